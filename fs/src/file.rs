@@ -1,0 +1,306 @@
+//! An open file.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use corering_runtime::buf::{IoBuf, IoBufMut};
+use corering_runtime::op::{
+    Descriptor, Metadata, Op, Read, ReadVectored, Stat, Sync, Truncate, Write, WriteAll,
+    WriteVectored,
+};
+
+use crate::OpenOptions;
+
+/// An open file.
+///
+/// Reads and writes take a buffer and give it back with the result, also on error. Those with a position
+/// (`read_at`, `write_at`) can go on side by side; those without one ([`read`](Self::read), [`write`](Self::write))
+/// move the file's own position, which is kept here and not in the kernel.
+///
+/// What changes the file and is dropped in flight happens all the same, and everything later on this file waits for
+/// it: so it never lands after something that was asked for later.
+///
+/// # Examples
+///
+/// ```
+/// # let path = std::env::temp_dir().join(format!("corering-file-{}", std::process::id()));
+/// use corering_fs::File;
+///
+/// corering_runtime::run(async {
+///     let file = File::create(&path).await?;
+///     file.write_all_at("hello, world", 0).await.0?;
+///     file.sync_all().await?;
+///     file.close().await?;
+///
+///     let file = File::open(&path).await?;
+///     let (count, buffer) = file.read_at(Vec::with_capacity(5), 7).await;
+///     assert_eq!((count?, &buffer[..]), (5, &b"world"[..]));
+///     std::io::Result::Ok(())
+/// })??;
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct File {
+    descriptor: Descriptor,
+    position: u64,
+    append: bool,
+}
+
+impl File {
+    pub(crate) fn new(descriptor: Descriptor, append: bool) -> Self {
+        Self {
+            descriptor,
+            position: 0,
+            append,
+        }
+    }
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    ///
+    /// What `open(2)` says.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it cancels; a file that was opened all the same is closed again.
+    pub async fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        OpenOptions::new().read(true).open(path).await
+    }
+
+    /// Opens a file for writing: made if it is not there, cut to nothing if it is.
+    ///
+    /// # Errors
+    ///
+    /// What `open(2)` says.
+    pub async fn create(path: impl AsRef<Path>) -> io::Result<Self> {
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)
+            .await
+    }
+
+    /// All the ways to open a file.
+    pub fn options() -> OpenOptions {
+        OpenOptions::new()
+    }
+
+    /// Takes over a file that was opened otherwise. Its position starts at 0 here.
+    pub fn from_std(file: std::fs::File) -> Self {
+        Self::new(Descriptor::new(file.into()), false)
+    }
+
+    /// Reads from `offset` into the room of `buffer`, as much as goes at once; 0 at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// What `pread(2)` says, such as `EINVAL` if it was opened for direct I/O and something is not aligned;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if the buffer has no room.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it cancels; the buffer goes with it. [`Op::cancel`] and [`Op::deadline`] give the buffer back.
+    ///
+    /// # Kernel
+    ///
+    /// `preadv2(2)` with `RWF_NOWAIT` for what is in the page cache, `IORING_OP_READ` for the rest.
+    #[inline]
+    pub fn read_at<B: IoBufMut>(&self, buffer: B, offset: u64) -> Op<Read<B>> {
+        Op::new(Read::at(&self.descriptor, buffer, offset))
+    }
+
+    /// Reads from `offset` into several buffers in turn, as much as goes at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_at`](Self::read_at).
+    pub fn read_vectored_at<B: IoBufMut>(&self, buffers: Vec<B>, offset: u64) -> Op<ReadVectored<B>> {
+        Op::new(ReadVectored::at(&self.descriptor, buffers, offset))
+    }
+
+    /// Writes at `offset`, as much as goes at once.
+    ///
+    /// # Errors
+    ///
+    /// What `pwrite(2)` says, such as that the disk is full.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped in flight, it happens all the same; everything later on this file waits for it.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_WRITE`, mostly done by a kernel worker.
+    pub fn write_at<B: IoBuf>(&self, buffer: B, offset: u64) -> Op<Write<B>> {
+        Op::new(Write::at(&self.descriptor, buffer, offset))
+    }
+
+    /// Writes all of `buffer` at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_at`](Self::write_at), and [`WriteZero`](io::ErrorKind::WriteZero) if the file takes no more.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`write_at`](Self::write_at), for the part that the kernel has taken over.
+    pub fn write_all_at<B: IoBuf>(&self, buffer: B, offset: u64) -> Op<WriteAll<B>> {
+        Op::new(WriteAll::at(&self.descriptor, buffer, offset))
+    }
+
+    /// Writes several buffers in turn at `offset`, as much as goes at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_at`](Self::write_at).
+    pub fn write_vectored_at<B: IoBuf>(&self, buffers: Vec<B>, offset: u64) -> Op<WriteVectored<B>> {
+        Op::new(WriteVectored::at(&self.descriptor, buffers, offset))
+    }
+
+    /// Reads from the file's position into the room of `buffer`, and moves the position past what was read.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_at`](Self::read_at).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it has not moved the position.
+    pub async fn read<B: IoBufMut>(&mut self, buffer: B) -> (io::Result<usize>, B) {
+        let (result, buffer) = self.read_at(buffer, self.position).await;
+        if let Ok(count) = result {
+            self.position += count as u64;
+        }
+        (result, buffer)
+    }
+
+    /// Writes at the file's position (or at its end, if it was opened for appending), and moves the position past
+    /// what was written.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_at`](Self::write_at).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped in flight, it happens all the same but does not move the position: what is written next overwrites
+    /// it (or, when appending, follows it).
+    pub async fn write<B: IoBuf>(&mut self, buffer: B) -> (io::Result<usize>, B) {
+        let (result, buffer) = self.write_at(buffer, self.write_position()).await;
+        if let Ok(count) = result {
+            self.position += count as u64;
+        }
+        (result, buffer)
+    }
+
+    /// Writes all of `buffer` at the file's position (or at its end, if it was opened for appending).
+    ///
+    /// # Errors
+    ///
+    /// As [`write_all_at`](Self::write_all_at). The position then stands where it stood.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`write`](Self::write).
+    pub async fn write_all<B: IoBuf>(&mut self, buffer: B) -> (io::Result<()>, B) {
+        let count = buffer.as_slice().len() as u64;
+        let (result, buffer) = self.write_all_at(buffer, self.write_position()).await;
+        if result.is_ok() {
+            self.position += count;
+        }
+        (result, buffer)
+    }
+
+    /// The file's position: where the next [`read`](Self::read) or [`write`](Self::write) is.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Sets the file's position.
+    pub fn set_position(&mut self, position: u64) {
+        self.position = position;
+    }
+
+    /// Brings data and metadata to the disk, as `fsync(2)`.
+    ///
+    /// # Errors
+    ///
+    /// What `fsync(2)` says, such as that something written before could not be brought there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped in flight, it happens all the same.
+    pub async fn sync_all(&self) -> io::Result<()> {
+        Op::new(Sync::all(&self.descriptor)).await
+    }
+
+    /// Brings data, and the metadata that reading it back needs, to the disk, as `fdatasync(2)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`sync_all`](Self::sync_all).
+    pub async fn sync_data(&self) -> io::Result<()> {
+        Op::new(Sync::data(&self.descriptor)).await
+    }
+
+    /// Cuts or extends the file to `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// What `ftruncate(2)` says.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped in flight, it happens all the same; everything later on this file waits for it.
+    pub async fn set_len(&self, bytes: u64) -> io::Result<()> {
+        Op::new(Truncate::to(&self.descriptor, bytes)).await
+    }
+
+    /// What the system knows of the file.
+    ///
+    /// # Errors
+    ///
+    /// What `statx(2)` says.
+    ///
+    /// # Kernel
+    ///
+    /// A plain `statx(2)`: the inode of an open file is in memory. It waits for a dropped write that is in flight.
+    pub async fn metadata(&self) -> io::Result<Metadata> {
+        std::future::poll_fn(|cx| self.descriptor.poll_settled(cx)).await;
+        Stat::of(&self.descriptor)
+    }
+
+    /// Waits for what was dropped and is still in flight, closes the file, and says how that went.
+    ///
+    /// Dropping the file closes it in the background.
+    ///
+    /// # Errors
+    ///
+    /// What `close(2)` says; [`ResourceBusy`](io::ErrorKind::ResourceBusy) while an operation on it is under way
+    /// elsewhere.
+    pub async fn close(self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.descriptor.poll_settled(cx)).await;
+        self.descriptor.close().await
+    }
+
+    /// Where a write goes: the kernel itself finds the end of what is appended to.
+    fn write_position(&self) -> u64 {
+        if self.append { u64::MAX } else { self.position }
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "File({:?} at {})", self.descriptor, self.position)
+    }
+}

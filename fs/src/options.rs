@@ -1,0 +1,188 @@
+//! How a file is to be opened.
+
+use std::io;
+use std::path::Path;
+
+use corering_runtime::op::{Op, OpenAt};
+
+use crate::File;
+
+/// How a file is to be opened; made by [`File::options`].
+///
+/// # Examples
+///
+/// ```
+/// # let dir = std::env::temp_dir().join(format!("corering-options-{}", std::process::id()));
+/// # std::fs::create_dir_all(&dir)?;
+/// # let path = dir.join("new");
+/// # let _ = std::fs::remove_file(&path);
+/// use corering_fs::File;
+///
+/// corering_runtime::run(async {
+///     let file = File::options().write(true).create_new(true).mode(0o600).open(&path).await?;
+///     assert!(File::options().write(true).create_new(true).open(&path).await.is_err());
+///     file.close().await
+/// })??;
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until open is called"]
+pub struct OpenOptions {
+    read: bool,
+    write: bool,
+    append: bool,
+    truncate: bool,
+    create: bool,
+    create_new: bool,
+    mode: u32,
+    flags: i32,
+}
+
+impl OpenOptions {
+    /// None set: say at least one of read, write and append.
+    pub fn new() -> Self {
+        Self {
+            read: false,
+            write: false,
+            append: false,
+            truncate: false,
+            create: false,
+            create_new: false,
+            mode: 0o666,
+            flags: 0,
+        }
+    }
+
+    /// For reading.
+    pub fn read(mut self, on: bool) -> Self {
+        self.read = on;
+        self
+    }
+
+    /// For writing.
+    pub fn write(mut self, on: bool) -> Self {
+        self.write = on;
+        self
+    }
+
+    /// For writing, always at the end.
+    pub fn append(mut self, on: bool) -> Self {
+        self.append = on;
+        self
+    }
+
+    /// Cut to nothing.
+    pub fn truncate(mut self, on: bool) -> Self {
+        self.truncate = on;
+        self
+    }
+
+    /// Made if it is not there.
+    pub fn create(mut self, on: bool) -> Self {
+        self.create = on;
+        self
+    }
+
+    /// Made, and an error if it is there.
+    pub fn create_new(mut self, on: bool) -> Self {
+        self.create_new = on;
+        self
+    }
+
+    /// The permissions of a file that is made, before the umask; 0o666 unless it is set.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// More flags of `open(2)`, such as `libc::O_DIRECT`. The access mode is not taken from here.
+    pub fn custom_flags(mut self, flags: i32) -> Self {
+        self.flags = flags;
+        self
+    }
+
+    /// Opens `path`.
+    ///
+    /// # Errors
+    ///
+    /// What `open(2)` says; [`InvalidInput`](io::ErrorKind::InvalidInput) if the options contradict each other.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it cancels; a file that was opened all the same is closed again. One that was to be made may have
+    /// been.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_OPENAT`. With `create` or `truncate` a kernel worker does it.
+    pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
+        let path = crate::c_path(path.as_ref())?;
+        let descriptor = Op::new(OpenAt::new(path, self.to_flags()?, self.mode)).await?;
+        Ok(File::new(descriptor, self.append))
+    }
+
+    fn to_flags(&self) -> io::Result<i32> {
+        let invalid = |text| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        let access = match (self.read, self.write || self.append) {
+            (true, false) => libc::O_RDONLY,
+            (false, true) => libc::O_WRONLY,
+            (true, true) => libc::O_RDWR,
+            (false, false) => return invalid("open a file for reading, writing or appending"),
+        };
+        let changes = self.truncate || self.create || self.create_new;
+        if changes && !(self.write || self.append) {
+            return invalid("a file is made or cut only if it is opened for writing");
+        }
+        if self.append && self.truncate {
+            return invalid("a file cannot be cut and appended to at once");
+        }
+        let mut flags = access | self.flags & !libc::O_ACCMODE;
+        for (on, flag) in [
+            (self.append, libc::O_APPEND),
+            (self.truncate && !self.create_new, libc::O_TRUNC),
+            (self.create, libc::O_CREAT),
+            (self.create_new, libc::O_CREAT | libc::O_EXCL),
+        ] {
+            if on {
+                flags |= flag;
+            }
+        }
+        Ok(flags)
+    }
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_become_the_flags_of_open() {
+        let flags = |options: OpenOptions| options.to_flags().expect("possible");
+        assert_eq!(flags(OpenOptions::new().read(true)), libc::O_RDONLY);
+        assert_eq!(
+            flags(OpenOptions::new().read(true).write(true).create(true)),
+            libc::O_RDWR | libc::O_CREAT
+        );
+        assert_eq!(flags(OpenOptions::new().append(true)), libc::O_WRONLY | libc::O_APPEND);
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_an_error() {
+        for options in [
+            OpenOptions::new(),
+            OpenOptions::new().read(true).truncate(true),
+            OpenOptions::new().read(true).create(true),
+            OpenOptions::new().append(true).truncate(true),
+        ] {
+            let error = options.to_flags().expect_err("impossible");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        }
+    }
+}

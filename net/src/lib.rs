@@ -1,0 +1,18 @@
+//! TCP for the corering runtime. Programs use it as `corering::net`.
+//!
+//! A listener owns its accept and a stream its receive: calls take what has arrived, so `timeout` and `select!`
+//! around any of them lose nothing. Sockets are bound, connected and configured by the [`socket2`] crate.
+
+#![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::print_stdout)]
+
+mod addr;
+mod listener;
+mod split;
+mod stream;
+
+pub use addr::ToSocketAddrs;
+pub use listener::{Accept, Incoming, TcpListener};
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
+pub use std::net::Shutdown;
+pub use stream::{Read, ReadDeadline, Recv, TcpStream};

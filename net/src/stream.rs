@@ -1,0 +1,357 @@
+//! A TCP stream, which owns its receive.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use corering_runtime::buf::{Chunk, IoBuf, IoBufMut};
+use corering_runtime::op::{Connect, Descriptor, Op, Receiver, Send, SendAll, WriteVectored};
+use corering_runtime::time::{Instant, Sleep, sleep_until};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+
+use crate::addr::ToSocketAddrs;
+use crate::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+
+/// A TCP connection.
+///
+/// The receive belongs to the stream, not to the call: what has arrived waits here until somebody reads it, whatever
+/// becomes of the future that asked for it. Writes go out whole and in order; one whose future is dropped goes out
+/// all the same, and the next one waits for it.
+///
+/// # Examples
+///
+/// ```
+/// use corering_net::{TcpListener, TcpStream};
+///
+/// corering_runtime::run(async {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     let mut client = TcpStream::connect(listener.local_addr()?).await?;
+///     let (mut server, _) = listener.accept().await?;
+///
+///     client.write_all("hello").await.0?;
+///     let chunk = server.recv().await?.expect("not the end");
+///     assert_eq!(&chunk[..], b"hello");
+///     server.write_all(chunk).await.0?;
+///     let (count, buffer) = client.read(Vec::with_capacity(64)).await;
+///     assert_eq!((count?, &buffer[..]), (5, &b"hello"[..]));
+///     std::io::Result::Ok(())
+/// })??;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct TcpStream {
+    pub(crate) receiver: Receiver,
+    pub(crate) sender: Sender,
+}
+
+/// The side of a stream that writes. When it goes, a write that was dropped and cannot end goes, too: it must not
+/// keep the connection open.
+pub(crate) struct Sender(pub(crate) Descriptor);
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        if self.0.has_orphans() {
+            self.0.cancel_all();
+        }
+    }
+}
+
+impl TcpStream {
+    /// Connects to `address`.
+    ///
+    /// # Errors
+    ///
+    /// What `connect(2)` says, with the address: that it refuses, is unreachable, does not answer.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it gives the attempt up and closes the socket.
+    pub async fn connect(address: impl ToSocketAddrs) -> io::Result<Self> {
+        let address = address.to_socket_addr()?;
+        let connect = async {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+            let socket = Descriptor::new(socket.into());
+            Op::new(Connect::new(&socket, SockAddr::from(address))).await?;
+            Ok(Self::new(socket))
+        };
+        connect.await.map_err(|error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot connect to {address}: {error}"))
+        })
+    }
+
+    /// Takes over a connection that was made otherwise.
+    pub fn from_std(stream: std::net::TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(false)?;
+        Ok(Self::from_fd(stream.into()))
+    }
+
+    pub(crate) fn from_fd(fd: OwnedFd) -> Self {
+        Self::new(Descriptor::new(fd))
+    }
+
+    fn new(socket: Descriptor) -> Self {
+        Self {
+            receiver: Receiver::new(socket.clone()),
+            sender: Sender(socket),
+        }
+    }
+
+    /// What has arrived, in a pooled buffer; `None` at the end of the stream.
+    ///
+    /// A connection that waits holds no buffer.
+    ///
+    /// # Errors
+    ///
+    /// What `recv(2)` says, such as that the connection was reset.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing: the next call gets what arrives.
+    #[inline]
+    pub fn recv(&mut self) -> Recv<'_> {
+        Recv {
+            receiver: &mut self.receiver,
+        }
+    }
+
+    /// Reads what has arrived into the room of `buffer`; 0 at the end of the stream. The buffer comes back with the
+    /// result, also on error.
+    ///
+    /// # Errors
+    ///
+    /// What `recv(2)` says; [`InvalidInput`](io::ErrorKind::InvalidInput) if the buffer has no room.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses no byte of the stream (only the buffer). To get the buffer back, give it a
+    /// [`deadline`](Read::deadline).
+    pub fn read<B: IoBufMut>(&mut self, buffer: B) -> Read<'_, B> {
+        Read {
+            receiver: &mut self.receiver,
+            buffer: Some(buffer),
+        }
+    }
+
+    /// Writes a part of `buffer`, as much as goes at once.
+    ///
+    /// # Errors
+    ///
+    /// What `send(2)` says. A connection that the other side has closed is [`BrokenPipe`](io::ErrorKind::BrokenPipe),
+    /// never a signal.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped in flight, it goes out all the same; the next write waits for it.
+    pub fn write<B: IoBuf>(&mut self, buffer: B) -> Op<Send<B>> {
+        Op::new(Send::new(&self.sender.0, buffer))
+    }
+
+    /// Writes all of `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped in flight, it goes on until the part that the kernel has taken over is out; the next write waits for
+    /// it.
+    #[inline]
+    pub fn write_all<B: IoBuf>(&mut self, buffer: B) -> Op<SendAll<B>> {
+        Op::new(SendAll::new(&self.sender.0, buffer))
+    }
+
+    /// Writes several buffers in turn, as much of them as goes at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write), but a connection that the other side has closed also raises `SIGPIPE`, which Rust
+    /// programs ignore.
+    pub fn write_vectored<B: IoBuf>(&mut self, buffers: Vec<B>) -> Op<WriteVectored<B>> {
+        Op::new(WriteVectored::stream(&self.sender.0, buffers))
+    }
+
+    /// Says that nothing more will be written, or read, or both. The other side then reads the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// What `shutdown(2)` says.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        SockRef::from(&self.sender.0).shutdown(how)
+    }
+
+    /// Takes chunks of about `bytes` from now on: from the core's pool of the smallest buffers that hold as much.
+    pub fn set_chunk_bytes(&mut self, bytes: usize) {
+        self.receiver.set_chunk_bytes(bytes);
+    }
+
+    /// Sends small writes at once (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` says.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        SockRef::from(&self.sender.0).set_tcp_nodelay(on)
+    }
+
+    /// Whether small writes are sent at once.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockopt(2)` says.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        SockRef::from(&self.sender.0).tcp_nodelay()
+    }
+
+    /// The address of the other side.
+    ///
+    /// # Errors
+    ///
+    /// What `getpeername(2)` says: also that there is no other side any more.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        socket_addr(SockRef::from(&self.sender.0).peer_addr()?)
+    }
+
+    /// The address of this side.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockname(2)` says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        socket_addr(SockRef::from(&self.sender.0).local_addr()?)
+    }
+
+    /// A half to read and a half to write, for two futures of one task.
+    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        split::borrowed(self)
+    }
+
+    /// A half to read and a half to write, for two tasks.
+    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        split::owned(self)
+    }
+
+    /// Closes the connection: ends the receive, gives up a write that was dropped, waits for both, and closes.
+    ///
+    /// Dropping the stream does that in the background.
+    ///
+    /// # Errors
+    ///
+    /// What `close(2)` says.
+    pub async fn close(self) -> io::Result<()> {
+        let Self {
+            mut receiver,
+            sender,
+        } = self;
+        receiver.stop().await;
+        drop(receiver);
+        let socket = sender.0.clone();
+        drop(sender);
+        socket.close().await
+    }
+}
+
+impl AsFd for TcpStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.sender.0.as_fd()
+    }
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.local_addr(), self.peer_addr()) {
+            (Ok(here), Ok(there)) => write!(f, "TcpStream({here} to {there})"),
+            _ => f.write_str("TcpStream"),
+        }
+    }
+}
+
+/// The next chunk of a stream; made by [`TcpStream::recv`].
+#[derive(Debug)]
+#[must_use = "a receive does nothing unless it is awaited"]
+pub struct Recv<'a> {
+    pub(crate) receiver: &'a mut Receiver,
+}
+
+impl Future for Recv<'_> {
+    type Output = io::Result<Option<Chunk>>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.receiver.poll_chunk(cx)
+    }
+}
+
+/// A read of a stream into a buffer; made by [`TcpStream::read`].
+#[derive(Debug)]
+#[must_use = "a read does nothing unless it is awaited"]
+pub struct Read<'a, B> {
+    pub(crate) receiver: &'a mut Receiver,
+    pub(crate) buffer: Option<B>,
+}
+
+impl<'a, B: IoBufMut> Read<'a, B> {
+    /// Gives up after `limit`, counted from this call: with the error [`TimedOut`](io::ErrorKind::TimedOut), and the
+    /// buffer. What arrives later is there for the next read.
+    pub fn deadline(self, limit: Duration) -> ReadDeadline<'a, B> {
+        ReadDeadline {
+            read: self,
+            sleep: sleep_until(Instant::now() + limit),
+        }
+    }
+
+    fn end(&mut self, result: io::Result<usize>) -> (io::Result<usize>, B) {
+        match self.buffer.take() {
+            Some(buffer) => (result, buffer),
+            None => panic!("a read was polled after it had given its result"),
+        }
+    }
+}
+
+impl<B> Unpin for Read<'_, B> {}
+
+impl<B: IoBufMut> Future for Read<'_, B> {
+    type Output = (io::Result<usize>, B);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let result = match &mut this.buffer {
+            Some(buffer) => ready!(this.receiver.poll_read(cx, buffer)),
+            None => Ok(0),
+        };
+        Poll::Ready(this.end(result))
+    }
+}
+
+/// A read with a limit on its time; made by [`Read::deadline`].
+#[derive(Debug)]
+#[must_use = "a read does nothing unless it is awaited"]
+pub struct ReadDeadline<'a, B> {
+    read: Read<'a, B>,
+    sleep: Sleep,
+}
+
+impl<B: IoBufMut> Future for ReadDeadline<'_, B> {
+    type Output = (io::Result<usize>, B);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Poll::Ready(done) = Pin::new(&mut this.read).poll(cx) {
+            return Poll::Ready(done);
+        }
+        ready!(Pin::new(&mut this.sleep).poll(cx));
+        let late = io::Error::new(io::ErrorKind::TimedOut, "nothing arrived before the deadline");
+        Poll::Ready(this.read.end(Err(late)))
+    }
+}
+
+/// An address of the kernel's as one of the standard library's.
+pub(crate) fn socket_addr(address: SockAddr) -> io::Result<SocketAddr> {
+    address.as_socket().ok_or_else(|| {
+        io::Error::new(io::ErrorKind::Unsupported, "the socket's address is not one of IP")
+    })
+}

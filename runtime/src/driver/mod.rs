@@ -1,0 +1,122 @@
+//! The seam to the kernel: everything that a core submits, fetches or waits for goes through here, and so does the
+//! time that it goes by.
+//!
+//! ```text
+//! operations --submit--> backlog --> submission queue --enter--> kernel
+//! executor   <--reap---  completion queue <----------------------+
+//! ```
+//!
+//! The narrow part is [`Kernel`]: `submit`, `reap`, `enter`. Another filling of it (a simulated kernel) needs no
+//! change anywhere else; the clock has two fillings already, the real one and the paused one.
+//!
+//! Invariant: a submission that was accepted here reaches the kernel, in order, even when the queue is full; nothing
+//! else runs while the driver is borrowed.
+
+pub(crate) mod clock;
+mod kernel;
+pub(crate) mod mailbox;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+
+use io_uring::squeue::Entry;
+
+use self::kernel::Kernel;
+pub(crate) use self::kernel::Link;
+use crate::buf::Pool;
+use crate::error::SetupError;
+use crate::ring::diagnose;
+pub(crate) use crate::ring::{Sizes, Wait};
+use crate::ring::{Completion, Ring};
+
+/// One core's way to the kernel.
+pub(crate) struct Driver {
+    kernel: RefCell<Kernel>,
+    sizes: Sizes,
+    enters: Cell<u64>,
+    overflows: Cell<u64>,
+}
+
+impl Driver {
+    pub(crate) fn new(sizes: Sizes) -> Result<Self, SetupError> {
+        Ok(Self {
+            kernel: RefCell::new(Kernel::new(Ring::new(sizes)?)),
+            sizes,
+            enters: Cell::new(0),
+            overflows: Cell::new(0),
+        })
+    }
+
+    /// Takes a submission. It goes to the kernel with the next [`enter`](Self::enter).
+    ///
+    /// # Safety
+    ///
+    /// As for [`Ring::push`]: what `entry` points to stays valid until its final completion has been reaped.
+    #[inline]
+    pub(crate) unsafe fn submit(&self, entry: Entry) {
+        // SAFETY: the caller's promise is the kernel's.
+        unsafe { self.kernel.borrow_mut().submit(entry) };
+    }
+
+    /// Takes several submissions that are linked: they go to the kernel in one call.
+    ///
+    /// # Safety
+    ///
+    /// As for [`submit`](Self::submit), for each of them.
+    pub(crate) unsafe fn submit_linked(&self, entries: &[Entry]) {
+        // SAFETY: the caller's promise is the kernel's.
+        unsafe { self.kernel.borrow_mut().submit_linked(entries) };
+    }
+
+    /// How many submissions fit into one chain.
+    pub(crate) fn longest_chain(&self) -> usize {
+        self.kernel.borrow().longest_chain()
+    }
+
+    /// Whether an [`enter`](Self::enter) has anything to do: submissions wait, or completions are held back.
+    #[inline]
+    pub(crate) fn wants_enter(&self) -> bool {
+        self.kernel.borrow_mut().wants_enter()
+    }
+
+    #[inline]
+    pub(crate) fn has_completions(&self) -> bool {
+        self.kernel.borrow_mut().has_completions()
+    }
+
+    /// Submits, lets completions happen, and waits for one if asked to.
+    pub(crate) fn enter(&self, wait: Wait) -> io::Result<()> {
+        self.enters.set(self.enters.get() + 1);
+        let mut kernel = self.kernel.borrow_mut();
+        if kernel.overflowing() {
+            self.overflows.set(self.overflows.get() + 1);
+        }
+        kernel.enter(wait)
+    }
+
+    /// Copies out what lies ready.
+    #[inline]
+    pub(crate) fn reap(&self, into: &mut Vec<Completion>) {
+        self.kernel.borrow_mut().reap(into);
+    }
+
+    pub(crate) fn register_pool(&self, pool: &Pool) -> Result<(), SetupError> {
+        pool.register(|ring, group| self.kernel.borrow_mut().ring.register_buffers(ring, group))
+            .map_err(|error| {
+                diagnose::register("register pooled buffers", error, self.sizes, pool.bytes())
+            })
+    }
+
+    pub(crate) fn register_direct(&self, count: u32) -> io::Result<()> {
+        self.kernel.borrow_mut().ring.register_direct(count)
+    }
+
+    pub(crate) fn cancel_all(&self) -> io::Result<()> {
+        self.kernel.borrow_mut().ring.cancel_all()
+    }
+
+    /// How often the kernel was entered, and how often completions had overflowed.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.enters.get(), self.overflows.get())
+    }
+}

@@ -1,0 +1,240 @@
+//! Setting a core up.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Runtime;
+use crate::buf::Pool;
+use crate::driver::mailbox::Mailbox;
+use crate::driver::{Driver, Sizes, clock};
+use crate::error::SetupError;
+use crate::op::context::Operations;
+use crate::sys::current::{self, CoreId};
+use crate::sys::thread;
+use crate::task::{Local, Remote};
+use crate::time::timers::Timers;
+
+/// Makes a core and runs `future` on it, to its end. Then drops the tasks that are left, cancels what is in flight,
+/// and returns the future's output. asyncio's `run`.
+///
+/// # Errors
+///
+/// [`SetupError`], if io_uring cannot be had here: it says what to change.
+///
+/// # Panics
+///
+/// If the future panics, with the same payload, and when called from inside a runtime.
+///
+/// # Examples
+///
+/// ```
+/// let answer = corering_runtime::run(async { 42 })?;
+/// assert_eq!(answer, 42);
+/// # Ok::<(), corering_runtime::SetupError>(())
+/// ```
+#[track_caller]
+pub fn run<F: Future>(future: F) -> Result<F::Output, SetupError> {
+    Builder::new().run(future)
+}
+
+/// How a core is to be.
+///
+/// # Examples
+///
+/// ```
+/// use corering_runtime::Builder;
+/// use std::time::Duration;
+///
+/// let runtime = Builder::new()
+///     .entries(512)
+///     .buffers(128, 16 * 1024)
+///     .spin(Duration::from_micros(20))
+///     .thread_name("proxy-0")
+///     .build()?;
+/// # drop(runtime);
+/// # Ok::<(), corering_runtime::SetupError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until build or run is called"]
+pub struct Builder {
+    entries: u32,
+    cq_entries: Option<u32>,
+    buffers: Vec<(u32, u32)>,
+    default_buffers: bool,
+    spin: Duration,
+    thread_name: Option<String>,
+    debug: bool,
+    paused_time: bool,
+}
+
+/// Pooled buffers of a core that was not told otherwise: 256 of 4 KiB.
+const BUFFERS: (u32, u32) = (256, 4096);
+const MOST_BUFFERS: u32 = 32768;
+const LARGEST_BUFFER: u32 = 16 << 20;
+
+impl Builder {
+    /// A core with a submission queue of 256, a completion queue of 4,096, and 256 pooled buffers of 4 KiB.
+    pub fn new() -> Self {
+        Self {
+            entries: 256,
+            cq_entries: None,
+            buffers: vec![BUFFERS],
+            default_buffers: true,
+            spin: Duration::ZERO,
+            thread_name: None,
+            debug: std::env::var_os("CORERING_DEBUG").is_some_and(|value| value == "1"),
+            paused_time: false,
+        }
+    }
+
+    /// The length of the submission queue, rounded up to a power of two. A longer one means fewer calls when much is
+    /// submitted in one turn; nothing is refused when it is full.
+    pub fn entries(mut self, entries: u32) -> Self {
+        self.entries = entries;
+        self
+    }
+
+    /// The length of the completion queue; 16 times that of the submission queue unless it is set. What does not fit
+    /// waits in the kernel.
+    pub fn cq_entries(mut self, entries: u32) -> Self {
+        self.cq_entries = Some(entries);
+        self
+    }
+
+    /// Pools `count` buffers (a power of two) of `size` bytes for received data. Called again, it adds buffers of
+    /// another size; with a count of 0 the core has none, and each receive brings its own memory.
+    pub fn buffers(mut self, count: u32, size: u32) -> Self {
+        if std::mem::take(&mut self.default_buffers) {
+            self.buffers.clear();
+        }
+        if count > 0 {
+            self.buffers.push((count, size));
+        }
+        self
+    }
+
+    /// Looks for work that long before it sleeps: lower latency, for a busy core. Off by default.
+    pub fn spin(mut self, duration: Duration) -> Self {
+        self.spin = duration;
+        self
+    }
+
+    /// Names the thread; the kernel keeps the first 15 bytes.
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = Some(name.into());
+        self
+    }
+
+    /// Reports tasks that run for more than 100 ms without giving way. Also switched on by `CORERING_DEBUG=1`.
+    pub fn debug(mut self, on: bool) -> Self {
+        self.debug = on;
+        self
+    }
+
+    /// Lets the clock stand still, and jump to the next timer when all tasks wait: for tests. See
+    /// [`time`](crate::time).
+    pub fn paused_time(mut self, on: bool) -> Self {
+        self.paused_time = on;
+        self
+    }
+
+    /// Makes the core, on this thread.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`], if io_uring cannot be had here, a size is impossible, or a runtime lives on this thread
+    /// already.
+    pub fn build(self) -> Result<Runtime, SetupError> {
+        if current::has_core() {
+            return Err(SetupError::AlreadyRunning);
+        }
+        let sizes = Sizes {
+            submissions: self.entries,
+            completions: self
+                .cq_entries
+                .unwrap_or_else(|| self.entries.saturating_mul(16).min(65536)),
+        };
+        let core = CoreId::next();
+        let driver = Rc::new(Driver::new(sizes)?);
+        let pools = self.pools(core, &driver)?;
+        let mailbox = Mailbox::open(core).map_err(|source| SetupError::Other {
+            action: "create an eventfd",
+            source,
+        })?;
+        if let Some(name) = &self.thread_name {
+            thread::set_name(name);
+        }
+        if self.paused_time {
+            clock::pause();
+        }
+        let runtime = Runtime {
+            operations: Box::new(Operations::new(core, Rc::clone(&driver), pools)),
+            driver,
+            timers: Box::new(Timers::new(core)),
+            tasks: Box::new(Local::new(core, Remote::new(Arc::clone(&mailbox)))),
+            mailbox,
+            spin_ns: u64::try_from(self.spin.as_nanos()).unwrap_or(u64::MAX / 2),
+            debug: self.debug,
+            running: Cell::new(false),
+            process: std::process::id(),
+            thread: PhantomData,
+        };
+        current::set(core);
+        // SAFETY: boxed, so they stay where they are, and `Runtime::drop` uninstalls them before they end.
+        unsafe { runtime.operations.install() };
+        // SAFETY: as above.
+        unsafe { runtime.timers.install() };
+        // SAFETY: as above.
+        unsafe { runtime.tasks.install() };
+        runtime.operations.arm_bell(runtime.mailbox.bell());
+        Ok(runtime)
+    }
+
+    /// Makes the core, runs `future` on it, and drops the core. See [`run`].
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    ///
+    /// # Panics
+    ///
+    /// If the future panics, with the same payload, and when called from inside a runtime.
+    #[track_caller]
+    pub fn run<F: Future>(self, future: F) -> Result<F::Output, SetupError> {
+        assert!(
+            crate::task::current().is_none(),
+            "already inside a runtime on this thread: await the future or spawn it"
+        );
+        let runtime = self.build()?;
+        Ok(runtime.block_on(future))
+    }
+
+    fn pools(&self, core: CoreId, driver: &Driver) -> Result<Vec<Arc<Pool>>, SetupError> {
+        let mut pools = Vec::new();
+        for (group, &(count, size)) in (0..).zip(&self.buffers) {
+            let possible = count.is_power_of_two()
+                && count <= MOST_BUFFERS
+                && (1..=LARGEST_BUFFER).contains(&size);
+            if !possible {
+                return Err(SetupError::InvalidBuffers { count, size });
+            }
+            let pool = Pool::new(core, group, count as u16, size).map_err(|source| SetupError::Other {
+                action: "map memory for pooled buffers",
+                source,
+            })?;
+            driver.register_pool(&pool)?;
+            pools.push(Arc::new(pool));
+        }
+        Ok(pools)
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}

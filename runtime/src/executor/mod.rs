@@ -1,0 +1,336 @@
+//! The executor: one core's loop, and what it consists of.
+//!
+//! ```text
+//!      +--> run ready tasks (a bounded batch, FIFO) --> open the inbox --> expire timers --+
+//!      |                                                                                   |
+//!      +-- dispatch completions <-- one enter: submit all, wait only if nothing is ready <-+
+//! ```
+//!
+//! Each layer below has a thread-local of its own; this file installs them together and takes them away together.
+
+mod builder;
+mod metrics;
+
+use std::cell::Cell;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::builder::{Builder, run};
+pub use self::metrics::{Metrics, metrics};
+use crate::driver::mailbox::{Letter, Mailbox};
+use crate::driver::{Driver, Wait, clock};
+use crate::op::context::{self as operations, Operations};
+use crate::sys::clock::monotonic_ns;
+use crate::sys::current;
+use crate::task::{self, Local};
+use crate::time::timers::{self, Timers};
+
+/// How many tasks run before completions are looked at again.
+const BATCH: u32 = 128;
+/// How long they run at most, looked at every [`CLOCK_EVERY`] tasks.
+const BATCH_NS: u64 = 500_000;
+const CLOCK_EVERY: u32 = 16;
+/// How many calls in a row fetch what a burst left with the kernel, before its tasks run (K1, K2).
+const FETCHES: u32 = 8;
+/// A poll that takes longer is reported in debug mode.
+const SLOW_POLL_NS: u64 = 100_000_000;
+/// With a paused clock, how long operations in flight may take before time jumps.
+const PAUSED_GRACE_NS: u64 = 2_000_000;
+/// At the end, how long operations that end by themselves are waited for before they are cancelled, too.
+const FINISH: Duration = Duration::from_millis(250);
+/// At the end, how long cancelled operations are waited for before what they own is leaked.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A core on this thread: ring, tasks, timers and buffers. Made by [`Builder::build`]; most programs use
+/// [`run`] or `#[corering::main]` instead.
+///
+/// There is at most one on a thread, and it stays there. Dropping it drops all tasks, cancels what is in flight and
+/// waits until the kernel has let go; what does not end within five seconds is leaked, never freed.
+///
+/// # Examples
+///
+/// ```
+/// use corering_runtime::Builder;
+///
+/// let runtime = Builder::new().entries(64).build()?;
+/// assert_eq!(runtime.block_on(async { 1 + 1 }), 2);
+/// # Ok::<(), corering_runtime::SetupError>(())
+/// ```
+pub struct Runtime {
+    /// First, so that the ring is closed before what it may use is given up (`Operations` does likewise).
+    driver: Rc<Driver>,
+    operations: Box<Operations>,
+    timers: Box<Timers>,
+    tasks: Box<Local>,
+    mailbox: Arc<Mailbox>,
+    spin_ns: u64,
+    debug: bool,
+    running: Cell<bool>,
+    process: u32,
+    /// Not `Send`: everything in it belongs to this thread.
+    thread: PhantomData<*const ()>,
+}
+
+impl Runtime {
+    /// Runs `future` to its end, and all spawned tasks beside it as long as that takes.
+    ///
+    /// Tasks that are left go on when it is called again, and are dropped with the runtime.
+    ///
+    /// # Panics
+    ///
+    /// If the future panics, with the same payload; when called from inside a runtime; and if the kernel refuses the
+    /// ring from now on (an error that no operation can be given).
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        assert!(
+            !self.running.replace(true),
+            "already inside a runtime on this thread: await the future or spawn it"
+        );
+        let _running = Running(&self.running);
+        // SAFETY: finished or dropped below, before `future`, which this frame owns, ends.
+        let Some(root) = (unsafe { task::Root::spawn(future) }) else {
+            panic!("the runtime was made by the parent of this process: make one of its own after the fork")
+        };
+        root.name("main");
+        self.turn_until(&|| root.is_finished());
+        match root.finish() {
+            Ok(output) => output,
+            Err(error) => match error.into_panic() {
+                Ok(payload) => std::panic::resume_unwind(payload),
+                Err(error) => panic!("{error}: the main task was aborted"),
+            },
+        }
+    }
+
+    /// The loop.
+    fn turn_until(&self, done: &dyn Fn() -> bool) {
+        loop {
+            self.operations.begin_turn();
+            if self.run_batch(done) {
+                return;
+            }
+            if self.mailbox.has_letters() {
+                self.open_letters();
+            }
+            if self.tasks.has_mail() {
+                self.tasks.open_inbox();
+            }
+            if !self.timers.is_empty() {
+                self.timers.expire();
+            }
+            if self.driver.has_completions() {
+                self.dispatch();
+            }
+            if !self.tasks.has_ready() {
+                self.park();
+            } else if self.driver.wants_enter() {
+                self.enter(Wait::No);
+                self.dispatch();
+            }
+        }
+    }
+
+    /// Runs ready tasks, up to a limit of number and time. True when the loop is over.
+    #[inline]
+    fn run_batch(&self, done: &dyn Fn() -> bool) -> bool {
+        let mut began = None;
+        for ran in 1..=BATCH {
+            let ran_one = if self.debug {
+                self.run_watched()
+            } else {
+                self.tasks.run_next()
+            };
+            if !ran_one {
+                return done();
+            }
+            if done() {
+                return true;
+            }
+            if ran % CLOCK_EVERY == 0 {
+                let now = monotonic_ns();
+                if now - *began.get_or_insert(now) > BATCH_NS {
+                    return false;
+                }
+            }
+        }
+        false
+    }
+
+    /// Nothing is ready: sleeps until something is, or the next timer is due.
+    fn park(&self) {
+        if clock::is_paused() {
+            return self.park_paused();
+        }
+        if self.spin_ns > 0 && self.spin() {
+            return;
+        }
+        self.mailbox.sleeper().announce();
+        let wait = if self.tasks.has_mail() || self.mailbox.has_letters() {
+            Wait::No
+        } else {
+            self.timers.next_ns().map_or(Wait::Forever, Wait::Until)
+        };
+        self.enter(wait);
+        self.mailbox.sleeper().awake();
+        self.fetch();
+    }
+
+    /// Looks for work for a while before sleeping. True if there is some.
+    fn spin(&self) -> bool {
+        let start = monotonic_ns();
+        let until = match self.timers.next_ns() {
+            Some(deadline) => deadline.min(start + self.spin_ns),
+            None => start + self.spin_ns,
+        };
+        loop {
+            if self.driver.wants_enter() {
+                self.enter(Wait::No);
+            }
+            if self.driver.has_completions() {
+                self.fetch();
+                return true;
+            }
+            if self.tasks.has_mail() || self.mailbox.has_letters() || monotonic_ns() >= until {
+                return monotonic_ns() < until;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// With a paused clock, nothing but operations takes time: they get a moment, then time jumps to the next timer.
+    fn park_paused(&self) {
+        self.mailbox.sleeper().announce();
+        let wait = match self.timers.next_ns() {
+            _ if self.tasks.has_mail() || self.mailbox.has_letters() => Wait::No,
+            None => Wait::Forever,
+            Some(_) if self.operations.in_flight() == 0 => Wait::No,
+            Some(_) => Wait::Until(monotonic_ns() + PAUSED_GRACE_NS),
+        };
+        self.enter(wait);
+        self.mailbox.sleeper().awake();
+        let came = self.driver.has_completions();
+        self.fetch();
+        if !came && !self.tasks.has_ready() && !self.tasks.has_mail() {
+            if let Some(next) = self.timers.next_ns() {
+                clock::advance_to(next);
+            }
+        }
+    }
+
+    /// Gets all of a burst, then hands it out.
+    fn fetch(&self) {
+        for _ in 0..FETCHES {
+            if !self.driver.wants_enter() {
+                break;
+            }
+            self.enter(Wait::No);
+        }
+        self.dispatch();
+    }
+
+    fn dispatch(&self) {
+        if self.operations.dispatch() {
+            self.operations.arm_bell(self.mailbox.bell());
+        }
+    }
+
+    fn enter(&self, wait: Wait) {
+        if let Err(error) = self.driver.enter(wait) {
+            // Whatever the kernel still holds must not be freed by the unwinding: `drop` drains, or leaks.
+            panic!("the kernel refuses the ring, so nothing more can be done on it: {error}");
+        }
+    }
+
+    fn open_letters(&self) {
+        for letter in self.mailbox.take_letters() {
+            match letter {
+                Letter::Timer { index, sequence } => self.timers.cancel(timers::key(index, sequence)),
+                Letter::Operation { .. } | Letter::Direct { .. } => self.operations.receive(letter),
+            }
+        }
+        self.operations.collect_buffers();
+    }
+
+    /// Runs the next task, and reports it if that takes long.
+    fn run_watched(&self) -> bool {
+        let next = self.tasks.next_info();
+        let before = monotonic_ns();
+        let ran = self.tasks.run_next();
+        let took = monotonic_ns() - before;
+        if let Some(task) = next.filter(|_| took > SLOW_POLL_NS) {
+            crate::report(format_args!(
+                "{task} ran for {:?} without giving way: everything else on its core waited",
+                Duration::from_nanos(took)
+            ));
+        }
+        ran
+    }
+
+    /// Waits until the kernel has let go of everything.
+    fn drain(&self) {
+        let began = monotonic_ns();
+        let within = |limit: Duration| {
+            let now = monotonic_ns();
+            let end = began + limit.as_nanos() as u64;
+            (now < end).then_some(end.min(now + 20_000_000))
+        };
+        let wait = |limit: Duration| match within(limit) {
+            Some(until) => self.driver.enter(Wait::Until(until)).is_ok(),
+            None => false,
+        };
+        self.operations.give_up_all();
+        while self.operations.is_busy() && wait(FINISH) {
+            self.operations.dispatch();
+        }
+        while self.operations.is_busy() && self.driver.cancel_all().is_ok() && wait(DRAIN) {
+            self.operations.dispatch();
+        }
+        let left = self.operations.in_flight();
+        if left > 0 {
+            crate::report(format_args!(
+                "{left} operations did not end within {DRAIN:?}; what they use is leaked"
+            ));
+        }
+    }
+}
+
+/// The loop runs as long as this lives, and however it ends.
+struct Running<'a>(&'a Cell<bool>);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // In a forked child the ring is its parent's.
+        let ours = std::process::id() == self.process;
+        if ours {
+            self.tasks.abort_all();
+            self.drain();
+        }
+        // From here on this thread is like any other to what is left of the core.
+        current::clear();
+        task::local::uninstall();
+        operations::uninstall();
+        timers::uninstall();
+        self.tasks.close();
+        self.mailbox.close();
+        clock::resume();
+        self.operations.leak_if_busy();
+    }
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime")
+            .field("tasks", &task::local::alive())
+            .field("operations", &self.operations.in_flight())
+            .finish_non_exhaustive()
+    }
+}

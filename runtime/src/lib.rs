@@ -1,0 +1,32 @@
+//! The core of [corering](https://docs.rs/corering): ring, operations, buffers, tasks, executor and timers of one
+//! core. Programs use it through the facade crate, `corering`.
+//!
+//! Modules use only what stands to their left:
+//! `sys < ring < buf < driver < time < op < task < executor`; `error` is everybody's.
+
+#![deny(clippy::unwrap_used, clippy::print_stdout)]
+
+pub mod buf;
+mod driver;
+mod error;
+mod executor;
+pub mod op;
+mod ring;
+mod sys;
+pub mod task;
+pub mod time;
+
+pub use error::SetupError;
+pub use executor::{Builder, Metrics, Runtime, metrics, run};
+pub use ring::{Probe, probe};
+pub use sys::current::CoreId;
+pub use task::{JoinError, JoinHandle, spawn};
+
+/// What the runtime has to say when nobody else can be told.
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place where the library writes to standard error"
+)]
+fn report(message: std::fmt::Arguments<'_>) {
+    eprintln!("corering: {message}");
+}

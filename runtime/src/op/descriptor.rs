@@ -1,0 +1,282 @@
+//! Descriptors that stay open as long as an operation uses them, and the barrier behind dropped ones.
+//!
+//! Every operation holds its descriptor, so the number is not used again under it: the order 'cancel, completion,
+//! close' follows by itself. A descriptor that nobody holds any more is closed in the background, by the ring, after
+//! all that was submitted before.
+//!
+//! The orphan barrier: an operation that changes something and whose future was dropped may still happen. Whatever
+//! comes later on the same descriptor waits for it, so it never lands after that.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use io_uring::{opcode, types};
+
+use super::context;
+use super::{Completion, OnDrop, Operation, Submission, check};
+
+/// An open file, socket or pipe, shared by its owner and the operations in flight on it.
+#[derive(Clone)]
+pub struct Descriptor(Arc<Shared>);
+
+struct Shared {
+    fd: RawFd,
+    /// Orphans in flight that change something.
+    changing: AtomicU32,
+    /// All orphans in flight.
+    orphans: AtomicU32,
+    /// Who waits for either to be none.
+    waiting: Mutex<Vec<Waker>>,
+    /// How many reads to hand to the kernel's queue before one is tried at once again.
+    pub(super) cold: AtomicU32,
+}
+
+/// After a read that could not be had at once, so many go through the queue.
+const COLD: u32 = 32;
+/// Reads of this descriptor can never be had at once.
+const ALWAYS_COLD: u32 = u32::MAX;
+
+impl Descriptor {
+    /// Takes over an open descriptor.
+    pub fn new(fd: OwnedFd) -> Self {
+        Self(Arc::new(Shared {
+            fd: fd.into_raw_fd(),
+            changing: AtomicU32::new(0),
+            orphans: AtomicU32::new(0),
+            waiting: Mutex::new(Vec::new()),
+            cold: AtomicU32::new(0),
+        }))
+    }
+
+    /// Whether both are the same open descriptor.
+    pub fn is(&self, other: &Descriptor) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Waits until no dropped operation can change anything any more.
+    #[inline]
+    pub fn poll_settled(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_none(&self.0.changing, cx)
+    }
+
+    #[inline]
+    fn poll_none(&self, count: &AtomicU32, cx: &mut Context<'_>) -> Poll<()> {
+        // Acquire: pairs with the Release in `Held::drop`.
+        if count.load(Ordering::Acquire) == 0 {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.waiting();
+        if count.load(Ordering::Acquire) == 0 {
+            return Poll::Ready(());
+        }
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Cancels all operations in flight on it, whoever owns them.
+    pub fn cancel_all(&self) {
+        context::with(|operations| operations.cancel_descriptor(self.0.fd));
+    }
+
+    /// Whether an operation was dropped in flight and has not ended.
+    pub fn has_orphans(&self) -> bool {
+        self.0.orphans.load(Ordering::Acquire) > 0
+    }
+
+    /// Closes it: cancels what was dropped and is still in flight, waits for that, then closes, and says how that
+    /// went.
+    ///
+    /// # Errors
+    ///
+    /// What `close(2)` says, such as a write-back error. [`io::ErrorKind::ResourceBusy`] if somebody else still
+    /// holds the descriptor: it is closed when that one lets go.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it closes in the background.
+    pub async fn close(self) -> io::Result<()> {
+        if self.has_orphans() {
+            self.cancel_all();
+        }
+        std::future::poll_fn(|cx| self.poll_none(&self.0.orphans, cx)).await;
+        let Some(shared) = Arc::into_inner(self.0) else {
+            return Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                "another handle or operation still uses the descriptor: drop or await it before closing",
+            ));
+        };
+        super::Op::new(Close(shared)).await
+    }
+
+    /// Reads into `room` if that needs no waiting: from the page cache, or what lies ready.
+    #[inline]
+    pub(super) fn read_now(&self, room: &mut crate::buf::Room<'_>, offset: u64) -> Option<i32> {
+        let cold = self.0.cold.load(Ordering::Relaxed);
+        if cold > 0 {
+            if cold != ALWAYS_COLD {
+                self.0.cold.store(cold - 1, Ordering::Relaxed);
+            }
+            return None;
+        }
+        let part = libc::iovec {
+            iov_base: room.as_mut_ptr().cast(),
+            iov_len: room.len(),
+        };
+        // SAFETY: `part` names the room, which is borrowed exclusively and may be written to its end.
+        let read = unsafe {
+            libc::preadv2(
+                self.0.fd,
+                &raw const part,
+                1,
+                offset as libc::off_t,
+                libc::RWF_NOWAIT,
+            )
+        };
+        if read >= 0 {
+            return Some(i32::try_from(read).unwrap_or(i32::MAX));
+        }
+        let cold = match io::Error::last_os_error().raw_os_error() {
+            Some(libc::EAGAIN) => COLD,
+            _ => ALWAYS_COLD,
+        };
+        self.0.cold.store(cold, Ordering::Relaxed);
+        None
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waker>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsRawFd for Descriptor {
+    #[inline]
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.fd
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: open as long as `self` lives: only the last holder closes it.
+        unsafe { BorrowedFd::borrow_raw(self.0.fd) }
+    }
+}
+
+impl fmt::Debug for Descriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Descriptor({})", self.0.fd)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.fd < 0 {
+            return;
+        }
+        if context::with(|operations| operations.close(self.fd)).is_none() {
+            // SAFETY: the last holder's descriptor, which nobody closes again.
+            drop(unsafe { OwnedFd::from_raw_fd(self.fd) });
+        }
+    }
+}
+
+/// An operation's hold on its descriptor, which counts as an orphan once the operation is one.
+#[derive(Debug)]
+pub(super) struct Held {
+    descriptor: Descriptor,
+    changes: bool,
+    orphan: bool,
+}
+
+impl Held {
+    /// For an operation that changes nothing.
+    #[inline]
+    pub(super) fn to_look(descriptor: &Descriptor) -> Self {
+        Self {
+            descriptor: descriptor.clone(),
+            changes: false,
+            orphan: false,
+        }
+    }
+
+    /// For an operation that changes something: later ones wait for it.
+    #[inline]
+    pub(super) fn to_change(descriptor: &Descriptor) -> Self {
+        Self {
+            descriptor: descriptor.clone(),
+            changes: true,
+            orphan: false,
+        }
+    }
+
+    #[inline]
+    pub(super) fn fd(&self) -> types::Fd {
+        types::Fd(self.descriptor.0.fd)
+    }
+
+    #[inline]
+    pub(super) fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// From now on it counts as an orphan, until it is dropped.
+    pub(super) fn abandon(&mut self) {
+        self.orphan = true;
+        self.descriptor.0.orphans.fetch_add(1, Ordering::Relaxed);
+        if self.changes {
+            self.descriptor.0.changing.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Held {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.orphan {
+            return;
+        }
+        // Release: pairs with the Acquire in `poll_none`.
+        if self.changes {
+            self.descriptor.0.changing.fetch_sub(1, Ordering::Release);
+        }
+        self.descriptor.0.orphans.fetch_sub(1, Ordering::Release);
+        let waiting = std::mem::take(&mut *self.descriptor.waiting());
+        for waker in waiting {
+            waker.wake();
+        }
+    }
+}
+
+/// Closes a descriptor that nobody else holds, and says how that went; made by [`Descriptor::close`].
+#[derive(Debug)]
+pub struct Close(Shared);
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.fd)
+    }
+}
+
+// SAFETY: a close points to nothing.
+unsafe impl Operation for Close {
+    type Output = io::Result<()>;
+    const ON_DROP: OnDrop = OnDrop::Finish;
+
+    fn submission(&mut self) -> Submission {
+        opcode::Close::new(types::Fd(self.0.fd)).build()
+    }
+
+    fn complete(mut self, completion: Completion) -> io::Result<()> {
+        // Whatever close says, the number is free (except when the close itself never ran).
+        if completion.result != -libc::ECANCELED {
+            self.0.fd = -1;
+        }
+        check(completion.result).map(drop)
+    }
+}

@@ -1,0 +1,255 @@
+//! Multishot operations: one submission, many completions.
+//!
+//! Completions queue up in the slot until somebody fetches them, so a fetch that is dropped loses nothing. The
+//! kernel ends a multishot when it likes (an error, an overflow, no buffers, K14); then it is armed again by the next
+//! fetch that finds the queue empty. When more lies there than anybody fetches, it is stopped, and armed again once
+//! the queue has been emptied: so the backlog stays where the kernel bounds it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ptr::NonNull;
+use std::task::{Context, Poll, Waker};
+
+use super::context::{self, Operations};
+use super::slot::{Contents, Key, Queued, State, Vtable};
+use super::{Submission, on_another_core};
+use crate::ring::Completion;
+use crate::sys::current::{self, CoreId};
+
+/// How many completions may lie unfetched before the kernel is asked to stop.
+const ENOUGH: usize = 256;
+
+/// Something that the kernel completes again and again.
+///
+/// # Safety
+///
+/// As for [`Operation`](super::Operation): what [`submission`](Self::submission) points to is owned by `self`, at an
+/// address that stays.
+pub unsafe trait MultishotOperation: 'static {
+    /// What each completion gives.
+    type Item;
+
+    /// Describes it to the kernel. Called again whenever it has ended and more is wanted.
+    fn submission(&mut self) -> Submission;
+
+    /// Makes the item of one completion. Also called for what nobody fetched, and the item then dropped: that must
+    /// close a descriptor and give a buffer back.
+    fn item(&mut self, completion: Completion) -> Self::Item;
+}
+
+/// The owner of a [`MultishotOperation`]. It belongs to a listener or a stream, whose calls fetch from it.
+///
+/// # Cancel safety
+///
+/// What has been completed stays until it is fetched, whichever future asked for it. Dropping the multishot cancels
+/// it and gives up what was not fetched.
+pub struct Multishot<M: MultishotOperation> {
+    state: MultishotState<M>,
+}
+
+enum MultishotState<M> {
+    Idle(M),
+    Active { core: CoreId, key: Key },
+    Over,
+}
+
+/// What lies in the slot.
+struct Stored<M> {
+    operation: M,
+    completed: VecDeque<Completion>,
+    waiting: Vec<Waker>,
+}
+
+impl<M: MultishotOperation> Stored<M> {
+    const VTABLE: Vtable = Vtable {
+        queue: Some(queue::<M>),
+        dispose: dispose::<M>,
+        abandoned: nobody_to_tell,
+        cancel_on_drop: true,
+    };
+    const TABLE: &'static Vtable = &Self::VTABLE;
+
+    fn wait(&mut self, cx: &mut Context<'_>) {
+        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            self.waiting.push(cx.waker().clone());
+        }
+    }
+}
+
+/// # Safety
+///
+/// A `Stored<M>` lies in `contents`, and nobody else here looks at it now.
+unsafe fn queue<M: MultishotOperation>(contents: Contents, completion: Completion) -> Queued {
+    // SAFETY: the caller's promise.
+    let mut place = unsafe { contents.get::<Stored<M>>() };
+    // SAFETY: the kernel uses what the operation owns, never the queue; nobody else here looks at it now.
+    let stored = unsafe { place.as_mut() };
+    stored.completed.push_back(completion);
+    Queued {
+        wakers: std::mem::take(&mut stored.waiting),
+        enough: stored.completed.len() == ENOUGH,
+    }
+}
+
+/// # Safety
+///
+/// A `Stored<M>` that the kernel has let go of lies in `contents`, and nobody will look at it again.
+unsafe fn dispose<M: MultishotOperation>(contents: Contents, last: Completion) {
+    // SAFETY: the caller's promise.
+    let mut stored = unsafe { contents.take::<Stored<M>>() };
+    // If the owner went after the end had come, `last` is the made-up one from `start`, which gives nothing.
+    stored.completed.push_back(last);
+    for completion in stored.completed {
+        drop(stored.operation.item(completion));
+    }
+}
+
+fn nobody_to_tell(_: Contents) {}
+
+impl<M: MultishotOperation> Multishot<M> {
+    /// The owner of `operation`. Nothing is submitted before the first fetch.
+    pub fn new(operation: M) -> Self {
+        Self {
+            state: MultishotState::Idle(operation),
+        }
+    }
+
+    /// Fetches the next item; any number of tasks may wait for it.
+    ///
+    /// # Panics
+    ///
+    /// When polled outside a runtime, or on another core than before.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<M::Item> {
+        let polled = context::with(|operations| {
+            let key = match self.state {
+                MultishotState::Active { core, .. } if core != operations.core => {
+                    on_another_core(core, operations.core)
+                }
+                MultishotState::Active { key, .. } => key,
+                MultishotState::Idle(_) | MultishotState::Over => self.start(operations),
+            };
+            poll_active::<M>(operations, key, cx)
+        });
+        match (polled, &self.state) {
+            (Some(polled), _) => polled,
+            (None, MultishotState::Active { core, .. }) => on_another_core(*core, current::core()),
+            (None, MultishotState::Idle(_) | MultishotState::Over) => {
+                panic!("a listener or stream was used outside a runtime")
+            }
+        }
+    }
+
+    /// Cancels it, waits until the kernel has let go, and gives up what was not fetched.
+    pub async fn close(self) {
+        let MultishotState::Active { core, key } = self.state else {
+            return;
+        };
+        let mut asked = false;
+        std::future::poll_fn(|cx| {
+            context::with(|operations| {
+                if operations.core != core || has_ended::<M>(operations, key, cx) {
+                    return Poll::Ready(());
+                }
+                if !std::mem::replace(&mut asked, true) {
+                    operations.cancel(key);
+                }
+                Poll::Pending
+            })
+            .unwrap_or(Poll::Ready(()))
+        })
+        .await;
+    }
+
+    fn start(&mut self, operations: &Operations) -> Key {
+        let MultishotState::Idle(operation) = std::mem::replace(&mut self.state, MultishotState::Over)
+        else {
+            panic!("a multishot was used after its submission had panicked");
+        };
+        let (key, contents) = operations.slots.borrow_mut().reserve(Stored::<M>::TABLE);
+        let stored = Stored {
+            operation,
+            completed: VecDeque::new(),
+            waiting: Vec::new(),
+        };
+        // SAFETY: the slot has just been reserved.
+        unsafe { contents.place(stored) };
+        // As if it had ended: the first fetch arms it.
+        let mut slots = operations.slots.borrow_mut();
+        slots.in_flight -= 1;
+        if let Some((header, _)) = slots.get(key) {
+            header.state = State::Done;
+            header.result = -libc::ECANCELED;
+            header.flags = 0;
+        }
+        self.state = MultishotState::Active {
+            core: operations.core,
+            key,
+        };
+        key
+    }
+}
+
+/// What lies in the slot of a multishot, and whether the kernel has ended it.
+fn stored<M: MultishotOperation>(operations: &Operations, key: Key) -> (NonNull<Stored<M>>, bool) {
+    let mut slots = operations.slots.borrow_mut();
+    let Some((header, contents)) = slots.get(key) else {
+        unreachable!("the slot is freed only when its owner has gone")
+    };
+    // SAFETY: the owner placed a `Stored<M>` here.
+    (unsafe { contents.get::<Stored<M>>() }, header.state == State::Done)
+}
+
+/// Whether the kernel has ended it; if not, its next completion wakes the task.
+fn has_ended<M: MultishotOperation>(operations: &Operations, key: Key, cx: &mut Context<'_>) -> bool {
+    let (mut place, ended) = stored::<M>(operations, key);
+    // SAFETY: the kernel uses what the operation owns, never the queue; nobody else here looks at it now.
+    unsafe { place.as_mut() }.wait(cx);
+    ended
+}
+
+fn poll_active<M: MultishotOperation>(
+    operations: &Operations,
+    key: Key,
+    cx: &mut Context<'_>,
+) -> Poll<M::Item> {
+    let (mut place, ended) = stored::<M>(operations, key);
+    // SAFETY: the kernel uses what the operation owns, never the queue; nobody else here looks at it now.
+    let stored = unsafe { place.as_mut() };
+    while let Some(completion) = stored.completed.pop_front() {
+        // That it was stopped because nobody fetched is not news to whoever does.
+        if completion.result != -libc::ECANCELED {
+            return Poll::Ready(stored.operation.item(completion));
+        }
+    }
+    stored.wait(cx);
+    if ended {
+        let entry = stored.operation.submission();
+        let mut slots = operations.slots.borrow_mut();
+        slots.in_flight += 1;
+        if let Some((header, _)) = slots.get(key) {
+            header.state = State::InFlight;
+        }
+        drop(slots);
+        // SAFETY: the entry was made by the operation in this slot.
+        unsafe { context::submit(operations, key, entry) };
+    }
+    Poll::Pending
+}
+
+impl<M: MultishotOperation> Drop for Multishot<M> {
+    fn drop(&mut self) {
+        if let MultishotState::Active { core, key } = self.state {
+            context::abandon(core, key);
+        }
+    }
+}
+
+impl<M: MultishotOperation> fmt::Debug for Multishot<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            MultishotState::Idle(_) => "Multishot(not submitted)",
+            MultishotState::Active { .. } => "Multishot(submitted)",
+            MultishotState::Over => "Multishot(over)",
+        })
+    }
+}

@@ -1,0 +1,322 @@
+//! Receiving from a socket, so that nothing that has arrived is ever lost.
+//!
+//! A stream owns its receive ([`Receiver`]): its calls only look whether something has come. A call that is dropped
+//! leaves the receive where it is, and the next call finds what it brought.
+//!
+//! ```text
+//!  pooled receive --ENOBUFS--> pooled receive that waits for data first --ENOBUFS--> receive into own memory
+//!       |  data                        |  data                                            |  data
+//!       v                              v                                                  v
+//!     Chunk                          Chunk                                              Chunk
+//! ```
+//!
+//! So a core whose buffers are all taken goes on: nobody gets an error, nobody spins, and a connection that has
+//! nothing to say holds no memory.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use io_uring::{opcode, squeue};
+
+use super::context;
+use super::descriptor::{Descriptor, Held};
+use super::multishot::MultishotOperation;
+use super::read::{again_if_interrupted, no_room, read_into, room_of};
+use super::{Completion, Op, Operation, Progress, Submission};
+use crate::buf::{Chunk, IoBufMut};
+
+/// `IORING_RECVSEND_POLL_FIRST`: wait for data before the first attempt.
+const POLL_FIRST: u16 = 1;
+
+/// Receives into the room of a buffer; output `(io::Result<usize>, B)`.
+///
+/// What arrives after its future was dropped goes into the buffer, which is dropped: for a stream that must not lose
+/// bytes use a [`Receiver`].
+#[derive(Debug)]
+pub struct Receive<B> {
+    held: Held,
+    buffer: B,
+    flags: i32,
+}
+
+impl<B: IoBufMut> Receive<B> {
+    /// Receives from `socket`.
+    pub fn new(socket: &Descriptor, buffer: B) -> Self {
+        Self {
+            held: Held::to_look(socket),
+            buffer,
+            flags: 0,
+        }
+    }
+
+    /// Waits until the buffer is full, the stream ends, or it is cancelled: then what has come by then counts.
+    pub fn all(socket: &Descriptor, buffer: B) -> Self {
+        Self {
+            flags: libc::MSG_WAITALL,
+            ..Self::new(socket, buffer)
+        }
+    }
+}
+
+// SAFETY: the room is the buffer's, which is neither moved nor borrowed while the kernel fills it.
+unsafe impl<B: IoBufMut> Operation for Receive<B> {
+    type Output = (io::Result<usize>, B);
+
+    fn submission(&mut self) -> Submission {
+        let (start, len) = room_of(&mut self.buffer);
+        opcode::Recv::new(self.held.fd(), start, len)
+            .flags(self.flags)
+            .build()
+    }
+
+    fn progress(&mut self, completion: Completion) -> Progress {
+        again_if_interrupted(completion)
+    }
+
+    fn complete(mut self, completion: Completion) -> Self::Output {
+        (read_into(&mut self.buffer, completion), self.buffer)
+    }
+
+    fn abandoned(&mut self) {
+        self.held.abandon();
+    }
+}
+
+/// Receives into a buffer of the core's pool; output `io::Result<Chunk>`, empty at the end of the stream.
+#[derive(Debug)]
+pub struct ReceivePooled {
+    held: Held,
+    group: u16,
+    wait_first: bool,
+}
+
+impl ReceivePooled {
+    /// Receives from `socket` into a buffer of the pool that fits `bytes` best. `None` outside a runtime, and where
+    /// the core has no pool.
+    #[inline]
+    pub fn new(socket: &Descriptor, bytes: usize) -> Option<Self> {
+        let group = context::with(|operations| operations.pool(bytes).map(|pool| pool.group()))??;
+        Some(Self {
+            held: Held::to_look(socket),
+            group,
+            wait_first: false,
+        })
+    }
+
+    /// Waits for data before it asks for a buffer.
+    fn wait_first(mut self) -> Self {
+        self.wait_first = true;
+        self
+    }
+}
+
+// SAFETY: the kernel picks the buffer itself, so it points to nothing.
+unsafe impl Operation for ReceivePooled {
+    type Output = io::Result<Chunk>;
+
+    #[inline]
+    fn submission(&mut self) -> Submission {
+        opcode::Recv::new(self.held.fd(), std::ptr::null_mut(), 0)
+            .buf_group(self.group)
+            .ioprio(if self.wait_first { POLL_FIRST } else { 0 })
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT)
+    }
+
+    #[inline]
+    fn progress(&mut self, completion: Completion) -> Progress {
+        again_if_interrupted(completion)
+    }
+
+    #[inline]
+    fn complete(self, completion: Completion) -> io::Result<Chunk> {
+        pooled_chunk(self.group, completion)
+    }
+
+    fn abandoned(&mut self) {
+        self.held.abandon();
+    }
+}
+
+/// The chunk of a completion. Whatever the result is, a buffer that came with it is taken, and so given back.
+#[inline]
+fn pooled_chunk(group: u16, completion: Completion) -> io::Result<Chunk> {
+    let chunk = completion.buffer().and_then(|id| {
+        let len = completion.result.max(0) as u32;
+        context::with(|operations| operations.pool_of(group).and_then(|pool| pool.take(id, len)))?
+    });
+    completion.to_result()?;
+    Ok(chunk.unwrap_or_else(|| Chunk::from(Vec::new())))
+}
+
+/// Receives again and again into buffers of the core's pool, one item each; an empty one is the end of the stream.
+///
+/// It takes in data without being asked. That pays for streams of many messages that are fetched as they come; a
+/// [`Receiver`] takes one chunk at a time.
+#[derive(Debug)]
+pub struct ReceiveMulti {
+    held: Held,
+    group: u16,
+}
+
+impl ReceiveMulti {
+    /// Receives from `socket` into buffers of the pool that fits `bytes` best. `None` outside a runtime, and where
+    /// the core has no pool.
+    pub fn new(socket: &Descriptor, bytes: usize) -> Option<Self> {
+        let ReceivePooled { held, group, .. } = ReceivePooled::new(socket, bytes)?;
+        Some(Self { held, group })
+    }
+}
+
+// SAFETY: the kernel picks the buffers itself, so it points to nothing.
+unsafe impl MultishotOperation for ReceiveMulti {
+    type Item = io::Result<Chunk>;
+
+    fn submission(&mut self) -> Submission {
+        opcode::RecvMulti::new(self.held.fd(), self.group).build()
+    }
+
+    fn item(&mut self, completion: Completion) -> io::Result<Chunk> {
+        pooled_chunk(self.group, completion)
+    }
+}
+
+/// A stream's receive: it stays armed whoever stops waiting for it, and keeps what it brought.
+#[derive(Debug)]
+pub struct Receiver {
+    socket: Descriptor,
+    state: State,
+    /// What a read did not take of a chunk.
+    rest: Option<Chunk>,
+    chunk_bytes: usize,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    /// With whether it waits for data before it asks for a buffer.
+    Pooled(Op<ReceivePooled>, bool),
+    Own(Op<Receive<Vec<u8>>>),
+}
+
+impl Receiver {
+    /// For the stream socket `socket`, which nobody else receives from.
+    pub fn new(socket: Descriptor) -> Self {
+        Self {
+            socket,
+            state: State::Idle,
+            rest: None,
+            chunk_bytes: 0,
+        }
+    }
+
+    /// From the next receive on, takes buffers of the pool that fits `bytes` best. At first it is the smallest.
+    pub fn set_chunk_bytes(&mut self, bytes: usize) {
+        self.chunk_bytes = bytes;
+    }
+
+    /// The next bytes of the stream; `None` at its end.
+    #[inline]
+    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        if let Some(rest) = self.rest.take() {
+            return Poll::Ready(Ok(Some(rest)));
+        }
+        loop {
+            let received = match &mut self.state {
+                State::Idle => {
+                    self.state = match ReceivePooled::new(&self.socket, self.chunk_bytes) {
+                        Some(receive) => State::Pooled(Op::new(receive), false),
+                        None => self.own_memory(),
+                    };
+                    continue;
+                }
+                State::Pooled(receive, _) => ready!(Pin::new(receive).poll(cx)),
+                State::Own(receive) => {
+                    let (received, bytes) = ready!(Pin::new(receive).poll(cx));
+                    received.map(|_| Chunk::from(bytes))
+                }
+            };
+            let was = std::mem::replace(&mut self.state, State::Idle);
+            return Poll::Ready(match received {
+                Ok(chunk) if chunk.is_empty() => Ok(None),
+                Ok(chunk) => Ok(Some(chunk)),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    self.state = self.without_buffers(&was);
+                    continue;
+                }
+                Err(error) => Err(error),
+            });
+        }
+    }
+
+    /// Fills the room of `buffer` with the next bytes of the stream: how many, and 0 at its end.
+    #[inline]
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut impl IoBufMut,
+    ) -> Poll<io::Result<usize>> {
+        if buffer.room().is_empty() {
+            return Poll::Ready(Err(no_room()));
+        }
+        let Some(mut chunk) = ready!(self.poll_chunk(cx))? else {
+            return Poll::Ready(Ok(0));
+        };
+        let count = buffer.fill_from(&chunk);
+        if count < chunk.len() {
+            chunk.advance(count);
+            self.rest = Some(chunk);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// Whether it receives from `socket`.
+    pub fn is_of(&self, socket: &Descriptor) -> bool {
+        self.socket.is(socket)
+    }
+
+    /// Ends the receive that is armed, and waits for that. What it still brought stays with the receiver.
+    pub async fn stop(&mut self) {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle => {}
+            State::Pooled(receive, _) => {
+                if let Ok(chunk) = receive.cancel().await {
+                    self.keep(chunk);
+                }
+            }
+            State::Own(receive) => {
+                let (received, bytes) = receive.cancel().await;
+                if received.is_ok() {
+                    self.keep(Chunk::from(bytes));
+                }
+            }
+        }
+    }
+
+    /// An empty chunk is the end of the stream, which the next receive finds again.
+    fn keep(&mut self, chunk: Chunk) {
+        if !chunk.is_empty() {
+            self.rest.get_or_insert(chunk);
+        }
+    }
+
+    /// The kernel had no buffer: wait for data first, and if then there is still none, bring one.
+    fn without_buffers(&self, was: &State) -> State {
+        let receive = match was {
+            State::Pooled(_, false) => ReceivePooled::new(&self.socket, self.chunk_bytes),
+            State::Pooled(_, true) | State::Own(_) | State::Idle => None,
+        };
+        match receive {
+            Some(receive) => State::Pooled(Op::new(receive.wait_first()), true),
+            None => self.own_memory(),
+        }
+    }
+
+    fn own_memory(&self) -> State {
+        let bytes = context::with(|operations| operations.pool(self.chunk_bytes).map(|pool| pool.size()))
+            .flatten()
+            .map_or(self.chunk_bytes.max(4096), |size| size as usize);
+        State::Own(Op::new(Receive::new(&self.socket, Vec::with_capacity(bytes))))
+    }
+}

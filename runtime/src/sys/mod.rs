@@ -1,0 +1,9 @@
+//! What the runtime asks of the operating system by plain calls: one thin, checked wrapper each.
+
+pub(crate) mod clock;
+pub(crate) mod current;
+pub(crate) mod enter;
+pub(crate) mod event;
+pub(crate) mod limits;
+pub(crate) mod mmap;
+pub(crate) mod thread;

@@ -1,0 +1,284 @@
+//! The handle of a task.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::task::{Context, Poll};
+
+use super::header::{ABORTED, COMPLETE, Header};
+use super::raw::Outcome;
+use super::{TaskId, TaskInfo, local, unhandled};
+
+/// Awaits, aborts and names a task; made by [`spawn`](super::spawn).
+///
+/// Awaiting it gives the task's output, or why there is none. Dropping it detaches the task, which runs on; an error
+/// that nobody fetches then is told to [`on_unhandled`](super::on_unhandled).
+///
+/// # Cancel safety
+///
+/// Awaiting `&mut handle` may be dropped and begun again; it says nothing to the task.
+///
+/// # Panics
+///
+/// When a task awaits its own handle, or when it is polled after it has given its output.
+pub struct JoinHandle<T> {
+    task: NonNull<Header>,
+    taken: bool,
+    /// Not `Send`: the output belongs to the core.
+    output: PhantomData<*const T>,
+}
+
+impl<T> JoinHandle<T> {
+    #[inline]
+    pub(super) fn new(task: NonNull<Header>) -> Self {
+        Self {
+            task,
+            taken: false,
+            output: PhantomData,
+        }
+    }
+
+    /// Gives the task a name, for reports: `spawn(..).name("echo")`, `.name(format_args!("echo {peer}"))`.
+    pub fn name(self, name: impl fmt::Display) -> Self {
+        self.header().name.set(Some(name.to_string().into()));
+        self
+    }
+
+    /// The task's number.
+    pub fn id(&self) -> TaskId {
+        self.header().id
+    }
+
+    /// What is known of the task.
+    pub fn info(&self) -> TaskInfo {
+        self.header().info()
+    }
+
+    /// Whether the task has ended: its output waits here, or it panicked or was aborted.
+    pub fn is_finished(&self) -> bool {
+        self.header().has(COMPLETE)
+    }
+
+    /// Drops the task's future at its next turn, which cancels it; returns at once.
+    ///
+    /// A task that has not run yet never does. One that ends in the turn in which it is aborted keeps its output.
+    /// Returns whether there was anything to abort.
+    pub fn abort(&self) -> bool {
+        let header = self.header();
+        if header.has(COMPLETE) || !header.at_home() {
+            return false;
+        }
+        header.set(ABORTED);
+        local::schedule(header);
+        true
+    }
+
+    /// Aborts the task, and waits until its future has been dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError`] that says it was cancelled, unless the task was faster.
+    pub async fn cancel(self) -> Result<T, JoinError> {
+        self.abort();
+        self.await
+    }
+
+    #[inline]
+    fn header(&self) -> &Header {
+        // SAFETY: the handle holds a reference.
+        unsafe { self.task.as_ref() }
+    }
+}
+
+impl<T: 'static, E: fmt::Display + 'static> JoinHandle<Result<T, E>> {
+    /// Lets the task run on by itself. If it fails, its error is told to [`on_unhandled`](super::on_unhandled),
+    /// whatever its type.
+    ///
+    /// Dropping the handle does the same, except that it knows only the common types of errors.
+    pub fn detach(self) {
+        self.header()
+            .describe
+            .set(unhandled::describe_result::<T, E>);
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let header = self.header();
+        if !header.has(COMPLETE) {
+            if local::running() == Some(self.task) {
+                awaits_itself(&header.info());
+            }
+            let before = header.joiner.take();
+            match before {
+                Some(joiner) if joiner.will_wake(cx.waker()) => header.joiner.set(Some(joiner)),
+                before => {
+                    header.joiner.set(Some(cx.waker().clone()));
+                    drop(before);
+                }
+            }
+            return Poll::Pending;
+        }
+        assert!(!self.taken, "a task's handle was polled after it had given its output");
+        let mut outcome: Option<Outcome<T>> = None;
+        // SAFETY: the task has ended, the handle is on its core's thread (it is not `Send`), and T is its output.
+        unsafe { (header.vtable.take_output)(self.task, (&raw mut outcome).cast()) };
+        self.taken = true;
+        Poll::Ready(match outcome {
+            Some(Outcome::Output(output)) => Ok(output),
+            Some(Outcome::Panic(payload)) => Err(JoinError {
+                task: self.info(),
+                reason: Reason::Panic(payload),
+            }),
+            Some(Outcome::Cancelled) | None => Err(JoinError {
+                task: self.info(),
+                reason: Reason::Cancelled,
+            }),
+        })
+    }
+}
+
+#[cold]
+fn awaits_itself(task: &TaskInfo) -> ! {
+    panic!("{task} awaits itself, and would wait for ever")
+}
+
+impl<T> Unpin for JoinHandle<T> {}
+
+impl<T> Drop for JoinHandle<T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the handle's own reference, and the core's thread.
+        unsafe { local::release_joined(self.task) };
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinHandle({})", self.info())
+    }
+}
+
+/// The handle of a task as `block_on` uses it: its output is fetched without waiting.
+pub(crate) struct Root<T>(ManuallyDrop<JoinHandle<T>>);
+
+impl<T> Root<T> {
+    /// Starts a task whose future and output may borrow.
+    ///
+    /// # Safety
+    ///
+    /// What comes back is given to [`finish`](Self::finish) or dropped, with the core's loop not running, before
+    /// what the future borrows ends.
+    #[track_caller]
+    pub(crate) unsafe fn spawn<F: Future<Output = T>>(future: F) -> Option<Self> {
+        let at = std::panic::Location::caller();
+        // SAFETY: the caller's promise; the root's output is never described.
+        let task = unsafe { local::spawn_unchecked(future, at, unhandled::nothing) }?;
+        Some(Self(ManuallyDrop::new(JoinHandle::new(task))))
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    pub(crate) fn name(&self, name: &str) {
+        self.0.header().name.set(Some(name.into()));
+    }
+
+    /// The output of a task that has ended.
+    pub(crate) fn finish(mut self) -> Result<T, JoinError> {
+        let waker = std::task::Waker::noop();
+        match Pin::new(&mut *self.0).poll(&mut Context::from_waker(waker)) {
+            Poll::Ready(output) => output,
+            Poll::Pending => unreachable!("called when the task has ended"),
+        }
+    }
+}
+
+impl<T> Drop for Root<T> {
+    fn drop(&mut self) {
+        let header = self.0.header();
+        if !header.has(COMPLETE) {
+            // The loop itself has panicked. The future must not outlive what it borrows.
+            // SAFETY: the core's thread; nothing is being polled, since the loop is being unwound.
+            unsafe { (header.vtable.cancel)(self.0.task) };
+        }
+        // SAFETY: dropped once, here.
+        unsafe { ManuallyDrop::drop(&mut self.0) };
+    }
+}
+
+/// Why a task has no output: it panicked, or it was aborted.
+pub struct JoinError {
+    task: TaskInfo,
+    reason: Reason,
+}
+
+enum Reason {
+    Cancelled,
+    Panic(Box<dyn Any + Send>),
+}
+
+impl JoinError {
+    /// Whether it was aborted (or its core ended first).
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.reason, Reason::Cancelled)
+    }
+
+    /// Whether it panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self.reason, Reason::Panic(_))
+    }
+
+    /// What it panicked with, to go on with by [`std::panic::resume_unwind`]; or the error itself.
+    ///
+    /// # Errors
+    ///
+    /// The error itself if the task did not panic.
+    pub fn into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
+        match self.reason {
+            Reason::Panic(payload) => Ok(payload),
+            Reason::Cancelled => Err(self),
+        }
+    }
+
+    /// The task.
+    pub fn task(&self) -> &TaskInfo {
+        &self.task
+    }
+}
+
+/// The text of a panic, if it had one.
+pub(super) fn message_of(payload: &(dyn Any + Send)) -> &str {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        text
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text
+    } else {
+        "(a payload that is not text)"
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Reason::Cancelled => write!(f, "{} was cancelled", self.task),
+            Reason::Panic(payload) => write!(f, "{} panicked: {}", self.task, message_of(&**payload)),
+        }
+    }
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinError({self})")
+    }
+}
+
+impl std::error::Error for JoinError {}

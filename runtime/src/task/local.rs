@@ -1,0 +1,364 @@
+//! The tasks of this thread's core: its run queue, its list of all tasks, and the inbox by which others wake them.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::panic::Location;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Context;
+
+use corering_sync::inbox::{Closed, Inbox};
+use slab::Slab;
+
+use super::header::{ABORTED, COMPLETE, Describe, Header, JOINED, SCHEDULED};
+use super::unhandled::{self, Unhandled};
+use super::{TaskId, TaskInfo, raw, waker};
+use crate::driver::mailbox::Mailbox;
+use crate::sys::current::{self, CoreId};
+
+thread_local! {
+    static CURRENT: Cell<*const Local> = const { Cell::new(ptr::null()) };
+    static RUNNING: Cell<Option<NonNull<Header>>> = const { Cell::new(None) };
+}
+
+/// The part of a core's tasks that other threads touch.
+pub(crate) struct Remote {
+    inbox: Inbox<Header>,
+    mailbox: Arc<Mailbox>,
+}
+
+// SAFETY: the inbox is for all threads, and what of a header other threads touch is atomic.
+unsafe impl Sync for Remote {}
+// SAFETY: as above.
+unsafe impl Send for Remote {}
+
+impl Remote {
+    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Arc<Self> {
+        Arc::new(Self {
+            inbox: Inbox::new(),
+            mailbox,
+        })
+    }
+
+    /// # Safety
+    ///
+    /// A reference goes along with the task, which is in no inbox.
+    pub(super) unsafe fn push(&self, task: NonNull<Header>) -> Result<(), Closed> {
+        // SAFETY: the reference keeps the task until it has been taken out.
+        unsafe { self.inbox.push(task) }?;
+        self.mailbox.wake();
+        Ok(())
+    }
+}
+
+/// One core's tasks.
+pub(crate) struct Local {
+    core: CoreId,
+    remote: Arc<Remote>,
+    first: Cell<Option<NonNull<Header>>>,
+    last: Cell<Option<NonNull<Header>>>,
+    tasks: RefCell<Slab<NonNull<Header>>>,
+    next_id: Cell<u64>,
+    hook: RefCell<Option<Rc<unhandled::Hook>>>,
+}
+
+impl Local {
+    pub(crate) fn new(core: CoreId, remote: Arc<Remote>) -> Self {
+        Self {
+            core,
+            remote,
+            first: Cell::new(None),
+            last: Cell::new(None),
+            tasks: RefCell::new(Slab::new()),
+            next_id: Cell::new(1),
+            hook: RefCell::new(None),
+        }
+    }
+
+    /// Makes these the tasks of this thread.
+    ///
+    /// # Safety
+    ///
+    /// [`uninstall`] is called, on this thread, before `self` moves or ends.
+    pub(crate) unsafe fn install(&self) {
+        CURRENT.set(ptr::from_ref(self));
+    }
+
+    #[inline]
+    pub(crate) fn has_ready(&self) -> bool {
+        self.first.get().is_some()
+    }
+
+    #[inline]
+    pub(crate) fn has_mail(&self) -> bool {
+        !self.remote.inbox.is_empty()
+    }
+
+    /// Schedules what other threads have woken.
+    pub(crate) fn open_inbox(&self) {
+        for task in self.remote.inbox.take() {
+            // SAFETY: a reference came along.
+            let header = unsafe { task.as_ref() };
+            if header.state.received() {
+                self.schedule(header);
+            }
+            // SAFETY: the reference that came along.
+            unsafe { Header::release(task) };
+        }
+    }
+
+    /// What is known of the task that runs next.
+    pub(crate) fn next_info(&self) -> Option<TaskInfo> {
+        // SAFETY: it is in the queue, so the core holds its reference.
+        self.first.get().map(|task| unsafe { task.as_ref() }.info())
+    }
+
+    /// Runs the next ready task. False if there is none.
+    #[inline]
+    pub(crate) fn run_next(&self) -> bool {
+        let Some(task) = self.pop() else {
+            return false;
+        };
+        // SAFETY: what is in the run queue has not given up the core's reference.
+        let header = unsafe { task.as_ref() };
+        header.unset(SCHEDULED);
+        if header.has(COMPLETE) {
+            // SAFETY: `finish` left the core's reference to the run queue.
+            unsafe { Header::release_own(task) };
+            return true;
+        }
+        let before = RUNNING.replace(Some(task));
+        let ended = if header.has(ABORTED) {
+            // SAFETY: the core's thread, and the task is not being polled.
+            unsafe { (header.vtable.cancel)(task) };
+            true
+        } else {
+            // SAFETY: the core holds a reference for as long as the task has not ended.
+            let waker = unsafe { waker::lend(task) };
+            // SAFETY: the core's thread, and the task is not being polled.
+            unsafe { (header.vtable.poll)(task, &mut Context::from_waker(&waker)) }
+        };
+        RUNNING.set(before);
+        if ended {
+            self.finish(task);
+        }
+        true
+    }
+
+    /// The task has ended: its handle is told, and the core lets go of it.
+    #[inline]
+    fn finish(&self, task: NonNull<Header>) {
+        // SAFETY: the core still holds its reference.
+        let header = unsafe { task.as_ref() };
+        header.set(COMPLETE);
+        self.tasks.borrow_mut().remove(header.place.get());
+        if header.has(JOINED) {
+            if let Some(joiner) = header.joiner.take() {
+                joiner.wake();
+            }
+        } else {
+            self.drop_output(task);
+        }
+        if !header.has(SCHEDULED) {
+            // SAFETY: the task has ended and is in no queue.
+            unsafe { Header::release_own(task) };
+        }
+    }
+
+    /// Nobody will fetch the output: it is dropped, and an error in it told to the hook.
+    #[inline]
+    fn drop_output(&self, task: NonNull<Header>) {
+        // SAFETY: a reference is held by the caller.
+        let header = unsafe { task.as_ref() };
+        // SAFETY: the core's thread; the task has ended and its handle is gone.
+        if let Some(what) = unsafe { (header.vtable.drop_output)(task) } {
+            let hook = self.hook.borrow().clone();
+            unhandled::report(hook.as_deref(), &Unhandled::new(header.info(), what));
+        }
+    }
+
+    /// Drops all tasks, in the order of their spawning, and those that these spawn while they are dropped.
+    pub(crate) fn abort_all(&self) {
+        loop {
+            let tasks: Vec<_> = self.oldest_first();
+            if tasks.is_empty() {
+                break;
+            }
+            for task in tasks {
+                // SAFETY: it was in the list a moment ago; it may have ended since only if it was run, and nothing
+                //         runs here.
+                let header = unsafe { task.as_ref() };
+                header.set(ABORTED);
+                self.schedule(header);
+            }
+            while self.run_next() {}
+        }
+    }
+
+    /// Lets nothing more in. What was left is given back as by any other thread.
+    pub(crate) fn close(&self) {
+        for task in self.remote.inbox.close() {
+            // SAFETY: a reference came along.
+            let then = unsafe { task.as_ref() }.state.refused();
+            // SAFETY: nothing is sent.
+            unsafe { Header::act(task, then) };
+        }
+    }
+
+    #[inline]
+    fn schedule(&self, header: &Header) {
+        if header.has(SCHEDULED | COMPLETE) {
+            return;
+        }
+        header.set(SCHEDULED);
+        header.next.set(None);
+        let task = NonNull::from(header);
+        match self.last.replace(Some(task)) {
+            // SAFETY: it is in the queue, so the core holds its reference.
+            Some(last) => unsafe { last.as_ref() }.next.set(Some(task)),
+            None => self.first.set(Some(task)),
+        }
+    }
+
+    #[inline]
+    fn pop(&self) -> Option<NonNull<Header>> {
+        let task = self.first.get()?;
+        // SAFETY: it is in the queue, so the core holds its reference.
+        let next = unsafe { task.as_ref() }.next.get();
+        self.first.set(next);
+        if next.is_none() {
+            self.last.set(None);
+        }
+        Some(task)
+    }
+
+    fn oldest_first(&self) -> Vec<NonNull<Header>> {
+        let mut tasks: Vec<_> = self.tasks.borrow().iter().map(|(_, task)| *task).collect();
+        // SAFETY: what is in the list has not ended, so the core holds its reference.
+        tasks.sort_by_key(|task| unsafe { task.as_ref() }.id);
+        tasks
+    }
+}
+
+/// Leaves this thread without tasks.
+pub(crate) fn uninstall() {
+    CURRENT.set(ptr::null());
+}
+
+#[inline]
+fn with<R>(use_them: impl FnOnce(&Local) -> R) -> Option<R> {
+    let local = CURRENT.get();
+    if local.is_null() {
+        return None;
+    }
+    // SAFETY: `install` promises that they stay where they are until `uninstall` clears the pointer.
+    let local = unsafe { &*local };
+    // In a forked child this thread has no core, though the pointer is still there.
+    (local.core == current::core()).then(|| use_them(local))
+}
+
+/// Schedules a task of this thread's core.
+#[inline]
+pub(super) fn schedule(header: &Header) {
+    with(|local| local.schedule(header));
+}
+
+/// Makes a task and schedules it. `None` outside a runtime.
+#[inline]
+pub(super) fn spawn<F>(future: F, at: &'static Location<'static>) -> Option<NonNull<Header>>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    // SAFETY: nothing is borrowed by the future or its output.
+    unsafe { spawn_unchecked(future, at, unhandled::describe::<F::Output>) }
+}
+
+/// As [`spawn`], for a future that borrows.
+///
+/// # Safety
+///
+/// The future has ended or been dropped before what it borrows ends, and its output likewise; `describe` is for its
+/// output.
+#[inline]
+pub(super) unsafe fn spawn_unchecked<F: Future>(
+    future: F,
+    at: &'static Location<'static>,
+    describe: Describe,
+) -> Option<NonNull<Header>> {
+    with(|local| {
+        let id = local.next_id.get();
+        local.next_id.set(id + 1);
+        let task = raw::allocate(future, |vtable| {
+            let remote = Arc::as_ptr(&local.remote);
+            Header::new(vtable, remote, local.core, TaskId(id), at, describe)
+        });
+        // SAFETY: it has just been made.
+        let header = unsafe { task.as_ref() };
+        header.place.set(local.tasks.borrow_mut().insert(task));
+        local.schedule(header);
+        task
+    })
+}
+
+/// The handle of a task has gone, on the core's thread (or after the core has gone).
+///
+/// # Safety
+///
+/// The caller holds the handle's reference, which is gone then.
+#[inline]
+pub(super) unsafe fn release_joined(task: NonNull<Header>) {
+    // SAFETY: the handle's reference.
+    let header = unsafe { task.as_ref() };
+    header.unset(JOINED);
+    let joiner = header.joiner.take();
+    drop(joiner);
+    if header.has(COMPLETE) {
+        let dropped = with(|local| local.drop_output(task));
+        if dropped.is_none() {
+            // SAFETY: the thread of the core that was; the task has ended and its handle is going.
+            unsafe { (header.vtable.drop_output)(task) };
+        }
+    }
+    if header.has(super::header::SOLE) {
+        // SAFETY: the handle's reference was the only one.
+        unsafe { Header::free(task) };
+    } else {
+        // SAFETY: the handle's reference.
+        unsafe { Header::release(task) };
+    }
+}
+
+/// The task that runs on this thread.
+pub(super) fn running() -> Option<NonNull<Header>> {
+    RUNNING.get()
+}
+
+pub(super) fn current() -> Option<TaskInfo> {
+    // SAFETY: while a task runs, the core holds its reference.
+    running().map(|task| unsafe { task.as_ref() }.info())
+}
+
+pub(super) fn all() -> Vec<TaskInfo> {
+    with(|local| {
+        let tasks = local.oldest_first();
+        // SAFETY: what is in the list has not ended, so the core holds its reference.
+        tasks.iter().map(|task| unsafe { task.as_ref() }.info()).collect()
+    })
+    .unwrap_or_default()
+}
+
+/// Sets what is told of errors that nobody fetches.
+pub(super) fn set_hook(hook: Rc<unhandled::Hook>) {
+    let before = with(|local| local.hook.replace(Some(hook)));
+    assert!(
+        before.is_some(),
+        "on_unhandled was called outside a runtime: call it inside corering::run or Runtime::block_on"
+    );
+}
+
+/// How many tasks of this thread's core have not ended.
+pub(crate) fn alive() -> usize {
+    with(|local| local.tasks.borrow().len()).unwrap_or(0)
+}
