@@ -38,21 +38,22 @@ pub(super) const JOINED: u8 = 8;
 /// The handle holds the only reference that there is.
 pub(super) const SOLE: u8 = 16;
 
+/// What waking and polling touch comes first, so that it shares a cache line.
 #[repr(C)]
 pub(crate) struct Header {
     pub(super) state: State,
-    link: AtomicPtr<Header>,
     pub(super) vtable: &'static Vtable,
-    remote: *const Remote,
     pub(super) core: CoreId,
     pub(super) flags: Cell<u8>,
     /// References that this core has taken, less those that it has given back: may be below zero.
     references: Cell<isize>,
     /// The next in the run queue.
     pub(super) next: Cell<Option<NonNull<Header>>>,
+    pub(super) joiner: Cell<Option<Waker>>,
     /// The place in the core's list of tasks.
     pub(super) place: Cell<usize>,
-    pub(super) joiner: Cell<Option<Waker>>,
+    remote: *const Remote,
+    link: AtomicPtr<Header>,
     pub(super) id: TaskId,
     pub(super) spawned_at: &'static Location<'static>,
     pub(super) name: Cell<Option<Box<str>>>,

@@ -1,8 +1,8 @@
 //! Time: instants, sleeps, intervals and time-outs, from one wheel of timers per core.
 //!
-//! A timer is never early: it ends at the first turn of the loop at or after its deadline. It is late by at most the
-//! wheel's tick (131 µs) plus what waking a thread takes, because an idle core sleeps until the end of the tick, so
-//! that timers that lie close together share one wake-up.
+//! A timer is never early: it ends at the first turn of the loop at or after its deadline. An idle core lets timers
+//! that are due within 220 µs of each other share one wake-up, so one that is not alone may be that much late, plus
+//! what waking a thread takes.
 //!
 //! In a runtime with paused time ([`Builder::paused_time`](crate::Builder::paused_time)) the clock stands still
 //! while tasks run, and jumps to the next deadline when all of them wait: tests take no time and are exact.

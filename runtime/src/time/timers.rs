@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::task::Waker;
 
-use super::wheel::{Key, Wheel};
+use super::wheel::{Due, Key, Wheel};
 use crate::driver::clock;
 use crate::driver::mailbox::{self, Letter};
 use crate::sys::current::{self, CoreId};
@@ -17,7 +17,7 @@ thread_local! {
 pub(crate) struct Timers {
     core: CoreId,
     wheel: RefCell<Wheel>,
-    due: RefCell<Vec<(u64, u64, Waker)>>,
+    due: RefCell<Vec<Due>>,
 }
 
 impl Timers {
@@ -51,8 +51,8 @@ impl Timers {
     pub(crate) fn expire(&self) {
         let mut due = self.due.take();
         self.wheel.borrow_mut().expire(clock::now_ns(), &mut due);
-        for (_, _, waker) in due.drain(..) {
-            waker.wake();
+        for due in due.drain(..) {
+            due.waker.wake();
         }
         self.due.replace(due);
     }

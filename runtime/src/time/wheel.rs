@@ -1,26 +1,32 @@
 //! The wheel: all timers of a core, armed and cancelled in constant time.
 //!
-//! Eight levels of 64 slots. A slot of level 0 spans one tick (2^17 ns, 131 µs), one of each further level 64 times
-//! as much as one below; together they span all of a 64-bit nanosecond clock. A timer sits on the level of the
-//! highest bit in which its tick differs from the current one, and moves down as time gets there (G. Varghese,
-//! T. Lauck, "Hashed and hierarchical timing wheels", 1987).
+//! Six levels of 256 slots. A slot of level 0 spans one tick (2^16 ns, 66 µs), one of each further level 256 times as
+//! much as one below; together they span all of a 64-bit nanosecond clock. A timer sits on the level of the highest
+//! digit in which its tick differs from the current one, and moves down as time gets there (G. Varghese, T. Lauck,
+//! "Hashed and hierarchical timing wheels", 1987).
 //!
-//! Invariants: no occupied slot lies before the current tick; within a slot timers are in the order of their arming;
-//! timers end in the order of their deadlines, equal ones in the order of their arming, and none before its deadline.
+//! A slot holds deadlines in a row, so moving and ending many timers walks memory in order; each timer knows its place
+//! in the row, and cancelling one fills its gap with the last.
+//!
+//! Invariants: no occupied slot lies before the current tick; timers end in the order of their deadlines, equal ones
+//! in the order of their arming, and none before its deadline.
 
 use std::task::Waker;
 
 use slab::Slab;
 
-const TICK_BITS: u32 = 17;
-const SLOT_BITS: u32 = 6;
+const TICK_BITS: u32 = 16;
+const SLOT_BITS: u32 = 8;
 const SLOTS: usize = 1 << SLOT_BITS;
-const LEVELS: usize = 8;
-const NONE: u32 = u32::MAX;
+const LEVELS: usize = 6;
+const WORDS: usize = SLOTS / 64;
 
-/// How many timers of a slot are looked at to sleep exactly as long as needed; with more, sleeping to the edge of
-/// the slot is as good.
+/// Timers that are due within so long of the first one share its wake-up.
+const SHARED_NS: u64 = 220_000;
+/// How many timers are looked at to find out whether any shares it.
 const LOOKED_AT: usize = 32;
+/// A slot that has been emptied keeps memory for so many.
+const KEPT: usize = 64;
 
 /// A timer that was armed; stale once it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,25 +36,31 @@ pub(crate) struct Key {
 }
 
 struct Timer {
-    deadline_ns: u64,
     sequence: u64,
     waker: Waker,
-    previous: u32,
-    next: u32,
-    slot: u16,
+    /// Which slot, and where in its row.
+    slot: u32,
+    place: u32,
 }
 
 #[derive(Clone, Copy)]
-struct Slot {
-    first: u32,
-    last: u32,
+struct Item {
+    deadline_ns: u64,
+    index: u32,
+}
+
+/// A timer whose time has come.
+pub(crate) struct Due {
+    deadline_ns: u64,
+    sequence: u64,
+    pub(crate) waker: Waker,
 }
 
 pub(crate) struct Wheel {
     timers: Slab<Timer>,
-    slots: Box<[Slot; LEVELS * SLOTS]>,
+    slots: Box<[Vec<Item>]>,
     /// One bit for each slot with timers in it.
-    occupied: [u64; LEVELS],
+    occupied: [[u64; WORDS]; LEVELS],
     /// The tick that we are in: all before it have been dealt with.
     tick: u64,
     sequence: u64,
@@ -56,14 +68,10 @@ pub(crate) struct Wheel {
 
 impl Wheel {
     pub(crate) fn new(now_ns: u64) -> Self {
-        let empty = Slot {
-            first: NONE,
-            last: NONE,
-        };
         Self {
             timers: Slab::new(),
-            slots: Box::new([empty; LEVELS * SLOTS]),
-            occupied: [0; LEVELS],
+            slots: (0..LEVELS * SLOTS).map(|_| Vec::new()).collect(),
+            occupied: [[0; WORDS]; LEVELS],
             tick: now_ns >> TICK_BITS,
             sequence: 0,
         }
@@ -74,23 +82,29 @@ impl Wheel {
     pub(crate) fn arm(&mut self, deadline_ns: u64, waker: Waker) -> Key {
         let sequence = self.sequence;
         self.sequence += 1;
-        let index = self.timers.insert(Timer {
-            deadline_ns,
+        let index = self.timers.vacant_key() as u32;
+        let (slot, place) = self.put(Item { deadline_ns, index });
+        self.timers.insert(Timer {
             sequence,
             waker,
-            previous: NONE,
-            next: NONE,
-            slot: 0,
-        }) as u32;
-        self.put(index);
+            slot,
+            place,
+        });
         Key { index, sequence }
     }
 
     /// Takes a timer away, and gives its waker back to be dropped. Nothing if it has ended.
     #[inline]
     pub(crate) fn cancel(&mut self, key: Key) -> Option<Waker> {
-        self.timer(key)?;
-        self.unlink(key.index);
+        let timer = self.timer(key)?;
+        let (slot, place) = (timer.slot as usize, timer.place);
+        let row = &mut self.slots[slot];
+        row.swap_remove(place as usize);
+        if let Some(moved) = row.get(place as usize) {
+            self.timers[moved.index as usize].place = place;
+        } else if row.is_empty() {
+            self.empty(slot);
+        }
         Some(self.timers.remove(key.index as usize).waker)
     }
 
@@ -110,135 +124,116 @@ impl Wheel {
     }
 
     /// Moves on to `now_ns` and takes out the timers that are due, in the order of their deadlines.
-    pub(crate) fn expire(&mut self, now_ns: u64, due: &mut Vec<(u64, u64, Waker)>) {
+    pub(crate) fn expire(&mut self, now_ns: u64, due: &mut Vec<Due>) {
         let target = now_ns >> TICK_BITS;
-        while let Some((level, slot, start)) = self.first_occupied() {
+        while let Some((slot, start)) = self.first_occupied() {
             if start > target {
                 break;
             }
             self.tick = self.tick.max(start);
-            let mut index = self.slots[level * SLOTS + slot].first;
-            if level > 0 {
-                self.clear(level, slot);
-                while index != NONE {
-                    let next = self.timers[index as usize].next;
-                    self.put(index);
-                    index = next;
+            let row = std::mem::take(&mut self.slots[slot]);
+            self.empty(slot);
+            for item in &row {
+                if slot < SLOTS && item.deadline_ns <= now_ns {
+                    let timer = self.timers.remove(item.index as usize);
+                    due.push(Due {
+                        deadline_ns: item.deadline_ns,
+                        sequence: timer.sequence,
+                        waker: timer.waker,
+                    });
+                } else {
+                    let (slot, place) = self.put(*item);
+                    let timer = &mut self.timers[item.index as usize];
+                    (timer.slot, timer.place) = (slot, place);
                 }
-                continue;
             }
-            while index != NONE {
-                let timer = &self.timers[index as usize];
-                let next = timer.next;
-                if timer.deadline_ns <= now_ns {
-                    self.unlink(index);
-                    let timer = self.timers.remove(index as usize);
-                    due.push((timer.deadline_ns, timer.sequence, timer.waker));
-                }
-                index = next;
-            }
-            if start == target {
+            self.keep(slot, row);
+            // What is left of this very tick is not due yet.
+            if slot < SLOTS && start == target {
                 break;
             }
         }
         self.tick = self.tick.max(target);
-        if !due.is_sorted_by_key(|(deadline, sequence, _)| (*deadline, *sequence)) {
-            due.sort_by_key(|(deadline, sequence, _)| (*deadline, *sequence));
+        let order = |due: &Due| (due.deadline_ns, due.sequence);
+        if !due.is_sorted_by_key(order) {
+            due.sort_unstable_by_key(order);
         }
     }
 
-    /// When to look again: not after the end of the first timer's tick, and not before anything can be due.
-    ///
-    /// With `exact`, the deadline of the first timer itself, or a time before it.
+    /// When to look again. With `exact`, at the first deadline or before it; else perhaps a little later, together
+    /// with those that come soon after it. A timer that is alone gets its own deadline in any case.
     pub(crate) fn next_ns(&self, exact: bool) -> Option<u64> {
-        let (level, slot, start) = self.first_occupied()?;
-        let mut index = self.slots[level * SLOTS + slot].first;
-        let (mut least, mut most) = (u64::MAX, 0);
-        let mut seen = 0;
-        while index != NONE && (exact || seen < LOOKED_AT) {
-            let timer = &self.timers[index as usize];
-            least = least.min(timer.deadline_ns);
-            most = most.max(timer.deadline_ns);
-            index = timer.next;
-            seen += 1;
+        let (slot, start) = self.first_occupied()?;
+        let row = &self.slots[slot];
+        if slot >= SLOTS && row.len() > LOOKED_AT {
+            // To be spread over the level below by then.
+            return Some(start << TICK_BITS);
         }
-        let all_seen = index == NONE;
-        Some(match (level, all_seen) {
-            (0, true) if !exact => most,
-            (0, false) => ((start + 1) << TICK_BITS).wrapping_sub(1),
-            (_, true) => least,
-            (_, false) => start << TICK_BITS,
-        })
+        let first = row.iter().map(|item| item.deadline_ns).min()?;
+        if exact || slot >= SLOTS {
+            return Some(first);
+        }
+        let end = first.saturating_add(SHARED_NS);
+        let slots = (end >> TICK_BITS) - start;
+        let rows = self.slots[slot..SLOTS].iter().take(slots as usize + 1);
+        let mut last = first;
+        for (looked_at, item) in rows.flatten().enumerate() {
+            if looked_at > LOOKED_AT {
+                return Some(end);
+            }
+            if item.deadline_ns <= end {
+                last = last.max(item.deadline_ns);
+            }
+        }
+        Some(last)
     }
 
+    #[inline]
     fn timer(&mut self, key: Key) -> Option<&mut Timer> {
         self.timers
             .get_mut(key.index as usize)
             .filter(|timer| timer.sequence == key.sequence)
     }
 
-    /// The first slot with timers in it, and the tick at which it starts.
-    fn first_occupied(&self) -> Option<(usize, usize, u64)> {
-        let level = self.occupied.iter().position(|slots| *slots != 0)?;
-        let shift = SLOT_BITS * level as u32;
-        let slot = self.occupied[level].trailing_zeros() as usize;
-        let before = self.tick >> shift >> SLOT_BITS << SLOT_BITS << shift;
-        Some((level, slot, before | (slot as u64) << shift))
+    /// The first slot with timers in it, and the tick at which it starts. Slots below `SLOTS` are of level 0.
+    fn first_occupied(&self) -> Option<(usize, u64)> {
+        for (level, words) in self.occupied.iter().enumerate() {
+            let Some(word) = words.iter().position(|word| *word != 0) else {
+                continue;
+            };
+            let slot = word * 64 + words[word].trailing_zeros() as usize;
+            let shift = SLOT_BITS * level as u32;
+            let before = self.tick >> shift >> SLOT_BITS << SLOT_BITS << shift;
+            return Some((level * SLOTS + slot, before | (slot as u64) << shift));
+        }
+        None
     }
 
-    /// Puts a timer into the slot where it belongs as seen from the current tick.
+    /// Puts a timer where it belongs as seen from the current tick: into which slot, and where in its row.
     #[inline]
-    fn put(&mut self, index: u32) {
-        let timer = &self.timers[index as usize];
-        let tick = (timer.deadline_ns >> TICK_BITS).max(self.tick);
+    fn put(&mut self, item: Item) -> (u32, u32) {
+        let tick = (item.deadline_ns >> TICK_BITS).max(self.tick);
         let differs = tick ^ self.tick;
         let level = (63_u32.saturating_sub(differs.leading_zeros()) / SLOT_BITS) as usize;
         let slot = (tick >> (SLOT_BITS * level as u32)) as usize % SLOTS;
-        let place = level * SLOTS + slot;
-        let last = self.slots[place].last;
-        let timer = &mut self.timers[index as usize];
-        timer.slot = place as u16;
-        timer.previous = last;
-        timer.next = NONE;
-        if last == NONE {
-            self.slots[place].first = index;
-            self.occupied[level] |= 1 << slot;
-        } else {
-            self.timers[last as usize].next = index;
-        }
-        self.slots[place].last = index;
+        self.occupied[level][slot / 64] |= 1 << (slot % 64);
+        let slot = level * SLOTS + slot;
+        let row = &mut self.slots[slot];
+        row.push(item);
+        (slot as u32, (row.len() - 1) as u32)
     }
 
-    #[inline]
-    fn unlink(&mut self, index: u32) {
-        let Timer {
-            previous,
-            next,
-            slot,
-            ..
-        } = self.timers[index as usize];
-        let place = usize::from(slot);
-        if previous == NONE {
-            self.slots[place].first = next;
-        } else {
-            self.timers[previous as usize].next = next;
-        }
-        if next == NONE {
-            self.slots[place].last = previous;
-        } else {
-            self.timers[next as usize].previous = previous;
-        }
-        if self.slots[place].first == NONE {
-            self.occupied[place / SLOTS] &= !(1 << (place % SLOTS));
-        }
+    fn empty(&mut self, slot: usize) {
+        let (level, slot) = (slot / SLOTS, slot % SLOTS);
+        self.occupied[level][slot / 64] &= !(1 << (slot % 64));
     }
 
-    fn clear(&mut self, level: usize, slot: usize) {
-        self.slots[level * SLOTS + slot] = Slot {
-            first: NONE,
-            last: NONE,
-        };
-        self.occupied[level] &= !(1 << slot);
+    /// Keeps a row's memory, unless it is much.
+    fn keep(&mut self, slot: usize, mut row: Vec<Item>) {
+        if self.slots[slot].is_empty() && row.capacity() <= KEPT {
+            row.clear();
+            self.slots[slot] = row;
+        }
     }
 }
 
@@ -253,7 +248,7 @@ mod tests {
     fn expire(wheel: &mut Wheel, now_ns: u64) -> Vec<u64> {
         let mut due = Vec::new();
         wheel.expire(now_ns, &mut due);
-        due.into_iter().map(|(deadline, _, _)| deadline).collect()
+        due.into_iter().map(|due| due.deadline_ns).collect()
     }
 
     #[test]
@@ -285,7 +280,7 @@ mod tests {
         let late = wheel.arm(far, Waker::noop().clone());
         let mut due = Vec::new();
         wheel.expire(far, &mut due);
-        let order: Vec<_> = due.iter().map(|(_, sequence, _)| *sequence).collect();
+        let order: Vec<_> = due.iter().map(|due| due.sequence).collect();
         let armed: Vec<_> = keys.iter().chain([&late]).map(|key| key.sequence).collect();
         assert_eq!(order, armed);
     }
@@ -304,13 +299,19 @@ mod tests {
     }
 
     #[test]
-    fn the_next_look_is_never_after_the_first_timers_tick() {
+    fn timers_that_lie_close_together_share_a_wake_up_and_a_lone_one_is_exact() {
         let mut wheel = Wheel::new(0);
-        for deadline in [5 * TICK + 7, 5 * TICK + 900, 70 * TICK] {
+        for deadline in [5 * TICK + 7, 7 * TICK + 900, 70 * TICK] {
             wheel.arm(deadline, Waker::noop().clone());
         }
         assert_eq!(wheel.next_ns(true), Some(5 * TICK + 7));
-        assert_eq!(wheel.next_ns(false), Some(5 * TICK + 900));
+        assert_eq!(wheel.next_ns(false), Some(7 * TICK + 900));
+        assert_eq!(expire(&mut wheel, 7 * TICK + 900).len(), 2);
+        assert_eq!(wheel.next_ns(false), Some(70 * TICK));
+        for _ in 0..100 {
+            wheel.arm(50 * TICK + 3, Waker::noop().clone());
+        }
+        assert_eq!(wheel.next_ns(false), Some(50 * TICK + 3 + SHARED_NS));
     }
 
     /// Every sequence of arm, cancel and wait does what a sorted map does.
@@ -351,7 +352,7 @@ mod tests {
                         now += random(span);
                         let mut due = Vec::new();
                         wheel.expire(now, &mut due);
-                        let due: Vec<_> = due.iter().map(|(d, s, _)| (*d, *s)).collect();
+                        let due: Vec<_> = due.iter().map(|due| (due.deadline_ns, due.sequence)).collect();
                         let later = model.split_off(&(now + 1, 0));
                         let expected: Vec<_> = model.keys().copied().collect();
                         model = later;
