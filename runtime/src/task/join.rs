@@ -3,10 +3,12 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::ptr::NonNull;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use super::header::{ABORTED, COMPLETE, Header};
@@ -135,7 +137,10 @@ impl<T> Future for JoinHandle<T> {
             Some(Outcome::Output(output)) => Ok(output),
             Some(Outcome::Panic(payload)) => Err(JoinError {
                 task: self.info(),
-                reason: Reason::Panic(payload),
+                reason: Reason::Panic {
+                    message: message_of(&*payload).to_owned(),
+                    payload: Mutex::new(payload),
+                },
             }),
             Some(Outcome::Cancelled) | None => Err(JoinError {
                 task: self.info(),
@@ -223,7 +228,11 @@ pub struct JoinError {
 
 enum Reason {
     Cancelled,
-    Panic(Box<dyn Any + Send>),
+    Panic {
+        message: String,
+        /// In a lock only so that the error can be shared, as boxed errors must be.
+        payload: Mutex<Box<dyn Any + Send>>,
+    },
 }
 
 impl JoinError {
@@ -234,7 +243,7 @@ impl JoinError {
 
     /// Whether it panicked.
     pub fn is_panic(&self) -> bool {
-        matches!(self.reason, Reason::Panic(_))
+        matches!(self.reason, Reason::Panic { .. })
     }
 
     /// What it panicked with, to go on with by [`std::panic::resume_unwind`]; or the error itself.
@@ -244,7 +253,7 @@ impl JoinError {
     /// The error itself if the task did not panic.
     pub fn into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
         match self.reason {
-            Reason::Panic(payload) => Ok(payload),
+            Reason::Panic { payload, .. } => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
             Reason::Cancelled => Err(self),
         }
     }
@@ -270,7 +279,7 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
             Reason::Cancelled => write!(f, "{} was cancelled", self.task),
-            Reason::Panic(payload) => write!(f, "{} panicked: {}", self.task, message_of(&**payload)),
+            Reason::Panic { message, .. } => write!(f, "{} panicked: {message}", self.task),
         }
     }
 }
@@ -282,3 +291,9 @@ impl fmt::Debug for JoinError {
 }
 
 impl std::error::Error for JoinError {}
+
+impl From<JoinError> for io::Error {
+    fn from(error: JoinError) -> Self {
+        io::Error::other(error)
+    }
+}

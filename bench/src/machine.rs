@@ -1,0 +1,118 @@
+//! The machine: pinning, processor time, memory, and counting system calls.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::FromRawFd;
+use std::time::Duration;
+
+/// Keeps this process on one core; on a machine that has only one, that one.
+pub(crate) fn pin(core: usize) {
+    // Those of the machine: what this process may use, it may have been told before.
+    // SAFETY: takes no pointers.
+    let cores = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }.max(1) as usize;
+    // SAFETY: all-zero bytes are a valid, empty set of processors.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the number is below that of processors, for which the set has room.
+    unsafe { libc::CPU_SET(core.min(cores - 1), &mut set) };
+    // SAFETY: `set` is valid, and the size is its own. A refusal leaves the process where it is.
+    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
+}
+
+/// Ends this process when its parent ends.
+pub(crate) fn die_with_parent() {
+    // SAFETY: takes no pointers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Lets this process have as many descriptors as it may.
+pub(crate) fn raise_descriptors() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is valid to write to.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is valid to read.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+}
+
+/// What this process has used so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    pub(crate) cpu: Duration,
+    pub(crate) user: Duration,
+    pub(crate) system: Duration,
+    pub(crate) resident: u64,
+}
+
+pub(crate) fn usage() -> Usage {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is valid to write to.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    // SAFETY: all-zero bytes are a valid rusage.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is valid to write to.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
+    let of = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    let pages: u64 = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|statm| statm.split(' ').nth(1)?.parse().ok())
+        .unwrap_or(0);
+    Usage {
+        cpu: Duration::new(time.tv_sec as u64, time.tv_nsec as u32),
+        user: of(usage.ru_utime),
+        system: of(usage.ru_stime),
+        resident: pages * 4096,
+    }
+}
+
+/// Counts the system calls of a process and of the threads that it starts. `None` where that is not allowed.
+pub(crate) fn count_syscalls(process: u32) -> Option<Counter> {
+    let id: u64 = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
+        .iter()
+        .find_map(|root| std::fs::read_to_string(format!("{root}/events/raw_syscalls/sys_enter/id")).ok())?
+        .trim()
+        .parse()
+        .ok()?;
+    /// The first part of the kernel's `perf_event_attr`, in the size that its first version had.
+    #[repr(C)]
+    struct Attributes {
+        kind: u32,
+        size: u32,
+        config: u64,
+        rest: [u64; 6],
+    }
+    const TRACEPOINT: u32 = 2;
+    const INHERIT: u64 = 1 << 1;
+    let attributes = Attributes {
+        kind: TRACEPOINT,
+        size: size_of::<Attributes>() as u32,
+        config: id,
+        // sample period, sample type, read format, flags, ...
+        rest: [0, 0, 0, INHERIT, 0, 0],
+    };
+    // SAFETY: `attributes` has the kernel's layout in the size that it says, and outlives the call.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_perf_event_open, &raw const attributes, process, -1, -1, 0)
+    };
+    if fd < 0 {
+        return None;
+    }
+    // SAFETY: the kernel has just given us this descriptor.
+    Some(Counter(unsafe { File::from_raw_fd(fd as i32) }))
+}
+
+#[derive(Debug)]
+pub(crate) struct Counter(File);
+
+impl Counter {
+    pub(crate) fn read(&self) -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        (&self.0).read_exact(&mut bytes)?;
+        Ok(u64::from_ne_bytes(bytes))
+    }
+}

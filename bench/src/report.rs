@@ -1,0 +1,110 @@
+//! What is printed, and what is written as JSON.
+
+use std::io::{IsTerminal, Write};
+
+use crate::stats::Results;
+use crate::workload::{RUNTIMES, WORKLOADS, unit};
+
+pub(crate) fn list() {
+    println!("workloads:");
+    for workload in WORKLOADS {
+        println!("  {:<12} {} ({})", workload.name, workload.about, workload.runtimes.join(", "));
+    }
+    println!("runtimes: {}", RUNTIMES.join(", "));
+}
+
+/// Says on what it measures: without that, numbers mean nothing.
+pub(crate) fn machine() {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let info = read("/proc/cpuinfo");
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or("unknown processor", |rest| rest.trim_start_matches([' ', '\t', ':']));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    println!("Linux {}, {cores} cores, {model}", read("/proc/sys/kernel/osrelease").trim());
+    if cores < 2 {
+        println!("only one core: server and load share it, so the network workloads say little");
+    }
+}
+
+pub(crate) fn progress(workload: &str, runtime: &str, round: usize, rounds: usize) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{workload}: {runtime}, round {} of {rounds}", round + 1);
+        let _ = std::io::stderr().flush();
+    }
+}
+
+pub(crate) fn clear_progress() {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+}
+
+pub(crate) fn table(results: &Results) {
+    let workload = results.workload;
+    println!("\n{}: {}", workload.name, workload.about);
+    let raw = results.best_raw();
+    println!(
+        "  {:<10} {:<17} {:>12} {:>12} {:>12}  {:>9}  {:>9}",
+        "", "", "median", "min", "max", "x tokio", "x raw"
+    );
+    for (runtime, _) in &results.rows {
+        for metric in results.metrics() {
+            let Some(spread) = results.spread(runtime, metric) else {
+                continue;
+            };
+            let ratio = |other: Option<&str>| {
+                let ratio = other.and_then(|other| results.ratio(runtime, other, metric));
+                ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{:.3}", ratio.median))
+            };
+            let compared = metric == workload.metric;
+            let (to_tokio, to_raw) = if compared {
+                (ratio(Some("tokio")), ratio(raw))
+            } else {
+                (String::new(), String::new())
+            };
+            let name = if compared { runtime } else { "" };
+            let (unit, _) = unit(metric);
+            println!(
+                "  {name:<10} {:<17} {:>12} {:>12} {:>12}  {to_tokio:>9}  {to_raw:>9}",
+                format!("{metric} {unit}").trim_end(),
+                number(spread.median),
+                number(spread.min),
+                number(spread.max),
+            );
+        }
+    }
+}
+
+fn number(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1000.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+pub(crate) fn json(all: &[Results]) -> String {
+    let mut rows = Vec::new();
+    for results in all {
+        for (runtime, rounds) in &results.rows {
+            for metric in results.metrics() {
+                if let Some(spread) = results.spread(runtime, metric) {
+                    rows.push(serde_json::json!({
+                        "workload": results.workload.name,
+                        "runtime": runtime,
+                        "metric": metric,
+                        "unit": unit(metric).0,
+                        "median": spread.median,
+                        "min": spread.min,
+                        "max": spread.max,
+                        "rounds": rounds.len(),
+                    }));
+                }
+            }
+        }
+    }
+    let lines: Vec<String> = rows.iter().map(ToString::to_string).collect();
+    format!("[\n{}\n]\n", lines.join(",\n"))
+}

@@ -1,0 +1,388 @@
+//! The kernel's own interface: loops on a ring that do one thing, as fast as we can write them.
+
+use std::ffi::CString;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::{BufRingEntry, DestinationSlot, Fd, Fixed};
+use io_uring::{IoUring, cqueue, opcode};
+
+use super::{BLOCK, DEPTH, Offsets, Until, whole};
+
+const GETEVENTS: u32 = 1;
+
+/// A ring with the flags that are best on this kernel, and its own way to enter it.
+pub(crate) struct Ring {
+    io: IoUring,
+}
+
+impl Ring {
+    pub(crate) fn new(entries: u32) -> io::Result<Self> {
+        let builder = || {
+            let mut builder = IoUring::builder();
+            builder
+                .setup_single_issuer()
+                .setup_defer_taskrun()
+                .setup_taskrun_flag()
+                .setup_submit_all()
+                .setup_cqsize(entries * 8);
+            builder
+        };
+        let io = builder().setup_no_sqarray().build(entries).or_else(|_| builder().build(entries))?;
+        Ok(Self { io })
+    }
+
+    /// # Safety
+    ///
+    /// What `entry` points to stays valid until its completion.
+    pub(crate) unsafe fn push(&mut self, entry: Entry) {
+        loop {
+            // SAFETY: the caller's promise.
+            if unsafe { self.io.submission().push(&entry) }.is_ok() {
+                return;
+            }
+            if let Err(error) = self.enter(false) {
+                panic!("the kernel refuses the ring: {error}");
+            }
+        }
+    }
+
+    /// Submits, and waits for a completion if asked to. A burst is fetched whole.
+    pub(crate) fn enter(&mut self, wait: bool) -> io::Result<()> {
+        let wait = wait && self.io.completion().is_empty();
+        self.call(wait)?;
+        while wait && self.io.submission().taskrun() {
+            self.call(false)?;
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, wait: bool) -> io::Result<()> {
+        let queued = self.io.submission().len();
+        // SAFETY: no pointers are passed, and what was submitted was pushed under the contract of `push`.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_enter,
+                self.io.as_raw_fd(),
+                queued,
+                u32::from(wait),
+                GETEVENTS,
+                std::ptr::null::<u8>(),
+                0,
+            )
+        };
+        match io::Error::last_os_error() {
+            error if result < 0 && error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next completion: its data, result and flags.
+    pub(crate) fn next(&mut self) -> Option<(u64, i32, u32)> {
+        let next = self.io.completion().next();
+        next.map(|entry| (entry.user_data(), entry.result(), entry.flags()))
+    }
+}
+
+/// What is in the upper half of the data of a completion: what it is of.
+const ACCEPT: u64 = 0;
+const RECEIVE: u64 = 1 << 32;
+const SEND: u64 = 2 << 32;
+const KINDS: u64 = 3 << 32;
+
+struct Connection {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+fn accept(listener: &TcpListener) -> Entry {
+    opcode::AcceptMulti::new(Fd(listener.as_raw_fd()))
+        .flags(libc::SOCK_CLOEXEC)
+        .build()
+        .user_data(ACCEPT)
+}
+
+fn accepted(fd: i32) -> io::Result<OwnedFd> {
+    if fd < 0 {
+        return Err(io::Error::from_raw_os_error(-fd));
+    }
+    // SAFETY: the kernel has just given us this descriptor.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    socket2::SockRef::from(&socket).set_tcp_nodelay(true)?;
+    Ok(socket)
+}
+
+/// Receives into the connection's own buffer, then sends from it.
+pub(crate) fn serve(listener: &TcpListener, message: usize) -> io::Result<()> {
+    let bytes = if message <= 4096 { 4096 } else { 32768 };
+    let mut ring = Ring::new(1024)?;
+    let mut connections: Vec<Option<Connection>> = Vec::new();
+    // SAFETY: it points to nothing.
+    unsafe { ring.push(accept(listener)) };
+    loop {
+        ring.enter(true)?;
+        while let Some((data, result, flags)) = ring.next() {
+            let index = (data & 0xffff_ffff) as usize;
+            let kind = data & KINDS;
+            if kind == ACCEPT {
+                connections.push(Some(Connection {
+                    socket: accepted(result)?,
+                    buffer: vec![0; bytes],
+                }));
+                if !cqueue::more(flags) {
+                    // SAFETY: it points to nothing.
+                    unsafe { ring.push(accept(listener)) };
+                }
+                let last = connections.len() - 1;
+                receive(&mut ring, &mut connections, last);
+            } else if result <= 0 {
+                connections[index] = None;
+            } else if kind == RECEIVE {
+                send(&mut ring, &connections, index, result as u32);
+            } else {
+                receive(&mut ring, &mut connections, index);
+            }
+        }
+    }
+
+    fn receive(ring: &mut Ring, connections: &mut [Option<Connection>], index: usize) {
+        if let Some(Connection { socket, buffer }) = &mut connections[index] {
+            let fd = Fd(socket.as_raw_fd());
+            let entry = opcode::Recv::new(fd, buffer.as_mut_ptr(), buffer.len() as u32);
+            // SAFETY: the buffer is on the heap, and given up only when its receive or send has ended.
+            unsafe { ring.push(entry.build().user_data(RECEIVE | index as u64)) };
+        }
+    }
+
+    fn send(ring: &mut Ring, connections: &[Option<Connection>], index: usize, bytes: u32) {
+        if let Some(Connection { socket, buffer }) = &connections[index] {
+            let entry = opcode::Send::new(Fd(socket.as_raw_fd()), buffer.as_ptr(), bytes)
+                .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL);
+            // SAFETY: as for the receive.
+            unsafe { ring.push(entry.build().user_data(SEND | index as u64)) };
+        }
+    }
+}
+
+/// Buffers that the kernel picks from.
+struct Buffers {
+    memory: Box<[[u8; BLOCK]]>,
+    entries: Box<[Page]>,
+    tail: u16,
+}
+
+/// The kernel wants the entries aligned to a page.
+#[repr(C, align(4096))]
+#[derive(Clone)]
+struct Page([u8; 4096]);
+
+const BUFFERS: u16 = 256;
+
+impl Buffers {
+    fn new(ring: &Ring) -> io::Result<Self> {
+        let mut buffers = Self {
+            memory: vec![[0; BLOCK]; usize::from(BUFFERS)].into(),
+            entries: vec![Page([0; 4096])].into(),
+            tail: 0,
+        };
+        let address = buffers.entries.as_ptr() as u64;
+        // SAFETY: one page holds 256 entries of 16 bytes; it lives as long as the program.
+        unsafe { ring.io.submitter().register_buf_ring_with_flags(address, BUFFERS, 0, 0) }?;
+        for id in 0..BUFFERS {
+            buffers.offer(id);
+        }
+        Ok(buffers)
+    }
+
+    fn offer(&mut self, id: u16) {
+        let base = self.entries.as_mut_ptr().cast::<BufRingEntry>();
+        // SAFETY: the remainder is below the number of entries.
+        let entry = unsafe { base.add(usize::from(self.tail % BUFFERS)) };
+        // SAFETY: an entry beyond the tail is ours.
+        let entry = unsafe { &mut *entry };
+        entry.set_addr(self.memory[usize::from(id)].as_ptr() as u64);
+        entry.set_len(BLOCK as u32);
+        entry.set_bid(id);
+        self.tail = self.tail.wrapping_add(1);
+        // SAFETY: `base` is the first entry of a page-aligned ring.
+        let tail = unsafe { BufRingEntry::tail(base) };
+        // SAFETY: the tail lies in the reserved field of the first entry.
+        let tail = unsafe { std::sync::atomic::AtomicU16::from_ptr(tail.cast_mut()) };
+        tail.store(self.tail, std::sync::atomic::Ordering::Release);
+    }
+}
+
+/// One multishot receive for each connection, into buffers that the kernel picks.
+pub(crate) fn serve_multi(listener: &TcpListener) -> io::Result<()> {
+    let mut ring = Ring::new(1024)?;
+    let mut buffers = Buffers::new(&ring)?;
+    let mut connections: Vec<Option<OwnedFd>> = Vec::new();
+    // SAFETY: it points to nothing.
+    unsafe { ring.push(accept(listener)) };
+    loop {
+        ring.enter(true)?;
+        while let Some((data, result, flags)) = ring.next() {
+            let index = (data & 0xffff_ffff) as usize;
+            let kind = data & KINDS;
+            if kind == ACCEPT {
+                connections.push(Some(accepted(result)?));
+                if !cqueue::more(flags) {
+                    // SAFETY: it points to nothing.
+                    unsafe { ring.push(accept(listener)) };
+                }
+                receive(&mut ring, &connections, connections.len() - 1);
+                continue;
+            }
+            if kind == SEND {
+                // The number of the buffer is above that of the connection.
+                buffers.offer((data >> 40) as u16);
+                continue;
+            }
+            if result > 0 {
+                if let (Some(id), Some(socket)) = (cqueue::buffer_select(flags), &connections[index]) {
+                    let bytes = buffers.memory[usize::from(id)].as_ptr();
+                    let send = opcode::Send::new(Fd(socket.as_raw_fd()), bytes, result as u32)
+                        .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL);
+                    let data = SEND | u64::from(id) << 40 | index as u64;
+                    // SAFETY: the buffer is offered to the kernel again only when the send has ended.
+                    unsafe { ring.push(send.build().user_data(data)) };
+                }
+            }
+            if !cqueue::more(flags) {
+                if result > 0 || result == -libc::ENOBUFS {
+                    receive(&mut ring, &connections, index);
+                } else {
+                    connections[index] = None;
+                }
+            }
+        }
+    }
+
+    fn receive(ring: &mut Ring, connections: &[Option<OwnedFd>], index: usize) {
+        if let Some(socket) = &connections[index] {
+            let entry = opcode::RecvMulti::new(Fd(socket.as_raw_fd()), 0).build();
+            // SAFETY: it points to nothing.
+            unsafe { ring.push(entry.user_data(RECEIVE | index as u64)) };
+        }
+    }
+}
+
+/// The better of two loops that never block: 64 reads under way on a ring, or calls that give up instead of waiting
+/// (`RWF_NOWAIT`), one after the other. Each gets half the time. What may block is the runtime `std`.
+pub(crate) fn read_hot(path: &Path, time: Duration) -> io::Result<(u64, Duration)> {
+    let plain = read_hot_by_calls(path, time / 2)?;
+    let ring = read_hot_by_ring(path, time / 2)?;
+    let rate = |(done, took): &(u64, Duration)| *done as f64 / took.as_secs_f64();
+    Ok(if rate(&plain) > rate(&ring) { plain } else { ring })
+}
+
+fn read_hot_by_calls(path: &Path, time: Duration) -> io::Result<(u64, Duration)> {
+    let file = std::fs::File::open(path)?;
+    let (mut offsets, mut until) = (Offsets::new(0), Until::new(time));
+    let mut buffer = vec![0_u8; BLOCK];
+    let mut done = 0;
+    let start = Instant::now();
+    while !until.is_over() {
+        let part = libc::iovec {
+            iov_base: buffer.as_mut_ptr().cast(),
+            iov_len: BLOCK,
+        };
+        let offset = offsets.next() as libc::off_t;
+        // SAFETY: `part` names the buffer, which nobody else uses.
+        let read = unsafe { libc::preadv2(file.as_raw_fd(), &raw const part, 1, offset, libc::RWF_NOWAIT) };
+        whole(read as usize)?;
+        done += 1;
+    }
+    Ok((done, start.elapsed()))
+}
+
+fn read_hot_by_ring(path: &Path, time: Duration) -> io::Result<(u64, Duration)> {
+    let file = std::fs::File::open(path)?;
+    let mut ring = Ring::new(DEPTH as u32)?;
+    ring.io.submitter().register_files(&[file.as_raw_fd()])?;
+    let mut buffers = vec![[0_u8; BLOCK]; DEPTH];
+    let mut offsets: Vec<_> = (0..DEPTH).map(Offsets::new).collect();
+    let mut until = Until::new(time);
+    let (mut done, mut under_way, mut over) = (0, DEPTH, false);
+    let start = Instant::now();
+    let mut read = |ring: &mut Ring, index: usize| {
+        let entry = opcode::Read::new(Fixed(0), buffers[index].as_mut_ptr(), BLOCK as u32)
+            .offset(offsets[index].next())
+            .build()
+            .user_data(index as u64);
+        // SAFETY: the buffer outlives the loop below, which ends when nothing is under way.
+        unsafe { ring.push(entry) };
+    };
+    for index in 0..DEPTH {
+        read(&mut ring, index);
+    }
+    while under_way > 0 {
+        ring.enter(true)?;
+        while let Some((index, result, _)) = ring.next() {
+            whole(result as usize)?;
+            done += 1;
+            over = over || until.is_over();
+            if over {
+                under_way -= 1;
+            } else {
+                read(&mut ring, index as usize);
+            }
+        }
+    }
+    Ok((done, start.elapsed()))
+}
+
+/// Open, read and close as linked operations on direct descriptors, 64 files under way.
+pub(crate) fn small_files(paths: &[PathBuf]) -> io::Result<(u64, Duration)> {
+    let paths: Vec<CString> = paths
+        .iter()
+        .map(|path| CString::new(path.as_os_str().as_bytes()))
+        .collect::<Result<_, _>>()?;
+    let mut ring = Ring::new(4 * DEPTH as u32)?;
+    ring.io.submitter().register_files_sparse(DEPTH as u32)?;
+    let mut buffers = vec![Vec::<u8>::with_capacity(BLOCK); DEPTH];
+    for buffer in &mut buffers {
+        buffer.reserve_exact(BLOCK);
+    }
+    let mut left = paths.iter();
+    let mut begin = |ring: &mut Ring, slot: usize| {
+        let Some(path) = left.next() else {
+            return false;
+        };
+        let place = DestinationSlot::try_from_slot_target(slot as u32).ok();
+        let (file, buffer) = (Fixed(slot as u32), buffers[slot].as_mut_ptr());
+        let open = opcode::OpenAt::new(Fd(libc::AT_FDCWD), path.as_ptr()).file_index(place).build();
+        let read = opcode::Read::new(file, buffer, BLOCK as u32).build();
+        let close = opcode::Close::new(file).build();
+        for entry in [
+            open.flags(Flags::IO_LINK | Flags::SKIP_SUCCESS).user_data(u64::MAX),
+            read.flags(Flags::IO_HARDLINK).user_data(1 << 32 | slot as u64),
+            close.user_data(slot as u64),
+        ] {
+            // SAFETY: path and buffer outlive the loop below, which ends when nothing is under way.
+            unsafe { ring.push(entry) };
+        }
+        true
+    };
+    let start = Instant::now();
+    let mut under_way = (0..DEPTH).filter(|slot| begin(&mut ring, *slot)).count();
+    while under_way > 0 {
+        ring.enter(true)?;
+        while let Some((data, result, _)) = ring.next() {
+            if result < 0 {
+                return Err(io::Error::from_raw_os_error(-result));
+            }
+            if data >= 1 << 32 {
+                whole(result as usize)?;
+            } else if !begin(&mut ring, data as usize) {
+                under_way -= 1;
+            }
+        }
+    }
+    Ok((paths.len() as u64, start.elapsed()))
+}
