@@ -56,7 +56,10 @@ impl Ring {
     pub(crate) fn enter(&mut self, wait: bool) -> io::Result<()> {
         let wait = wait && self.io.completion().is_empty();
         self.call(wait)?;
-        while wait && self.io.submission().taskrun() {
+        // The flag may stay set with nothing behind it: what brings nothing is the end.
+        let mut ready = 0;
+        while wait && self.io.submission().taskrun() && self.io.completion().len() > ready {
+            ready = self.io.completion().len();
             self.call(false)?;
         }
         Ok(())

@@ -71,6 +71,10 @@ impl Kernel {
         self.ring.has_completions()
     }
 
+    pub(super) fn ready(&mut self) -> usize {
+        self.ring.ready()
+    }
+
     pub(super) fn overflowing(&mut self) -> bool {
         self.ring.overflowing()
     }

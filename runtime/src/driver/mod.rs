@@ -84,6 +84,11 @@ impl Driver {
         self.kernel.borrow_mut().has_completions()
     }
 
+    /// How many completions lie ready.
+    pub(crate) fn ready(&self) -> usize {
+        self.kernel.borrow_mut().ready()
+    }
+
     /// Submits, lets completions happen, and waits for one if asked to.
     pub(crate) fn enter(&self, wait: Wait) -> io::Result<()> {
         self.enters.set(self.enters.get() + 1);

@@ -222,8 +222,11 @@ impl Runtime {
 
     /// Gets all of a burst, then hands it out.
     fn fetch(&self) {
+        let mut ready = 0;
         for _ in 0..FETCHES {
-            if !self.driver.wants_enter() {
+            // The kernel's flag may stay set with nothing behind it (K2): a call that brought nothing is the last.
+            let before = std::mem::replace(&mut ready, self.driver.ready());
+            if ready == before || !self.driver.wants_enter() {
                 break;
             }
             self.enter(Wait::No);

@@ -206,6 +206,11 @@ impl Ring {
         !self.io.completion().is_empty()
     }
 
+    /// How many completions lie ready.
+    pub(crate) fn ready(&mut self) -> usize {
+        self.io.completion().len()
+    }
+
     /// Copies out all completions that lie ready.
     #[inline]
     pub(crate) fn reap(&mut self, into: &mut Vec<Completion>) {
