@@ -1,4 +1,112 @@
-//! placeholder
-pub use corering_runtime::{self as runtime, *};
-pub use corering_net as net;
-pub use corering_fs as fs;
+//! An async runtime for Linux on io_uring: one core, one ring, one thread; sound under cancellation; with the words
+//! of asyncio.
+//!
+//! ```no_run
+//! use corering::{io, net::TcpListener};
+//!
+//! #[corering::main]
+//! async fn main() -> io::Result<()> {
+//!     let listener = TcpListener::bind("127.0.0.1:7000").await?;
+//!     loop {
+//!         let (mut stream, peer) = listener.accept().await?; // dropping this future loses no connection
+//!         corering::spawn(async move {
+//!             while let Some(chunk) = stream.recv().await? { // pooled: an idle connection holds no buffer
+//!                 stream.write_all(chunk).await.0?; // owned buffers come back in `.1`
+//!             }
+//!             io::Result::Ok(())
+//!         })
+//!         .name(format_args!("echo {peer}"));
+//!     }
+//! }
+//! ```
+//!
+//! # A tour
+//!
+//! **Running.** [`run`] makes a core, runs a future on it to its end, and takes the core down again;
+//! [`#[corering::main]`](main) and [`#[corering::test]`](test) write that for you, and [`Builder`] says how the core
+//! is to be. Where io_uring cannot be had, the [`SetupError`] names the setting to change, and [`probe`] tells what
+//! this kernel and container allow.
+//!
+//! **Tasks.** [`spawn`] starts one; its future need not be `Send`. The [`JoinHandle`] awaits, aborts or names it. A
+//! task that panics ends itself alone; what nobody awaits is told to [`task::on_unhandled`].
+//!
+//! ```
+//! corering::run(async {
+//!     let slow = corering::spawn(async {
+//!         corering::time::sleep(std::time::Duration::from_secs(3600)).await;
+//!     });
+//!     slow.abort();
+//!     assert!(slow.await.unwrap_err().is_cancelled());
+//! })?;
+//! # Ok::<(), corering::SetupError>(())
+//! ```
+//!
+//! **Time.** [`time::sleep`], [`time::interval`] and [`time::timeout`] never end early. Tests can stop the clock:
+//!
+//! ```
+//! # mod tests {
+//! #[corering::test(paused_time)]
+//! async fn an_hour_takes_no_time() {
+//!     corering::time::sleep(std::time::Duration::from_secs(3600)).await;
+//! }
+//! # }
+//! ```
+//!
+//! **Buffers** belong to the operation while the kernel uses them, and come back with the result, also on error. Any
+//! `Vec<u8>`, boxed slice, array, string, and parts of these will do; see [`buf`].
+//!
+//! ```
+//! # let path = std::env::temp_dir().join(format!("corering-tour-{}", std::process::id()));
+//! use corering::fs;
+//!
+//! corering::run(async {
+//!     fs::write(&path, "hello, world").await?;
+//!     let file = fs::File::open(&path).await?;
+//!     let (count, buffer) = file.read_at(Vec::with_capacity(5), 7).await;
+//!     assert_eq!((count?, &buffer[..]), (5, &b"world"[..]));
+//!     corering::io::Result::Ok(())
+//! })??;
+//! # std::fs::remove_file(&path)?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! **Cancellation.** Any future may be dropped at any time, and nothing is lost by it: a listener owns its accept and
+//! a stream its receive, so [`time::timeout`] around them loses no connection and no byte; a descriptor that arrives
+//! too late is closed; a write that was dropped happens whole, and later ones on the same file or socket wait for it.
+//!
+//! **Operations** are values: [`op`] has all that the runtime uses, lets them be cancelled, limited in time and
+//! chained, and takes opcodes of your own.
+//!
+//! # Where it runs
+//!
+//! On Linux 6.1 and newer. What newer kernels add is used where it is there. Everything but wakers stays on the
+//! thread of its core; tasks, handles and results need not be `Send`.
+
+#![deny(clippy::unwrap_used, clippy::print_stdout)]
+
+pub use corering_macros::{main, test};
+pub use corering_runtime::{
+    Builder, CoreId, JoinError, JoinHandle, Metrics, Probe, Runtime, SetupError, buf, metrics, op, probe, run, spawn,
+    task, time,
+};
+/// The standard library's I/O errors and results.
+pub use std::io;
+
+/// Files, natively asynchronous.
+pub mod fs {
+    pub use corering_fs::*;
+}
+
+/// TCP.
+pub mod net {
+    pub use corering_net::*;
+}
+
+/// The guides of `docs/`, so that their examples are compiled and run.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/getting-started.md")]
+    struct GettingStarted;
+}

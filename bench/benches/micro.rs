@@ -1,5 +1,9 @@
 //! Criterion's view of what a core does by itself: for finding out what a change does, not for comparing runtimes.
-#![allow(missing_docs, reason = "criterion's macros make public items")]
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    reason = "criterion's macros make public items, and it is timed by the standard library's clock"
+)]
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;

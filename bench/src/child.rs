@@ -28,12 +28,7 @@ pub(crate) fn scratch() -> io::Result<tempfile::TempDir> {
 }
 
 /// Measures once, in a child.
-pub(crate) fn measure(
-    workload: &Workload,
-    runtime: &str,
-    seconds: f64,
-    directory: &Path,
-) -> io::Result<Measured> {
+pub(crate) fn measure(workload: &Workload, runtime: &str, seconds: f64, directory: &Path) -> io::Result<Measured> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["child", workload.name, runtime, &seconds.to_string()])
@@ -52,9 +47,7 @@ pub(crate) fn measure(
     drop(process.stdin.take());
     let _ = process.kill();
     process.wait()?;
-    measured.map_err(|error| {
-        io::Error::new(error.kind(), format!("{} with {runtime}: {error}", workload.name))
-    })
+    measured.map_err(|error| io::Error::new(error.kind(), format!("{} with {runtime}: {error}", workload.name)))
 }
 
 fn output_of(process: &mut Child) -> io::Result<Measured> {
@@ -81,11 +74,7 @@ impl Server {
         let mut line = String::new();
         output.read_line(&mut line)?;
         let port: u16 = line.trim().parse().map_err(|_| no_answer())?;
-        Ok(Self {
-            input,
-            output,
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
-        })
+        Ok(Self { input, output, address: SocketAddr::from(([127, 0, 0, 1], port)) })
     }
 
     fn usage(&mut self) -> io::Result<Usage> {
@@ -175,18 +164,8 @@ fn serve(runtime: &str, bytes: usize) -> io::Result<()> {
     println!("{}", listener.local_addr()?.port());
     std::thread::spawn(|| {
         for _ in io::stdin().lines() {
-            let Usage {
-                cpu,
-                user,
-                system,
-                resident,
-            } = machine::usage();
-            println!(
-                "{} {} {} {resident}",
-                cpu.as_nanos(),
-                user.as_nanos(),
-                system.as_nanos()
-            );
+            let Usage { cpu, user, system, resident } = machine::usage();
+            println!("{} {} {} {resident}", cpu.as_nanos(), user.as_nanos(), system.as_nanos());
         }
         std::process::exit(0);
     });

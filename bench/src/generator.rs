@@ -46,11 +46,7 @@ impl Load {
                 })
             })
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Self {
-            ring: Ring::new(1024)?,
-            idle: (0..connections.len()).collect(),
-            connections,
-        })
+        Ok(Self { ring: Ring::new(1024)?, idle: (0..connections.len()).collect(), connections })
     }
 
     /// Sends and receives for that long. Every message that was begun has come back when it returns.
@@ -118,9 +114,7 @@ impl Load {
         let connection = &mut self.connections[index];
         let rest = &mut connection.got[connection.received..];
         let fd = types::Fd(connection.stream.as_raw_fd());
-        let receive = opcode::Recv::new(fd, rest.as_mut_ptr(), rest.len() as u32)
-            .build()
-            .user_data(index as u64);
+        let receive = opcode::Recv::new(fd, rest.as_mut_ptr(), rest.len() as u32).build().user_data(index as u64);
         // SAFETY: the buffer is on the heap, and not touched before this receive has ended.
         unsafe { self.ring.push(receive) };
     }

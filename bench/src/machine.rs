@@ -26,10 +26,7 @@ pub(crate) fn die_with_parent() {
 
 /// Lets this process have as many descriptors as it may.
 pub(crate) fn raise_descriptors() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is valid to write to.
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
     limit.rlim_cur = limit.rlim_max;
@@ -47,10 +44,7 @@ pub(crate) struct Usage {
 }
 
 pub(crate) fn usage() -> Usage {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is valid to write to.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     // SAFETY: all-zero bytes are a valid rusage.
@@ -96,9 +90,7 @@ pub(crate) fn count_syscalls(process: u32) -> Option<Counter> {
         rest: [0, 0, 0, INHERIT, 0, 0],
     };
     // SAFETY: `attributes` has the kernel's layout in the size that it says, and outlives the call.
-    let fd = unsafe {
-        libc::syscall(libc::SYS_perf_event_open, &raw const attributes, process, -1, -1, 0)
-    };
+    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attributes, process, -1, -1, 0) };
     if fd < 0 {
         return None;
     }

@@ -56,12 +56,7 @@ enum Command {
     /// Says what can be measured.
     List,
     #[command(hide = true)]
-    Child {
-        workload: String,
-        runtime: String,
-        seconds: f64,
-        directory: PathBuf,
-    },
+    Child { workload: String, runtime: String, seconds: f64, directory: PathBuf },
 }
 
 fn main() -> ExitCode {
@@ -71,12 +66,9 @@ fn main() -> ExitCode {
             report::list();
             Ok(())
         }
-        Some(Command::Child {
-            workload,
-            runtime,
-            seconds,
-            directory,
-        }) => child::run(workload, runtime, *seconds, directory),
+        Some(Command::Child { workload, runtime, seconds, directory }) => {
+            child::run(workload, runtime, *seconds, directory)
+        }
         None => compare(&arguments),
     };
     match result {
@@ -114,9 +106,7 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     if !(arguments.seconds > 0.0 && arguments.seconds <= 3600.0) || arguments.rounds == 0 {
-        return Err(Failure::Usage(
-            "give --seconds a number above 0, and --rounds one of at least 1".to_owned(),
-        ));
+        return Err(Failure::Usage("give --seconds a number above 0, and --rounds one of at least 1".to_owned()));
     }
     report::machine();
     let directory = child::scratch()?;
@@ -159,10 +149,7 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Workload>, Failure> {
         .map(|name| {
             WORKLOADS.iter().find(|workload| workload.name == name).ok_or_else(|| {
                 let known: Vec<_> = WORKLOADS.iter().map(|workload| workload.name).collect();
-                Failure::Usage(format!(
-                    "no workload is called '{name}'; there are: {}",
-                    known.join(", ")
-                ))
+                Failure::Usage(format!("no workload is called '{name}'; there are: {}", known.join(", ")))
             })
         })
         .collect()

@@ -45,10 +45,7 @@ pub(crate) fn table(results: &Results) {
     let workload = results.workload;
     println!("\n{}: {}", workload.name, workload.about);
     let raw = results.best_raw();
-    println!(
-        "  {:<10} {:<17} {:>12} {:>12} {:>12}  {:>9}  {:>9}",
-        "", "", "median", "min", "max", "x tokio", "x raw"
-    );
+    println!("  {:<10} {:<17} {:>12} {:>12} {:>12}  {:>9}  {:>9}", "", "", "median", "min", "max", "x tokio", "x raw");
     for (runtime, _) in &results.rows {
         for metric in results.metrics() {
             let Some(spread) = results.spread(runtime, metric) else {
@@ -59,11 +56,8 @@ pub(crate) fn table(results: &Results) {
                 ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{:.3}", ratio.median))
             };
             let compared = metric == workload.metric;
-            let (to_tokio, to_raw) = if compared {
-                (ratio(Some("tokio")), ratio(raw))
-            } else {
-                (String::new(), String::new())
-            };
+            let (to_tokio, to_raw) =
+                if compared { (ratio(Some("tokio")), ratio(raw)) } else { (String::new(), String::new()) };
             let name = if compared { runtime } else { "" };
             let (unit, _) = unit(metric);
             println!(

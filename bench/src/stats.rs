@@ -29,25 +29,14 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         let (first, last) = (values.first()?, values.last()?);
         let middle = values.len() / 2;
-        let median = if values.len() % 2 == 1 {
-            values[middle]
-        } else {
-            (values[middle - 1] + values[middle]) / 2.0
-        };
-        Some(Self {
-            min: *first,
-            median,
-            max: *last,
-        })
+        let median = if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
+        Some(Self { min: *first, median, max: *last })
     }
 }
 
 impl Results {
     pub(crate) fn new(workload: &'static Workload, runtimes: &[&'static str]) -> Self {
-        Self {
-            workload,
-            rows: runtimes.iter().map(|runtime| (*runtime, Vec::new())).collect(),
-        }
+        Self { workload, rows: runtimes.iter().map(|runtime| (*runtime, Vec::new())).collect() }
     }
 
     pub(crate) fn add(&mut self, runtime: &str, measured: Measured) {

@@ -32,30 +32,21 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     Workload {
         name: "echo-64x64",
         about: "64 connections, 64 bytes, one message under way on each",
-        kind: Kind::Echo {
-            connections: 64,
-            bytes: 64,
-        },
+        kind: Kind::Echo { connections: 64, bytes: 64 },
         metric: "cpu_ns_per_msg",
         runtimes: NETWORK,
     },
     Workload {
         name: "echo-1x64",
         about: "one connection, 64 bytes",
-        kind: Kind::Echo {
-            connections: 1,
-            bytes: 64,
-        },
+        kind: Kind::Echo { connections: 1, bytes: 64 },
         metric: "cpu_ns_per_msg",
         runtimes: NETWORK,
     },
     Workload {
         name: "echo-512x1k",
         about: "512 connections, 1024 bytes, one message under way on each",
-        kind: Kind::Echo {
-            connections: 512,
-            bytes: 1024,
-        },
+        kind: Kind::Echo { connections: 512, bytes: 1024 },
         metric: "cpu_ns_per_msg",
         runtimes: NETWORK,
     },
@@ -94,13 +85,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         metric: "ns_per_op",
         runtimes: TASKS,
     },
-    Workload {
-        name: "yield",
-        about: "one task gives way",
-        kind: Kind::InChild,
-        metric: "ns_per_op",
-        runtimes: TASKS,
-    },
+    Workload { name: "yield", about: "one task gives way", kind: Kind::InChild, metric: "ns_per_op", runtimes: TASKS },
     Workload {
         name: "pingpong",
         about: "two tasks wake each other: one round trip",

@@ -7,8 +7,7 @@ use std::path::Path;
 
 use corering_runtime::buf::{IoBuf, IoBufMut};
 use corering_runtime::op::{
-    Descriptor, Metadata, Op, Read, ReadVectored, Stat, Sync, Truncate, Write, WriteAll,
-    WriteVectored,
+    Descriptor, Metadata, Op, Read, ReadVectored, Stat, Sync, Truncate, Write, WriteAll, WriteVectored,
 };
 
 use crate::OpenOptions;
@@ -50,11 +49,7 @@ pub struct File {
 
 impl File {
     pub(crate) fn new(descriptor: Descriptor, append: bool) -> Self {
-        Self {
-            descriptor,
-            position: 0,
-            append,
-        }
+        Self { descriptor, position: 0, append }
     }
 
     /// Opens a file for reading.
@@ -76,12 +71,7 @@ impl File {
     ///
     /// What `open(2)` says.
     pub async fn create(path: impl AsRef<Path>) -> io::Result<Self> {
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)
-            .await
+        OpenOptions::new().write(true).create(true).truncate(true).open(path).await
     }
 
     /// All the ways to open a file.

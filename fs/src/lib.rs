@@ -20,9 +20,6 @@ use std::path::Path;
 /// A path as the kernel takes it.
 fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("{path:?} is not a path: it has a zero byte in it"),
-        )
+        io::Error::new(io::ErrorKind::InvalidInput, format!("{path:?} is not a path: it has a zero byte in it"))
     })
 }

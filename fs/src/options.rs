@@ -166,10 +166,7 @@ mod tests {
     fn options_become_the_flags_of_open() {
         let flags = |options: OpenOptions| options.to_flags().expect("possible");
         assert_eq!(flags(OpenOptions::new().read(true)), libc::O_RDONLY);
-        assert_eq!(
-            flags(OpenOptions::new().read(true).write(true).create(true)),
-            libc::O_RDWR | libc::O_CREAT
-        );
+        assert_eq!(flags(OpenOptions::new().read(true).write(true).create(true)), libc::O_RDWR | libc::O_CREAT);
         assert_eq!(flags(OpenOptions::new().append(true)), libc::O_WRONLY | libc::O_APPEND);
     }
 

@@ -107,8 +107,7 @@ async fn read_at_once(path: &Path) -> Option<io::Result<Vec<u8>>> {
     let open = OpenDirect::new(c_path, libc::O_RDONLY, &slot);
     let whole = ReadDirect::new(&slot, Vec::with_capacity(AT_ONCE), 0);
     let close = CloseDirect::new(slot);
-    let (opened, (read, mut bytes), _) =
-        chain((Op::new(open), Op::new(whole).always(), Op::new(close))).await;
+    let (opened, (read, mut bytes), _) = chain((Op::new(open), Op::new(whole).always(), Op::new(close))).await;
     if let Err(error) = opened {
         return Some(Err(error));
     }

@@ -58,9 +58,8 @@ impl TcpListener {
             socket.listen(BACKLOG)?;
             Ok(socket)
         };
-        let socket = bind().map_err(|error: io::Error| {
-            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-        })?;
+        let socket = bind()
+            .map_err(|error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
         Ok(Self::from_fd(socket.into()))
     }
 
@@ -71,10 +70,7 @@ impl TcpListener {
 
     fn from_fd(fd: OwnedFd) -> Self {
         let socket = Descriptor::new(fd);
-        Self {
-            accept: RefCell::new(Multishot::new(AcceptMulti::new(&socket))),
-            socket,
-        }
+        Self { accept: RefCell::new(Multishot::new(AcceptMulti::new(&socket))), socket }
     }
 
     /// The next connection, and who it is from.

@@ -29,17 +29,11 @@ pub struct OwnedReadHalf(Receiver);
 pub struct OwnedWriteHalf(Option<Sender>);
 
 pub(crate) fn borrowed(stream: &mut TcpStream) -> (ReadHalf<'_>, WriteHalf<'_>) {
-    (
-        ReadHalf(&mut stream.receiver),
-        WriteHalf(&mut stream.sender),
-    )
+    (ReadHalf(&mut stream.receiver), WriteHalf(&mut stream.sender))
 }
 
 pub(crate) fn owned(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
-    (
-        OwnedReadHalf(stream.receiver),
-        OwnedWriteHalf(Some(stream.sender)),
-    )
+    (OwnedReadHalf(stream.receiver), OwnedWriteHalf(Some(stream.sender)))
 }
 
 macro_rules! reads {
@@ -54,10 +48,7 @@ macro_rules! reads {
             /// Reads into a buffer; see [`TcpStream::read`].
             pub fn read<B: IoBufMut>(&mut self, buffer: B) -> Read<'_, B> {
                 let $receiver = self;
-                Read {
-                    receiver: $get,
-                    buffer: Some(buffer),
-                }
+                Read { receiver: $get, buffer: Some(buffer) }
             }
         }
     };
@@ -116,10 +107,7 @@ impl OwnedReadHalf {
             return Err(ReuniteError(self, write));
         }
         match write.0.take() {
-            Some(sender) => Ok(TcpStream {
-                receiver: self.0,
-                sender,
-            }),
+            Some(sender) => Ok(TcpStream { receiver: self.0, sender }),
             None => unreachable!("taken only when the half ends"),
         }
     }

@@ -78,9 +78,9 @@ impl TcpStream {
             Op::new(Connect::new(&socket, SockAddr::from(address))).await?;
             Ok(Self::new(socket))
         };
-        connect.await.map_err(|error: io::Error| {
-            io::Error::new(error.kind(), format!("cannot connect to {address}: {error}"))
-        })
+        connect
+            .await
+            .map_err(|error: io::Error| io::Error::new(error.kind(), format!("cannot connect to {address}: {error}")))
     }
 
     /// Takes over a connection that was made otherwise.
@@ -94,10 +94,7 @@ impl TcpStream {
     }
 
     fn new(socket: Descriptor) -> Self {
-        Self {
-            receiver: Receiver::new(socket.clone()),
-            sender: Sender(socket),
-        }
+        Self { receiver: Receiver::new(socket.clone()), sender: Sender(socket) }
     }
 
     /// What has arrived, in a pooled buffer; `None` at the end of the stream.
@@ -113,9 +110,7 @@ impl TcpStream {
     /// Dropping it loses nothing: the next call gets what arrives.
     #[inline]
     pub fn recv(&mut self) -> Recv<'_> {
-        Recv {
-            receiver: &mut self.receiver,
-        }
+        Recv { receiver: &mut self.receiver }
     }
 
     /// Reads what has arrived into the room of `buffer`; 0 at the end of the stream. The buffer comes back with the
@@ -130,10 +125,7 @@ impl TcpStream {
     /// Dropping it loses no byte of the stream (only the buffer). To get the buffer back, give it a
     /// [`deadline`](Read::deadline).
     pub fn read<B: IoBufMut>(&mut self, buffer: B) -> Read<'_, B> {
-        Read {
-            receiver: &mut self.receiver,
-            buffer: Some(buffer),
-        }
+        Read { receiver: &mut self.receiver, buffer: Some(buffer) }
     }
 
     /// Writes a part of `buffer`, as much as goes at once.
@@ -243,10 +235,7 @@ impl TcpStream {
     ///
     /// What `close(2)` says.
     pub async fn close(self) -> io::Result<()> {
-        let Self {
-            mut receiver,
-            sender,
-        } = self;
+        let Self { mut receiver, sender } = self;
         receiver.stop().await;
         drop(receiver);
         let socket = sender.0.clone();
@@ -298,10 +287,7 @@ impl<'a, B: IoBufMut> Read<'a, B> {
     /// Gives up after `limit`, counted from this call: with the error [`TimedOut`](io::ErrorKind::TimedOut), and the
     /// buffer. What arrives later is there for the next read.
     pub fn deadline(self, limit: Duration) -> ReadDeadline<'a, B> {
-        ReadDeadline {
-            read: self,
-            sleep: sleep_until(Instant::now() + limit),
-        }
+        ReadDeadline { read: self, sleep: sleep_until(Instant::now() + limit) }
     }
 
     fn end(&mut self, result: io::Result<usize>) -> (io::Result<usize>, B) {
@@ -351,7 +337,7 @@ impl<B: IoBufMut> Future for ReadDeadline<'_, B> {
 
 /// An address of the kernel's as one of the standard library's.
 pub(crate) fn socket_addr(address: SockAddr) -> io::Result<SocketAddr> {
-    address.as_socket().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::Unsupported, "the socket's address is not one of IP")
-    })
+    address
+        .as_socket()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "the socket's address is not one of IP"))
 }

@@ -85,11 +85,7 @@ impl fmt::Display for SetupError {
                 f,
                 "io_uring is switched off for this process: the sysctl kernel.io_uring_disabled is {setting}; \
                  set it to 0{} (sysctl -w kernel.io_uring_disabled=0)",
-                if *setting == 1 {
-                    ", or add this user to the group in kernel.io_uring_group"
-                } else {
-                    ""
-                }
+                if *setting == 1 { ", or add this user to the group in kernel.io_uring_group" } else { "" }
             ),
             Self::Blocked { call } => write!(
                 f,
@@ -111,22 +107,14 @@ impl fmt::Display for SetupError {
                 f,
                 "Linux {kernel} is too old: single-issuer rings with deferred task work need Linux 6.1 or newer"
             ),
-            Self::LockedMemory {
-                limit: Some(limit),
-                needed,
-                entries,
-            } => write!(
+            Self::LockedMemory { limit: Some(limit), needed, entries } => write!(
                 f,
                 "cannot create an io_uring: RLIMIT_MEMLOCK is {} KiB for all rings of this user, this ring needs {} \
                  KiB; raise it (ulimit -l, LimitMEMLOCK= in systemd) or lower Builder::entries (now {entries})",
                 limit / 1024,
                 needed.div_ceil(1024)
             ),
-            Self::LockedMemory {
-                limit: None,
-                needed,
-                entries,
-            } => write!(
+            Self::LockedMemory { limit: None, needed, entries } => write!(
                 f,
                 "cannot create an io_uring: the kernel has no {} KiB of memory for it; lower Builder::entries (now \
                  {entries}) or give the process more memory",
@@ -183,9 +171,7 @@ impl From<SetupError> for io::Error {
             }
             SetupError::Unavailable { .. } | SetupError::TooOld { .. } => io::ErrorKind::Unsupported,
             SetupError::LockedMemory { .. } => io::ErrorKind::OutOfMemory,
-            SetupError::InvalidEntries { .. } | SetupError::InvalidBuffers { .. } => {
-                io::ErrorKind::InvalidInput
-            }
+            SetupError::InvalidEntries { .. } | SetupError::InvalidBuffers { .. } => io::ErrorKind::InvalidInput,
             SetupError::Other { source, .. } => source.kind(),
             SetupError::Descriptors { .. } | SetupError::AlreadyRunning => io::ErrorKind::Other,
         };

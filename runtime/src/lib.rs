@@ -23,10 +23,7 @@ pub use sys::current::CoreId;
 pub use task::{JoinError, JoinHandle, spawn};
 
 /// What the runtime has to say when nobody else can be told.
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place where the library writes to standard error"
-)]
+#[expect(clippy::print_stderr, reason = "the one place where the library writes to standard error")]
 fn report(message: std::fmt::Arguments<'_>) {
     eprintln!("corering: {message}");
 }

@@ -35,9 +35,7 @@ pub struct Inbox<N> {
 impl<N: Node> Inbox<N> {
     /// An empty inbox.
     pub fn new() -> Self {
-        Self {
-            head: AtomicPtr::new(ptr::null_mut()),
-        }
+        Self { head: AtomicPtr::new(ptr::null_mut()) }
     }
 
     /// Hands `node` over to the receiver.
@@ -62,12 +60,7 @@ impl<N: Node> Inbox<N> {
             let link = unsafe { node.as_ref() }.link();
             link.store(head, Ordering::Relaxed);
             // Release: pairs with the Acquire in `take` and `close`; the node's contents travel with it.
-            match self.head.compare_exchange_weak(
-                head,
-                node.as_ptr(),
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
+            match self.head.compare_exchange_weak(head, node.as_ptr(), Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return Ok(()),
                 Err(now) => head = now,
             }
@@ -126,10 +119,7 @@ impl<N: Node> Batch<N> {
             link.store(oldest, Ordering::Relaxed);
             oldest = taken.as_ptr();
         }
-        Self {
-            next: oldest,
-            nodes: PhantomData,
-        }
+        Self { next: oldest, nodes: PhantomData }
     }
 }
 

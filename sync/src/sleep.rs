@@ -34,9 +34,7 @@ pub struct Sleeper {
 impl Sleeper {
     /// A sleeper that is awake.
     pub fn new() -> Self {
-        Self {
-            sleeping: AtomicBool::new(false),
-        }
+        Self { sleeping: AtomicBool::new(false) }
     }
 
     /// Says that this thread will sleep unless it finds work now. Look for work after this call.

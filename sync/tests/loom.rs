@@ -25,10 +25,7 @@ unsafe impl Node for Letter {
 }
 
 fn letter(text: u32) -> NonNull<Letter> {
-    NonNull::from(Box::leak(Box::new(Letter {
-        link: AtomicPtr::new(ptr::null_mut()),
-        text,
-    })))
+    NonNull::from(Box::leak(Box::new(Letter { link: AtomicPtr::new(ptr::null_mut()), text })))
 }
 
 fn open(letter: NonNull<Letter>) -> u32 {

@@ -99,10 +99,7 @@ pub(crate) struct Until {
 
 impl Until {
     pub(crate) fn new(time: Duration) -> Self {
-        Self {
-            end: Instant::now() + time,
-            calls: 0,
-        }
+        Self { end: Instant::now() + time, calls: 0 }
     }
 
     pub(crate) fn is_over(&mut self) -> bool {
@@ -113,9 +110,5 @@ impl Until {
 
 /// A short read of a file that is long enough is an error of the runtime, not a result.
 pub(crate) fn whole(count: usize) -> io::Result<()> {
-    if count == BLOCK {
-        Ok(())
-    } else {
-        Err(io::Error::other(format!("read {count} bytes instead of {BLOCK}")))
-    }
+    if count == BLOCK { Ok(()) } else { Err(io::Error::other(format!("read {count} bytes instead of {BLOCK}"))) }
 }

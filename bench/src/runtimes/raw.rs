@@ -104,10 +104,7 @@ struct Connection {
 }
 
 fn accept(listener: &TcpListener) -> Entry {
-    opcode::AcceptMulti::new(Fd(listener.as_raw_fd()))
-        .flags(libc::SOCK_CLOEXEC)
-        .build()
-        .user_data(ACCEPT)
+    opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build().user_data(ACCEPT)
 }
 
 fn accepted(fd: i32) -> io::Result<OwnedFd> {
@@ -133,10 +130,7 @@ pub(crate) fn serve(listener: &TcpListener, message: usize) -> io::Result<()> {
             let index = (data & 0xffff_ffff) as usize;
             let kind = data & KINDS;
             if kind == ACCEPT {
-                connections.push(Some(Connection {
-                    socket: accepted(result)?,
-                    buffer: vec![0; bytes],
-                }));
+                connections.push(Some(Connection { socket: accepted(result)?, buffer: vec![0; bytes] }));
                 if !cqueue::more(flags) {
                     // SAFETY: it points to nothing.
                     unsafe { ring.push(accept(listener)) };
@@ -291,10 +285,7 @@ fn read_hot_by_calls(path: &Path, time: Duration) -> io::Result<(u64, Duration)>
     let mut done = 0;
     let start = Instant::now();
     while !until.is_over() {
-        let part = libc::iovec {
-            iov_base: buffer.as_mut_ptr().cast(),
-            iov_len: BLOCK,
-        };
+        let part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: BLOCK };
         let offset = offsets.next() as libc::off_t;
         // SAFETY: `part` names the buffer, which nobody else uses.
         let read = unsafe { libc::preadv2(file.as_raw_fd(), &raw const part, 1, offset, libc::RWF_NOWAIT) };
@@ -342,16 +333,11 @@ fn read_hot_by_ring(path: &Path, time: Duration) -> io::Result<(u64, Duration)> 
 
 /// Open, read and close as linked operations on direct descriptors, 64 files under way.
 pub(crate) fn small_files(paths: &[PathBuf]) -> io::Result<(u64, Duration)> {
-    let paths: Vec<CString> = paths
-        .iter()
-        .map(|path| CString::new(path.as_os_str().as_bytes()))
-        .collect::<Result<_, _>>()?;
+    let paths: Vec<CString> =
+        paths.iter().map(|path| CString::new(path.as_os_str().as_bytes())).collect::<Result<_, _>>()?;
     let mut ring = Ring::new(4 * DEPTH as u32)?;
     ring.io.submitter().register_files_sparse(DEPTH as u32)?;
-    let mut buffers = vec![Vec::<u8>::with_capacity(BLOCK); DEPTH];
-    for buffer in &mut buffers {
-        buffer.reserve_exact(BLOCK);
-    }
+    let mut buffers = vec![[0_u8; BLOCK]; DEPTH];
     let mut left = paths.iter();
     let mut begin = |ring: &mut Ring, slot: usize| {
         let Some(path) = left.next() else {

@@ -58,10 +58,8 @@ pub(crate) fn read_hot(path: &Path, time: Duration) -> io::Result<(u64, Duration
                     while !until.is_over() {
                         // tokio::fs has no positioned reads; this is what its own files do for a read.
                         let (file, offset) = (file.clone(), offsets.next());
-                        let (read, back) = task::spawn_blocking(move || {
-                            (file.read_at(&mut buffer, offset), buffer)
-                        })
-                        .await?;
+                        let (read, back) =
+                            task::spawn_blocking(move || (file.read_at(&mut buffer, offset), buffer)).await?;
                         whole(read?)?;
                         buffer = back;
                         done += 1;

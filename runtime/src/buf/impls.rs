@@ -17,15 +17,7 @@ macro_rules! readable {
     };
 }
 
-readable!(
-    Vec<u8>,
-    Box<[u8]>,
-    String,
-    &'static [u8],
-    &'static str,
-    Rc<[u8]>,
-    Arc<[u8]>,
-);
+readable!(Vec<u8>, Box<[u8]>, String, &'static [u8], &'static str, Rc<[u8]>, Arc<[u8]>,);
 
 impl<const N: usize> IoBuf for [u8; N] {
     #[inline]

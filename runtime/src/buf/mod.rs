@@ -147,21 +147,13 @@ impl Room<'_> {
 impl<'a> From<&'a mut [u8]> for Room<'a> {
     #[inline]
     fn from(bytes: &'a mut [u8]) -> Self {
-        Self {
-            start: bytes.as_mut_ptr(),
-            len: bytes.len(),
-            memory: PhantomData,
-        }
+        Self { start: bytes.as_mut_ptr(), len: bytes.len(), memory: PhantomData }
     }
 }
 
 impl<'a> From<&'a mut [MaybeUninit<u8>]> for Room<'a> {
     #[inline]
     fn from(bytes: &'a mut [MaybeUninit<u8>]) -> Self {
-        Self {
-            start: bytes.as_mut_ptr().cast(),
-            len: bytes.len(),
-            memory: PhantomData,
-        }
+        Self { start: bytes.as_mut_ptr().cast(), len: bytes.len(), memory: PhantomData }
     }
 }

@@ -58,10 +58,7 @@ impl Pool {
             count,
             size,
             memory: Mapping::new(usize::from(count) * size as usize)?,
-            local: RefCell::new(Local {
-                ring: BufferRing::new(count)?,
-                taken: count,
-            }),
+            local: RefCell::new(Local { ring: BufferRing::new(count)?, taken: count }),
             returned: Mutex::new(Vec::new()),
             any_returned: AtomicBool::new(false),
         };
@@ -72,10 +69,7 @@ impl Pool {
     }
 
     /// Makes the ring known to the kernel.
-    pub(crate) fn register(
-        &self,
-        register: impl FnOnce(&BufferRing, u16) -> io::Result<()>,
-    ) -> io::Result<()> {
+    pub(crate) fn register(&self, register: impl FnOnce(&BufferRing, u16) -> io::Result<()>) -> io::Result<()> {
         register(&self.local.borrow().ring, self.group)
     }
 
@@ -106,12 +100,7 @@ impl Pool {
             // A quarter is kept for those who give back at once.
             local.taken > self.count - self.count / 4
         };
-        let chunk = Chunk(Inner::Pooled(Pooled {
-            pool: Arc::clone(self),
-            id,
-            start: 0,
-            end: len.min(self.size),
-        }));
+        let chunk = Chunk(Inner::Pooled(Pooled { pool: Arc::clone(self), id, start: 0, end: len.min(self.size) }));
         if scarce {
             return Some(Chunk::from(chunk.to_vec()));
         }
@@ -134,10 +123,7 @@ impl Pool {
         if current::core() == self.core {
             self.offer(id);
         } else {
-            self.returned
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(id);
+            self.returned.lock().unwrap_or_else(PoisonError::into_inner).push(id);
             // Release: pairs with the Acquire in `collect`.
             self.any_returned.store(true, Ordering::Release);
         }
@@ -215,11 +201,7 @@ impl Chunk {
     /// If there are fewer.
     #[inline]
     pub fn advance(&mut self, count: usize) {
-        assert!(
-            count <= self.len(),
-            "cannot advance {count} bytes in a chunk of {}",
-            self.len()
-        );
+        assert!(count <= self.len(), "cannot advance {count} bytes in a chunk of {}", self.len());
         match &mut self.0 {
             Inner::Pooled(pooled) => pooled.start += count as u32,
             Inner::Owned { start, .. } => *start += count,
@@ -272,11 +254,6 @@ impl From<Vec<u8>> for Chunk {
 
 impl fmt::Debug for Chunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Chunk({} bytes, {})",
-            self.len(),
-            if self.is_pooled() { "pooled" } else { "own" }
-        )
+        write!(f, "Chunk({} bytes, {})", self.len(), if self.is_pooled() { "pooled" } else { "own" })
     }
 }

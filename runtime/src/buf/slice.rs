@@ -25,10 +25,7 @@ impl<B: IoBuf> Slice<B> {
             Bound::Excluded(end) => *end,
             Bound::Unbounded => len,
         };
-        assert!(
-            start <= end && end <= len,
-            "range {start}..{end} does not lie in a buffer of {len} bytes"
-        );
+        assert!(start <= end && end <= len, "range {start}..{end} does not lie in a buffer of {len} bytes");
         Self { buffer, start, end }
     }
 }
@@ -59,10 +56,7 @@ pub struct Limit<B> {
 
 impl<B: IoBufMut> Limit<B> {
     pub(super) fn new(buffer: B, bytes: usize) -> Self {
-        Self {
-            buffer,
-            left: bytes,
-        }
+        Self { buffer, left: bytes }
     }
 }
 

@@ -16,11 +16,7 @@ pub(super) struct Kernel {
 
 impl Kernel {
     pub(super) fn new(mut ring: Ring) -> Self {
-        Self {
-            longest_chain: ring.room(),
-            ring,
-            backlog: VecDeque::new(),
-        }
+        Self { longest_chain: ring.room(), ring, backlog: VecDeque::new() }
     }
 
     /// # Safety
@@ -116,11 +112,7 @@ impl Kernel {
     fn refill(&mut self) {
         let mut room = self.ring.room();
         loop {
-            let chain = self
-                .backlog
-                .iter()
-                .position(|(_, linked)| !linked)
-                .map_or(0, |last| last + 1);
+            let chain = self.backlog.iter().position(|(_, linked)| !linked).map_or(0, |last| last + 1);
             if chain == 0 || chain > room {
                 return;
             }

@@ -89,11 +89,7 @@ pub(crate) fn send(core: CoreId, letter: Letter) {
     let Some(mailbox) = all().iter().find(|mailbox| mailbox.core == core).cloned() else {
         return;
     };
-    mailbox
-        .letters
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(letter);
+    mailbox.letters.lock().unwrap_or_else(PoisonError::into_inner).push(letter);
     // Release: pairs with the Acquire in `take_letters`.
     mailbox.any.store(true, Ordering::Release);
     mailbox.wake();

@@ -26,8 +26,8 @@ pub(crate) use self::kernel::Link;
 use crate::buf::Pool;
 use crate::error::SetupError;
 use crate::ring::diagnose;
-pub(crate) use crate::ring::{Sizes, Wait};
 use crate::ring::{Completion, Ring};
+pub(crate) use crate::ring::{Sizes, Wait};
 
 /// One core's way to the kernel.
 pub(crate) struct Driver {
@@ -107,9 +107,7 @@ impl Driver {
 
     pub(crate) fn register_pool(&self, pool: &Pool) -> Result<(), SetupError> {
         pool.register(|ring, group| self.kernel.borrow_mut().ring.register_buffers(ring, group))
-            .map_err(|error| {
-                diagnose::register("register pooled buffers", error, self.sizes, pool.bytes())
-            })
+            .map_err(|error| diagnose::register("register pooled buffers", error, self.sizes, pool.bytes()))
     }
 
     pub(crate) fn register_direct(&self, count: u32) -> io::Result<()> {

@@ -154,17 +154,13 @@ impl Builder {
         }
         let sizes = Sizes {
             submissions: self.entries,
-            completions: self
-                .cq_entries
-                .unwrap_or_else(|| self.entries.saturating_mul(16).min(65536)),
+            completions: self.cq_entries.unwrap_or_else(|| self.entries.saturating_mul(16).min(65536)),
         };
         let core = CoreId::next();
         let driver = Rc::new(Driver::new(sizes)?);
         let pools = self.pools(core, &driver)?;
-        let mailbox = Mailbox::open(core).map_err(|source| SetupError::Other {
-            action: "create an eventfd",
-            source,
-        })?;
+        let mailbox =
+            Mailbox::open(core).map_err(|source| SetupError::Other { action: "create an eventfd", source })?;
         if let Some(name) = &self.thread_name {
             thread::set_name(name);
         }
@@ -216,16 +212,12 @@ impl Builder {
     fn pools(&self, core: CoreId, driver: &Driver) -> Result<Vec<Arc<Pool>>, SetupError> {
         let mut pools = Vec::new();
         for (group, &(count, size)) in (0..).zip(&self.buffers) {
-            let possible = count.is_power_of_two()
-                && count <= MOST_BUFFERS
-                && (1..=LARGEST_BUFFER).contains(&size);
+            let possible = count.is_power_of_two() && count <= MOST_BUFFERS && (1..=LARGEST_BUFFER).contains(&size);
             if !possible {
                 return Err(SetupError::InvalidBuffers { count, size });
             }
-            let pool = Pool::new(core, group, count as u16, size).map_err(|source| SetupError::Other {
-                action: "map memory for pooled buffers",
-                source,
-            })?;
+            let pool = Pool::new(core, group, count as u16, size)
+                .map_err(|source| SetupError::Other { action: "map memory for pooled buffers", source })?;
             driver.register_pool(&pool)?;
             pools.push(Arc::new(pool));
         }

@@ -85,10 +85,7 @@ impl Runtime {
     /// ring from now on (an error that no operation can be given).
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        assert!(
-            !self.running.replace(true),
-            "already inside a runtime on this thread: await the future or spawn it"
-        );
+        assert!(!self.running.replace(true), "already inside a runtime on this thread: await the future or spawn it");
         let _running = Running(&self.running);
         // SAFETY: finished or dropped below, before `future`, which this frame owns, ends.
         let Some(root) = (unsafe { task::Root::spawn(future) }) else {
@@ -138,11 +135,7 @@ impl Runtime {
     fn run_batch(&self, done: &dyn Fn() -> bool) -> bool {
         let mut began = None;
         for ran in 1..=BATCH {
-            let ran_one = if self.debug {
-                self.run_watched()
-            } else {
-                self.tasks.run_next()
-            };
+            let ran_one = if self.debug { self.run_watched() } else { self.tasks.run_next() };
             if !ran_one {
                 return done();
             }
@@ -293,9 +286,7 @@ impl Runtime {
         }
         let left = self.operations.in_flight();
         if left > 0 {
-            crate::report(format_args!(
-                "{left} operations did not end within {DRAIN:?}; what they use is leaked"
-            ));
+            crate::report(format_args!("{left} operations did not end within {DRAIN:?}; what they use is leaked"));
         }
     }
 }

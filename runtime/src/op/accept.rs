@@ -18,9 +18,7 @@ pub struct AcceptMulti {
 impl AcceptMulti {
     /// Accepts on a socket that listens.
     pub fn new(listener: &Descriptor) -> Self {
-        Self {
-            held: Held::to_look(listener),
-        }
+        Self { held: Held::to_look(listener) }
     }
 }
 
@@ -29,9 +27,7 @@ unsafe impl MultishotOperation for AcceptMulti {
     type Item = io::Result<OwnedFd>;
 
     fn submission(&mut self) -> Submission {
-        opcode::AcceptMulti::new(self.held.fd())
-            .flags(libc::SOCK_CLOEXEC)
-            .build()
+        opcode::AcceptMulti::new(self.held.fd()).flags(libc::SOCK_CLOEXEC).build()
     }
 
     fn item(&mut self, completion: Completion) -> io::Result<OwnedFd> {

@@ -40,11 +40,7 @@ const LONGEST: usize = 6;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn chain<L: Links>(operations: L) -> Chain<L> {
-    Chain {
-        operations,
-        outputs: L::Outputs::default(),
-        submitted: false,
-    }
+    Chain { operations, outputs: L::Outputs::default(), submitted: false }
 }
 
 /// A tuple of operations that can be linked; see [`chain`].
@@ -93,10 +89,7 @@ impl<L: Links> Future for Chain<L> {
                 return Poll::Pending;
             }
             let submitted = context::with(|operations| {
-                let mut prepared = Prepared {
-                    operations,
-                    entries: Vec::with_capacity(LONGEST),
-                };
+                let mut prepared = Prepared { operations, entries: Vec::with_capacity(LONGEST) };
                 this.operations.prepare(&mut prepared);
                 assert!(
                     prepared.entries.len() <= operations.driver.longest_chain(),

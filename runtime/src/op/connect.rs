@@ -18,10 +18,7 @@ pub struct Connect {
 impl Connect {
     /// Connects `socket` to `address`.
     pub fn new(socket: &Descriptor, address: SockAddr) -> Self {
-        Self {
-            held: Held::to_look(socket),
-            address,
-        }
+        Self { held: Held::to_look(socket), address }
     }
 }
 

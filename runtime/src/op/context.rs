@@ -150,10 +150,7 @@ impl Operations {
 
     /// Asks the kernel to cancel an operation. Its own completion will tell what came of that.
     pub(super) fn cancel(&self, key: Key) {
-        let entry = opcode::AsyncCancel::new(user_data(key))
-            .build()
-            .flags(Flags::SKIP_SUCCESS)
-            .user_data(KIND_IGNORED);
+        let entry = opcode::AsyncCancel::new(user_data(key)).build().flags(Flags::SKIP_SUCCESS).user_data(KIND_IGNORED);
         // SAFETY: a cancel points to nothing.
         unsafe { self.driver.submit(entry) };
     }
@@ -170,20 +167,14 @@ impl Operations {
 
     /// Closes a descriptor in the background, after all that has been submitted before.
     pub(super) fn close(&self, fd: i32) {
-        let entry = opcode::Close::new(types::Fd(fd))
-            .build()
-            .flags(Flags::SKIP_SUCCESS)
-            .user_data(KIND_IGNORED);
+        let entry = opcode::Close::new(types::Fd(fd)).build().flags(Flags::SKIP_SUCCESS).user_data(KIND_IGNORED);
         // SAFETY: a close points to nothing.
         unsafe { self.driver.submit(entry) };
     }
 
     /// Lets the kernel say when the bell is rung.
     pub(crate) fn arm_bell(&self, bell: i32) {
-        let entry = opcode::PollAdd::new(types::Fd(bell), libc::POLLIN as u32)
-            .multi(true)
-            .build()
-            .user_data(KIND_BELL);
+        let entry = opcode::PollAdd::new(types::Fd(bell), libc::POLLIN as u32).multi(true).build().user_data(KIND_BELL);
         // SAFETY: a poll points to nothing; the bell outlives the ring.
         unsafe { self.driver.submit(entry) };
     }
@@ -224,11 +215,7 @@ impl Operations {
                 }
             }
             State::Done => {
-                let completion = Completion {
-                    user_data: user_data(key),
-                    result: header.result,
-                    flags: header.flags,
-                };
+                let completion = Completion { user_data: user_data(key), result: header.result, flags: header.flags };
                 drop(slots);
                 drop(waker);
                 // SAFETY: the operation is done, so the kernel is, too; its owner has gone and will not take it.
@@ -242,9 +229,7 @@ impl Operations {
     /// The pool for `bytes`: the smallest whose buffers hold as much, or else the one with the largest.
     pub(crate) fn pool(&self, bytes: usize) -> Option<&Arc<Pool>> {
         let large_enough = self.pools.iter().filter(|pool| pool.size() as usize >= bytes);
-        large_enough
-            .min_by_key(|pool| pool.size())
-            .or_else(|| self.pools.iter().max_by_key(|pool| pool.size()))
+        large_enough.min_by_key(|pool| pool.size()).or_else(|| self.pools.iter().max_by_key(|pool| pool.size()))
     }
 
     pub(super) fn pool_of(&self, group: u16) -> Option<&Arc<Pool>> {
@@ -379,10 +364,7 @@ pub(super) fn user_data(key: Key) -> u64 {
 
 #[inline]
 fn key_of(user_data: u64) -> Key {
-    Key {
-        index: (user_data >> 32) as u32,
-        generation: (user_data >> 8) as u32 & 0x00ff_ffff,
-    }
+    Key { index: (user_data >> 32) as u32, generation: (user_data >> 8) as u32 & 0x00ff_ffff }
 }
 
 /// Hands a submission for the operation in `key`'s slot over.

@@ -124,20 +124,9 @@ impl Descriptor {
             }
             return None;
         }
-        let part = libc::iovec {
-            iov_base: room.as_mut_ptr().cast(),
-            iov_len: room.len(),
-        };
+        let part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
         // SAFETY: `part` names the room, which is borrowed exclusively and may be written to its end.
-        let read = unsafe {
-            libc::preadv2(
-                self.0.fd,
-                &raw const part,
-                1,
-                offset as libc::off_t,
-                libc::RWF_NOWAIT,
-            )
-        };
+        let read = unsafe { libc::preadv2(self.0.fd, &raw const part, 1, offset as libc::off_t, libc::RWF_NOWAIT) };
         if read >= 0 {
             return Some(i32::try_from(read).unwrap_or(i32::MAX));
         }
@@ -198,21 +187,13 @@ impl Held {
     /// For an operation that changes nothing.
     #[inline]
     pub(super) fn to_look(descriptor: &Descriptor) -> Self {
-        Self {
-            descriptor: descriptor.clone(),
-            changes: false,
-            orphan: false,
-        }
+        Self { descriptor: descriptor.clone(), changes: false, orphan: false }
     }
 
     /// For an operation that changes something: later ones wait for it.
     #[inline]
     pub(super) fn to_change(descriptor: &Descriptor) -> Self {
-        Self {
-            descriptor: descriptor.clone(),
-            changes: true,
-            orphan: false,
-        }
+        Self { descriptor: descriptor.clone(), changes: true, orphan: false }
     }
 
     #[inline]

@@ -27,10 +27,7 @@ pub(super) struct DirectTable {
 
 impl DirectTable {
     pub(super) fn new() -> Self {
-        Self {
-            made: Cell::new(false),
-            free: RefCell::new(Vec::new()),
-        }
+        Self { made: Cell::new(false), free: RefCell::new(Vec::new()) }
     }
 
     /// A free place. `None` while all are taken, or if the kernel gives us no table (a limit on descriptors).
@@ -61,10 +58,7 @@ impl DirectSlot {
     pub fn take() -> Option<Self> {
         context::with(|operations| {
             let index = operations.direct.take(&operations.driver)?;
-            Some(Self {
-                core: operations.core,
-                index,
-            })
+            Some(Self { core: operations.core, index })
         })
         .flatten()
     }
@@ -103,11 +97,7 @@ pub struct OpenDirect {
 impl OpenDirect {
     /// Opens `path` with `flags` (`O_RDONLY` and the like) into `slot`.
     pub fn new(path: CString, flags: i32, slot: &DirectSlot) -> Self {
-        Self {
-            path,
-            flags,
-            place: slot.index,
-        }
+        Self { path, flags, place: slot.index }
     }
 }
 
@@ -118,10 +108,7 @@ unsafe impl Operation for OpenDirect {
     #[inline]
     fn submission(&mut self) -> Submission {
         let place = types::DestinationSlot::try_from_slot_target(self.place).ok();
-        opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), self.path.as_ptr())
-            .flags(self.flags)
-            .file_index(place)
-            .build()
+        opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), self.path.as_ptr()).flags(self.flags).file_index(place).build()
     }
 
     #[inline]
@@ -141,11 +128,7 @@ pub struct ReadDirect<B> {
 impl<B: IoBufMut> ReadDirect<B> {
     /// Reads into the room of `buffer`, from `offset`.
     pub fn new(slot: &DirectSlot, buffer: B, offset: u64) -> Self {
-        Self {
-            file: slot.fixed(),
-            offset,
-            buffer,
-        }
+        Self { file: slot.fixed(), offset, buffer }
     }
 }
 
@@ -156,9 +139,7 @@ unsafe impl<B: IoBufMut> Operation for ReadDirect<B> {
     #[inline]
     fn submission(&mut self) -> Submission {
         let (start, len) = room_of(&mut self.buffer);
-        opcode::Read::new(self.file, start, len)
-            .offset(self.offset)
-            .build()
+        opcode::Read::new(self.file, start, len).offset(self.offset).build()
     }
 
     #[inline]

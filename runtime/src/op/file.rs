@@ -62,18 +62,12 @@ pub struct Sync {
 impl Sync {
     /// All of the file: data and metadata, as `fsync(2)`.
     pub fn all(file: &Descriptor) -> Self {
-        Self {
-            held: Held::to_change(file),
-            data_only: false,
-        }
+        Self { held: Held::to_change(file), data_only: false }
     }
 
     /// The data, and only the metadata that reading it back needs, as `fdatasync(2)`.
     pub fn data(file: &Descriptor) -> Self {
-        Self {
-            data_only: true,
-            ..Self::all(file)
-        }
+        Self { data_only: true, ..Self::all(file) }
     }
 }
 
@@ -87,11 +81,7 @@ unsafe impl Operation for Sync {
     }
 
     fn submission(&mut self) -> Submission {
-        let flags = if self.data_only {
-            types::FsyncFlags::DATASYNC
-        } else {
-            types::FsyncFlags::empty()
-        };
+        let flags = if self.data_only { types::FsyncFlags::DATASYNC } else { types::FsyncFlags::empty() };
         opcode::Fsync::new(self.held.fd()).flags(flags).build()
     }
 
@@ -118,10 +108,7 @@ pub struct Truncate {
 impl Truncate {
     /// Makes `file` that many bytes long.
     pub fn to(file: &Descriptor, bytes: u64) -> Self {
-        Self {
-            held: Held::to_change(file),
-            bytes,
-        }
+        Self { held: Held::to_change(file), bytes }
     }
 }
 
@@ -146,9 +133,8 @@ unsafe impl Operation for Truncate {
         let mut result = completion.result;
         // An older kernel does not know the operation; what else it answers so, it answers again.
         if result == -libc::EINVAL {
-            let bytes = libc::off_t::try_from(self.bytes).map_err(|_| {
-                io::Error::new(io::ErrorKind::InvalidInput, "no file is 2^63 bytes long")
-            })?;
+            let bytes = libc::off_t::try_from(self.bytes)
+                .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "no file is 2^63 bytes long"))?;
             // SAFETY: takes no pointers.
             result = match unsafe { libc::ftruncate(self.held.descriptor().as_raw_fd(), bytes) } {
                 0 => 0,
@@ -176,11 +162,7 @@ impl Stat {
     pub fn new(path: CString, follow_links: bool) -> Self {
         Self {
             path,
-            flags: if follow_links {
-                0
-            } else {
-                libc::AT_SYMLINK_NOFOLLOW
-            },
+            flags: if follow_links { 0 } else { libc::AT_SYMLINK_NOFOLLOW },
             answer: Box::new(MaybeUninit::zeroed()),
         }
     }
@@ -193,15 +175,8 @@ impl Stat {
     pub fn of(file: &Descriptor) -> io::Result<Metadata> {
         let mut answer = MaybeUninit::<libc::statx>::zeroed();
         // SAFETY: an empty path, and room for the answer.
-        let result = unsafe {
-            libc::statx(
-                file.as_raw_fd(),
-                c"".as_ptr(),
-                libc::AT_EMPTY_PATH,
-                WANTED,
-                answer.as_mut_ptr(),
-            )
-        };
+        let result =
+            unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, WANTED, answer.as_mut_ptr()) };
         if result < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -218,10 +193,7 @@ unsafe impl Operation for Stat {
 
     fn submission(&mut self) -> Submission {
         let answer = self.answer.as_mut_ptr().cast();
-        opcode::Statx::new(types::Fd(libc::AT_FDCWD), self.path.as_ptr(), answer)
-            .flags(self.flags)
-            .mask(WANTED)
-            .build()
+        opcode::Statx::new(types::Fd(libc::AT_FDCWD), self.path.as_ptr(), answer).flags(self.flags).mask(WANTED).build()
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {
@@ -318,11 +290,7 @@ impl Metadata {
 
 fn to_time(time: libc::statx_timestamp) -> SystemTime {
     let whole = Duration::from_secs(time.tv_sec.unsigned_abs());
-    let base = if time.tv_sec < 0 {
-        SystemTime::UNIX_EPOCH - whole
-    } else {
-        SystemTime::UNIX_EPOCH + whole
-    };
+    let base = if time.tv_sec < 0 { SystemTime::UNIX_EPOCH - whole } else { SystemTime::UNIX_EPOCH + whole };
     base + Duration::from_nanos(u64::from(time.tv_nsec))
 }
 

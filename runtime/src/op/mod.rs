@@ -228,10 +228,7 @@ impl<O: Operation> Op<O> {
     /// The future of `operation`. Nothing is submitted before it is polled.
     #[inline]
     pub fn new(operation: O) -> Self {
-        Self {
-            state: OpState::Idle(operation),
-            link: Link::IfDone,
-        }
+        Self { state: OpState::Idle(operation), link: Link::IfDone }
     }
 
     /// In a [`chain`], lets the next operation run even if this one fails or does less than was asked.
@@ -253,11 +250,7 @@ impl<O: Operation> Op<O> {
 
     /// As [`deadline`](Self::deadline), at a point in time.
     pub fn deadline_at(self, deadline: Instant) -> Deadline<O> {
-        Deadline {
-            op: self,
-            sleep: sleep_until(deadline),
-            passed: false,
-        }
+        Deadline { op: self, sleep: sleep_until(deadline), passed: false }
     }
 
     /// Asks the kernel to cancel the operation, and waits for what comes of it.
@@ -265,10 +258,7 @@ impl<O: Operation> Op<O> {
     /// The output is a result if it was faster; else the error `ECANCELED`, with the buffer. One that was never
     /// submitted never will be.
     pub fn cancel(self) -> Cancel<O> {
-        Cancel {
-            op: self,
-            asked: false,
-        }
+        Cancel { op: self, asked: false }
     }
 
     /// Polls, and calls a cancellation `cancelled_as` (a negated error number).
@@ -296,9 +286,7 @@ impl<O: Operation> Op<O> {
 
     #[inline]
     fn poll_idle(&mut self, operations: &Operations, cx: &mut Context<'_>) -> Poll<O::Output> {
-        let OpState::Idle(operation) = &mut self.state else {
-            unreachable!("called for idle operations only")
-        };
+        let OpState::Idle(operation) = &mut self.state else { unreachable!("called for idle operations only") };
         if operation.poll_ready(cx).is_pending() {
             return Poll::Pending;
         }
@@ -327,10 +315,7 @@ impl<O: Operation> Op<O> {
         let entry = unsafe { &mut *place.as_ptr() }.submission();
         std::mem::forget(reserved);
         submit(entry, key);
-        self.state = OpState::Submitted {
-            core: operations.core,
-            key,
-        };
+        self.state = OpState::Submitted { core: operations.core, key };
         key
     }
 
@@ -358,9 +343,9 @@ impl<O: Operation> Op<O> {
     fn outside_a_runtime(&self) -> ! {
         match self.state {
             OpState::Submitted { core, .. } => on_another_core(core, current::core()),
-            OpState::Idle(_) | OpState::Over => panic!(
-                "an operation was awaited outside a runtime: await it inside corering::run or Runtime::block_on"
-            ),
+            OpState::Idle(_) | OpState::Over => {
+                panic!("an operation was awaited outside a runtime: await it inside corering::run or Runtime::block_on")
+            }
         }
     }
 }
@@ -387,11 +372,7 @@ fn poll_submitted<O: Operation>(
             context::wait(operations, key, cx.waker());
             return Poll::Pending;
         }
-        let mut completion = Completion {
-            user_data: 0,
-            result: header.result,
-            flags: header.flags,
-        };
+        let mut completion = Completion { user_data: 0, result: header.result, flags: header.flags };
         drop(slots);
         if completion.result == -libc::ECANCELED {
             completion.result = cancelled_as;
@@ -438,12 +419,7 @@ impl<'a, O: Operation> Reserved<'a, O> {
         let (key, contents) = operations.slots.borrow_mut().reserve(Untyped::<O>::TABLE);
         // SAFETY: the slot has just been reserved.
         let place = unsafe { contents.place(operation) };
-        Self {
-            operations,
-            key,
-            contents,
-            place,
-        }
+        Self { operations, key, contents, place }
     }
 }
 
@@ -500,11 +476,7 @@ impl<O: Operation> Future for Deadline<O> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
         let this = &mut *self;
-        let cancelled_as = if this.passed {
-            -libc::ETIMEDOUT
-        } else {
-            -libc::ECANCELED
-        };
+        let cancelled_as = if this.passed { -libc::ETIMEDOUT } else { -libc::ECANCELED };
         if let Poll::Ready(output) = this.op.poll_as(cx, cancelled_as) {
             return Poll::Ready(output);
         }
@@ -547,9 +519,5 @@ impl<O: Operation> Future for Cancel<O> {
 /// The error of a system call's result, if it is one.
 #[inline]
 fn check(result: i32) -> io::Result<i32> {
-    if result < 0 {
-        Err(io::Error::from_raw_os_error(-result))
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result) }
 }

@@ -61,12 +61,8 @@ struct Stored<M> {
 }
 
 impl<M: MultishotOperation> Stored<M> {
-    const VTABLE: Vtable = Vtable {
-        queue: Some(queue::<M>),
-        dispose: dispose::<M>,
-        abandoned: nobody_to_tell,
-        cancel_on_drop: true,
-    };
+    const VTABLE: Vtable =
+        Vtable { queue: Some(queue::<M>), dispose: dispose::<M>, abandoned: nobody_to_tell, cancel_on_drop: true };
     const TABLE: &'static Vtable = &Self::VTABLE;
 
     fn wait(&mut self, cx: &mut Context<'_>) {
@@ -85,10 +81,7 @@ unsafe fn queue<M: MultishotOperation>(contents: Contents, completion: Completio
     // SAFETY: the kernel uses what the operation owns, never the queue; nobody else here looks at it now.
     let stored = unsafe { place.as_mut() };
     stored.completed.push_back(completion);
-    Queued {
-        wakers: std::mem::take(&mut stored.waiting),
-        enough: stored.completed.len() == ENOUGH,
-    }
+    Queued { wakers: std::mem::take(&mut stored.waiting), enough: stored.completed.len() == ENOUGH }
 }
 
 /// # Safety
@@ -109,9 +102,7 @@ fn nobody_to_tell(_: Contents) {}
 impl<M: MultishotOperation> Multishot<M> {
     /// The owner of `operation`. Nothing is submitted before the first fetch.
     pub fn new(operation: M) -> Self {
-        Self {
-            state: MultishotState::Idle(operation),
-        }
+        Self { state: MultishotState::Idle(operation) }
     }
 
     /// Fetches the next item; any number of tasks may wait for it.
@@ -161,16 +152,11 @@ impl<M: MultishotOperation> Multishot<M> {
     }
 
     fn start(&mut self, operations: &Operations) -> Key {
-        let MultishotState::Idle(operation) = std::mem::replace(&mut self.state, MultishotState::Over)
-        else {
+        let MultishotState::Idle(operation) = std::mem::replace(&mut self.state, MultishotState::Over) else {
             panic!("a multishot was used after its submission had panicked");
         };
         let (key, contents) = operations.slots.borrow_mut().reserve(Stored::<M>::TABLE);
-        let stored = Stored {
-            operation,
-            completed: VecDeque::new(),
-            waiting: Vec::new(),
-        };
+        let stored = Stored { operation, completed: VecDeque::new(), waiting: Vec::new() };
         // SAFETY: the slot has just been reserved.
         unsafe { contents.place(stored) };
         // As if it had ended: the first fetch arms it.
@@ -181,10 +167,7 @@ impl<M: MultishotOperation> Multishot<M> {
             header.result = -libc::ECANCELED;
             header.flags = 0;
         }
-        self.state = MultishotState::Active {
-            core: operations.core,
-            key,
-        };
+        self.state = MultishotState::Active { core: operations.core, key };
         key
     }
 }
@@ -207,11 +190,7 @@ fn has_ended<M: MultishotOperation>(operations: &Operations, key: Key, cx: &mut 
     ended
 }
 
-fn poll_active<M: MultishotOperation>(
-    operations: &Operations,
-    key: Key,
-    cx: &mut Context<'_>,
-) -> Poll<M::Item> {
+fn poll_active<M: MultishotOperation>(operations: &Operations, key: Key, cx: &mut Context<'_>) -> Poll<M::Item> {
     let (mut place, ended) = stored::<M>(operations, key);
     // SAFETY: the kernel uses what the operation owns, never the queue; nobody else here looks at it now.
     let stored = unsafe { place.as_mut() };

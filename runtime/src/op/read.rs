@@ -57,11 +57,7 @@ impl<B: IoBufMut> Read<B> {
     /// Reads from `offset`, without moving any file position.
     #[inline]
     pub fn at(descriptor: &Descriptor, buffer: B, offset: u64) -> Self {
-        Self {
-            held: Held::to_look(descriptor),
-            offset,
-            buffer,
-        }
+        Self { held: Held::to_look(descriptor), offset, buffer }
     }
 
     /// Reads from what has no positions: a pipe, a terminal.
@@ -91,9 +87,7 @@ unsafe impl<B: IoBufMut> Operation for Read<B> {
     #[inline]
     fn submission(&mut self) -> Submission {
         let (start, len) = room_of(&mut self.buffer);
-        opcode::Read::new(self.held.fd(), start, len)
-            .offset(self.offset)
-            .build()
+        opcode::Read::new(self.held.fd(), start, len).offset(self.offset).build()
     }
 
     #[inline]
@@ -144,12 +138,7 @@ unsafe impl std::marker::Sync for Parts {}
 impl<B: IoBufMut> ReadVectored<B> {
     /// Reads from `offset`, without moving any file position.
     pub fn at(descriptor: &Descriptor, buffers: Vec<B>, offset: u64) -> Self {
-        Self {
-            held: Held::to_look(descriptor),
-            offset,
-            buffers,
-            parts: Parts::default(),
-        }
+        Self { held: Held::to_look(descriptor), offset, buffers, parts: Parts::default() }
     }
 }
 
@@ -165,15 +154,10 @@ unsafe impl<B: IoBufMut> Operation for ReadVectored<B> {
         self.parts.0.clear();
         self.parts.0.extend(self.buffers.iter_mut().map(|buffer| {
             let (start, len) = room_of(buffer);
-            libc::iovec {
-                iov_base: start.cast(),
-                iov_len: len as usize,
-            }
+            libc::iovec { iov_base: start.cast(), iov_len: len as usize }
         }));
         let count = self.parts.0.len() as u32;
-        opcode::Readv::new(self.held.fd(), self.parts.0.as_ptr(), count)
-            .offset(self.offset)
-            .build()
+        opcode::Readv::new(self.held.fd(), self.parts.0.as_ptr(), count).offset(self.offset).build()
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {

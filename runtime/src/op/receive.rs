@@ -43,19 +43,12 @@ pub struct Receive<B> {
 impl<B: IoBufMut> Receive<B> {
     /// Receives from `socket`.
     pub fn new(socket: &Descriptor, buffer: B) -> Self {
-        Self {
-            held: Held::to_look(socket),
-            buffer,
-            flags: 0,
-        }
+        Self { held: Held::to_look(socket), buffer, flags: 0 }
     }
 
     /// Waits until the buffer is full, the stream ends, or it is cancelled: then what has come by then counts.
     pub fn all(socket: &Descriptor, buffer: B) -> Self {
-        Self {
-            flags: libc::MSG_WAITALL,
-            ..Self::new(socket, buffer)
-        }
+        Self { flags: libc::MSG_WAITALL, ..Self::new(socket, buffer) }
     }
 }
 
@@ -65,9 +58,7 @@ unsafe impl<B: IoBufMut> Operation for Receive<B> {
 
     fn submission(&mut self) -> Submission {
         let (start, len) = room_of(&mut self.buffer);
-        opcode::Recv::new(self.held.fd(), start, len)
-            .flags(self.flags)
-            .build()
+        opcode::Recv::new(self.held.fd(), start, len).flags(self.flags).build()
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {
@@ -97,11 +88,7 @@ impl ReceivePooled {
     #[inline]
     pub fn new(socket: &Descriptor, bytes: usize) -> Option<Self> {
         let group = context::with(|operations| operations.pool(bytes).map(|pool| pool.group()))??;
-        Some(Self {
-            held: Held::to_look(socket),
-            group,
-            wait_first: false,
-        })
+        Some(Self { held: Held::to_look(socket), group, wait_first: false })
     }
 
     /// Waits for data before it asks for a buffer.
@@ -203,12 +190,7 @@ enum State {
 impl Receiver {
     /// For the stream socket `socket`, which nobody else receives from.
     pub fn new(socket: Descriptor) -> Self {
-        Self {
-            socket,
-            state: State::Idle,
-            rest: None,
-            chunk_bytes: 0,
-        }
+        Self { socket, state: State::Idle, rest: None, chunk_bytes: 0 }
     }
 
     /// From the next receive on, takes buffers of the pool that fits `bytes` best. At first it is the smallest.
@@ -252,11 +234,7 @@ impl Receiver {
 
     /// Fills the room of `buffer` with the next bytes of the stream: how many, and 0 at its end.
     #[inline]
-    pub fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut impl IoBufMut,
-    ) -> Poll<io::Result<usize>> {
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut impl IoBufMut) -> Poll<io::Result<usize>> {
         if buffer.room().is_empty() {
             return Poll::Ready(Err(no_room()));
         }

@@ -24,10 +24,7 @@ pub struct Send<B> {
 impl<B: IoBuf> Send<B> {
     /// Sends `buffer` on the socket.
     pub fn new(socket: &Descriptor, buffer: B) -> Self {
-        Self {
-            held: Held::to_change(socket),
-            buffer,
-        }
+        Self { held: Held::to_change(socket), buffer }
     }
 }
 
@@ -42,9 +39,7 @@ unsafe impl<B: IoBuf> Operation for Send<B> {
 
     fn submission(&mut self) -> Submission {
         let (start, len) = bytes_of(self.buffer.as_slice());
-        opcode::Send::new(self.held.fd(), start, len)
-            .flags(libc::MSG_NOSIGNAL)
-            .build()
+        opcode::Send::new(self.held.fd(), start, len).flags(libc::MSG_NOSIGNAL).build()
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {
@@ -72,11 +67,7 @@ impl<B: IoBuf> SendAll<B> {
     /// Sends all of `buffer` on the socket.
     #[inline]
     pub fn new(socket: &Descriptor, buffer: B) -> Self {
-        Self {
-            held: Held::to_change(socket),
-            buffer,
-            done: 0,
-        }
+        Self { held: Held::to_change(socket), buffer, done: 0 }
     }
 }
 
@@ -94,20 +85,14 @@ unsafe impl<B: IoBuf> Operation for SendAll<B> {
     #[inline]
     fn submission(&mut self) -> Submission {
         let (start, len) = bytes_of(&self.buffer.as_slice()[self.done..]);
-        opcode::Send::new(self.held.fd(), start, len)
-            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
-            .build()
+        opcode::Send::new(self.held.fd(), start, len).flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL).build()
     }
 
     #[inline]
     fn progress(&mut self, completion: Completion) -> Progress {
         if completion.result > 0 {
             self.done += completion.result as usize;
-            return if self.done < self.buffer.as_slice().len() {
-                Progress::Again
-            } else {
-                Progress::Done
-            };
+            return if self.done < self.buffer.as_slice().len() { Progress::Again } else { Progress::Done };
         }
         again_if_interrupted(completion)
     }

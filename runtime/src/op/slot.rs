@@ -151,12 +151,7 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(super) fn new() -> Self {
-        Self {
-            pages: Vec::new(),
-            first_free: NONE,
-            in_flight: 0,
-            occupied: 0,
-        }
+        Self { pages: Vec::new(), first_free: NONE, in_flight: 0, occupied: 0 }
     }
 
     /// Takes a vacant slot for an operation that is about to be placed and submitted.
@@ -186,8 +181,7 @@ impl Slots {
         }
         let contents = self.contents(key.index);
         let header = self.header(key.index);
-        (header.state != State::Vacant && header.generation == key.generation)
-            .then_some((header, contents))
+        (header.state != State::Vacant && header.generation == key.generation).then_some((header, contents))
     }
 
     /// Gives a slot up. Its contents have been taken; its waker must have been, too.
@@ -209,10 +203,7 @@ impl Slots {
         (0..all)
             .filter_map(|index| {
                 let header = self.header(index);
-                (header.state != State::Vacant).then_some(Key {
-                    index,
-                    generation: header.generation,
-                })
+                (header.state != State::Vacant).then_some(Key { index, generation: header.generation })
             })
             .collect()
     }
@@ -293,12 +284,8 @@ impl Drop for Slots {
 }
 
 /// The table of a slot that nothing has been in.
-static NOTHING: Vtable = Vtable {
-    queue: None,
-    dispose: nothing_to_dispose,
-    abandoned: nobody_to_tell,
-    cancel_on_drop: false,
-};
+static NOTHING: Vtable =
+    Vtable { queue: None, dispose: nothing_to_dispose, abandoned: nobody_to_tell, cancel_on_drop: false };
 
 fn nothing_to_dispose(_: Contents, _: Completion) {}
 
@@ -356,10 +343,7 @@ mod tests {
     #[test]
     fn a_number_that_was_never_given_out_finds_nothing() {
         let mut slots = Slots::new();
-        let key = Key {
-            index: 12345,
-            generation: 0,
-        };
+        let key = Key { index: 12345, generation: 0 };
         assert!(slots.get(key).is_none());
     }
 }

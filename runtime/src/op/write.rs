@@ -30,11 +30,7 @@ pub struct Write<B> {
 impl<B: IoBuf> Write<B> {
     /// Writes at `offset`, without moving any file position.
     pub fn at(descriptor: &Descriptor, buffer: B, offset: u64) -> Self {
-        Self {
-            held: Held::to_change(descriptor),
-            offset,
-            buffer,
-        }
+        Self { held: Held::to_change(descriptor), offset, buffer }
     }
 
     /// Writes where the descriptor's own position is: at the end of what was opened for appending, to a pipe.
@@ -54,9 +50,7 @@ unsafe impl<B: IoBuf> Operation for Write<B> {
 
     fn submission(&mut self) -> Submission {
         let (start, len) = bytes_of(self.buffer.as_slice());
-        opcode::Write::new(self.held.fd(), start, len)
-            .offset(self.offset)
-            .build()
+        opcode::Write::new(self.held.fd(), start, len).offset(self.offset).build()
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {
@@ -86,12 +80,7 @@ pub struct WriteAll<B> {
 impl<B: IoBuf> WriteAll<B> {
     /// Writes at `offset`, without moving any file position.
     pub fn at(descriptor: &Descriptor, buffer: B, offset: u64) -> Self {
-        Self {
-            held: Held::to_change(descriptor),
-            offset,
-            buffer,
-            done: 0,
-        }
+        Self { held: Held::to_change(descriptor), offset, buffer, done: 0 }
     }
 
     /// Writes where the descriptor's own position is: at the end of what was opened for appending, to a pipe.
@@ -115,19 +104,13 @@ unsafe impl<B: IoBuf> Operation for WriteAll<B> {
             u64::MAX => u64::MAX,
             offset => offset + self.done as u64,
         };
-        opcode::Write::new(self.held.fd(), start, len)
-            .offset(offset)
-            .build()
+        opcode::Write::new(self.held.fd(), start, len).offset(offset).build()
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {
         if completion.result > 0 {
             self.done += completion.result as usize;
-            return if self.done < self.buffer.as_slice().len() {
-                Progress::Again
-            } else {
-                Progress::Done
-            };
+            return if self.done < self.buffer.as_slice().len() { Progress::Again } else { Progress::Done };
         }
         again_if_interrupted(completion)
     }
@@ -145,10 +128,7 @@ unsafe impl<B: IoBuf> Operation for WriteAll<B> {
 /// What the last part of writing everything says.
 pub(super) fn all_or_error(completion: Completion, nothing_to_do: bool) -> io::Result<()> {
     match completion.to_result() {
-        Ok(0) if !nothing_to_do => Err(io::Error::new(
-            io::ErrorKind::WriteZero,
-            "the other side takes no more bytes",
-        )),
+        Ok(0) if !nothing_to_do => Err(io::Error::new(io::ErrorKind::WriteZero, "the other side takes no more bytes")),
         Ok(_) => Ok(()),
         Err(error) => Err(error),
     }
@@ -166,12 +146,7 @@ pub struct WriteVectored<B> {
 impl<B: IoBuf> WriteVectored<B> {
     /// Writes at `offset`, without moving any file position.
     pub fn at(descriptor: &Descriptor, buffers: Vec<B>, offset: u64) -> Self {
-        Self {
-            held: Held::to_change(descriptor),
-            offset,
-            buffers,
-            parts: Parts::default(),
-        }
+        Self { held: Held::to_change(descriptor), offset, buffers, parts: Parts::default() }
     }
 
     /// Writes to what has no positions: a socket, a pipe.
@@ -193,15 +168,10 @@ unsafe impl<B: IoBuf> Operation for WriteVectored<B> {
         self.parts.0.clear();
         self.parts.0.extend(self.buffers.iter().map(|buffer| {
             let (start, len) = bytes_of(buffer.as_slice());
-            libc::iovec {
-                iov_base: start.cast_mut().cast(),
-                iov_len: len as usize,
-            }
+            libc::iovec { iov_base: start.cast_mut().cast(), iov_len: len as usize }
         }));
         let count = self.parts.0.len() as u32;
-        opcode::Writev::new(self.held.fd(), self.parts.0.as_ptr(), count)
-            .offset(self.offset)
-            .build()
+        opcode::Writev::new(self.held.fd(), self.parts.0.as_ptr(), count).offset(self.offset).build()
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {

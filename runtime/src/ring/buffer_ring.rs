@@ -22,11 +22,7 @@ impl BufferRing {
     /// An empty ring of `count` entries, a power of two.
     pub(crate) fn new(count: u16) -> io::Result<Self> {
         debug_assert!(count.is_power_of_two());
-        Ok(Self {
-            entries: Mapping::new(usize::from(count) * size_of::<BufRingEntry>())?,
-            count,
-            tail: 0,
-        })
+        Ok(Self { entries: Mapping::new(usize::from(count) * size_of::<BufRingEntry>())?, count, tail: 0 })
     }
 
     pub(crate) fn address(&self) -> u64 {

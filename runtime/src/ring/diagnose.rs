@@ -16,24 +16,15 @@ pub(super) fn setup(error: io::Error, wanted: Sizes) -> SetupError {
         Some(libc::EPERM) => refused(call, error),
         Some(libc::EACCES) if limits::seccomp_filtered() => SetupError::Blocked { call },
         Some(libc::EACCES) => SetupError::Denied { call },
-        Some(libc::ENOSYS) => SetupError::Unavailable {
-            kernel: limits::kernel_release(),
-        },
-        Some(libc::EINVAL) if too_old() => SetupError::TooOld {
-            kernel: limits::kernel_release(),
-        },
+        Some(libc::ENOSYS) => SetupError::Unavailable { kernel: limits::kernel_release() },
+        Some(libc::EINVAL) if too_old() => SetupError::TooOld { kernel: limits::kernel_release() },
         Some(libc::ENOMEM | libc::EAGAIN) => SetupError::LockedMemory {
             limit: limits::locked_memory(),
             needed: wanted.locked_bytes(),
             entries: wanted.submissions,
         },
-        Some(libc::EMFILE | libc::ENFILE) => SetupError::Descriptors {
-            limit: limits::descriptors(),
-        },
-        _ => SetupError::Other {
-            action: "create an io_uring",
-            source: error,
-        },
+        Some(libc::EMFILE | libc::ENFILE) => SetupError::Descriptors { limit: limits::descriptors() },
+        _ => SetupError::Other { action: "create an io_uring", source: error },
     }
 }
 
@@ -45,13 +36,8 @@ pub(crate) fn register(action: &'static str, error: io::Error, wanted: Sizes, by
             needed: wanted.locked_bytes() + bytes,
             entries: wanted.submissions,
         },
-        Some(libc::EPERM | libc::EACCES) => SetupError::Blocked {
-            call: "io_uring_register",
-        },
-        _ => SetupError::Other {
-            action,
-            source: error,
-        },
+        Some(libc::EPERM | libc::EACCES) => SetupError::Blocked { call: "io_uring_register" },
+        _ => SetupError::Other { action, source: error },
     }
 }
 

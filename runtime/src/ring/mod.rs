@@ -35,11 +35,7 @@ pub struct Completion {
 impl Completion {
     /// A completion that no ring has given: for an operation that ends without one.
     pub(crate) fn made_up(result: i32) -> Self {
-        Self {
-            user_data: 0,
-            result,
-            flags: 0,
-        }
+        Self { user_data: 0, result, flags: 0 }
     }
 
     /// The result as a number of bytes (or whatever the operation counts), or the error.
@@ -49,11 +45,7 @@ impl Completion {
     /// The operating system's error that a negative result stands for.
     #[inline]
     pub fn to_result(self) -> io::Result<u32> {
-        if self.result < 0 {
-            Err(io::Error::from_raw_os_error(-self.result))
-        } else {
-            Ok(self.result as u32)
-        }
+        if self.result < 0 { Err(io::Error::from_raw_os_error(-self.result)) } else { Ok(self.result as u32) }
     }
 
     /// Whether more completions of the same submission will follow.
@@ -82,13 +74,7 @@ impl Sizes {
     fn check(self) -> Result<(), SetupError> {
         let possible = (1..=Self::LARGEST).contains(&self.submissions)
             && (self.submissions..=2 * Self::LARGEST).contains(&self.completions);
-        if possible {
-            Ok(())
-        } else {
-            Err(SetupError::InvalidEntries {
-                entries: self.submissions,
-            })
-        }
+        if possible { Ok(()) } else { Err(SetupError::InvalidEntries { entries: self.submissions }) }
     }
 
     /// What the kernel charges for both queues.
@@ -114,14 +100,8 @@ impl Ring {
         wanted.check()?;
         let smaller = [
             wanted,
-            Sizes {
-                submissions: wanted.submissions.min(256),
-                completions: wanted.completions.min(1024),
-            },
-            Sizes {
-                submissions: wanted.submissions.min(64),
-                completions: wanted.completions.min(256),
-            },
+            Sizes { submissions: wanted.submissions.min(256), completions: wanted.completions.min(1024) },
+            Sizes { submissions: wanted.submissions.min(64), completions: wanted.completions.min(256) },
         ];
         let mut result = Self::with_sizes(wanted);
         for sizes in smaller {
@@ -232,12 +212,7 @@ impl Ring {
             Wait::Until(ns) if self.absolute_waits => (true, Some(Until::At(ns))),
             Wait::Until(ns) => (true, Some(Until::In(ns.saturating_sub(monotonic_ns())))),
         };
-        let call = Enter {
-            submit: self.queued() as u32,
-            wait,
-            until,
-            no_iowait: self.no_iowait,
-        };
+        let call = Enter { submit: self.queued() as u32, wait, until, no_iowait: self.no_iowait };
         match enter(self.fd(), call) {
             Ok(_) => Ok(()),
             Err(error) => match error.raw_os_error() {
@@ -250,14 +225,7 @@ impl Ring {
     /// Hands the kernel a ring of buffers to pick from.
     pub(crate) fn register_buffers(&mut self, buffers: &BufferRing, group: u16) -> io::Result<()> {
         // SAFETY: the entries' memory belongs to `buffers`, which the pool keeps until after this ring is closed.
-        unsafe {
-            self.io.submitter().register_buf_ring_with_flags(
-                buffers.address(),
-                buffers.entries(),
-                group,
-                0,
-            )
-        }
+        unsafe { self.io.submitter().register_buf_ring_with_flags(buffers.address(), buffers.entries(), group, 0) }
     }
 
     /// Makes a table of `count` empty places for direct descriptors.

@@ -42,10 +42,7 @@ struct Features {
 ///
 /// Never fails: what cannot be had is in the [`Probe`], with the reason.
 pub fn probe() -> Probe {
-    let sizes = Sizes {
-        submissions: 4,
-        completions: 8,
-    };
+    let sizes = Sizes { submissions: 4, completions: 8 };
     Probe {
         kernel: limits::kernel_release(),
         ring: Ring::new(sizes).map(|ring| ring.features()),
@@ -86,7 +83,11 @@ impl fmt::Display for Probe {
                 for (has, what, without) in [
                     (features.no_sqarray, "rings without index array (6.6)", "one memory access more per submission"),
                     (features.absolute_waits, "waits until a time (6.12)", "one clock read more per wait"),
-                    (features.no_iowait, "idle is not counted as waiting for the disk (6.15)", "an idle core shows as iowait"),
+                    (
+                        features.no_iowait,
+                        "idle is not counted as waiting for the disk (6.15)",
+                        "an idle core shows as iowait",
+                    ),
                     (features.truncate, "ftruncate by ring (6.9)", "File::set_len is a plain call"),
                     (features.bind_listen, "bind and listen by ring (6.11)", "both are plain calls, as always here"),
                 ] {
@@ -100,25 +101,13 @@ impl fmt::Display for Probe {
         }
         match self.locked_memory {
             None => writeln!(f, "locked memory: unlimited")?,
-            Some(bytes) => writeln!(
-                f,
-                "locked memory: {} KiB for all rings of this user (ulimit -l)",
-                bytes / 1024
-            )?,
+            Some(bytes) => writeln!(f, "locked memory: {} KiB for all rings of this user (ulimit -l)", bytes / 1024)?,
         }
         match self.descriptors {
             None => writeln!(f, "descriptors: unlimited")?,
             Some(count) => writeln!(f, "descriptors: {count} (ulimit -n)")?,
         }
-        write!(
-            f,
-            "seccomp: {}",
-            if self.seccomp {
-                "a filter is in force, as in a container"
-            } else {
-                "no filter"
-            }
-        )
+        write!(f, "seccomp: {}", if self.seccomp { "a filter is in force, as in a container" } else { "no filter" })
     }
 }
 

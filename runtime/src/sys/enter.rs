@@ -66,10 +66,7 @@ pub(crate) fn enter(ring: BorrowedFd<'_>, call: Enter) -> io::Result<u32> {
             Until::In(ns) => ns,
         };
         flags |= EXT_ARG;
-        Timespec {
-            seconds: (ns / 1_000_000_000) as i64,
-            nanoseconds: (ns % 1_000_000_000) as i64,
-        }
+        Timespec { seconds: (ns / 1_000_000_000) as i64, nanoseconds: (ns % 1_000_000_000) as i64 }
     });
     let argument = Argument {
         sigmask: 0,
@@ -77,11 +74,8 @@ pub(crate) fn enter(ring: BorrowedFd<'_>, call: Enter) -> io::Result<u32> {
         min_wait_usec: 0,
         timespec: timespec.as_ref().map_or(0, |t| std::ptr::from_ref(t) as u64),
     };
-    let (pointer, size) = if timespec.is_some() {
-        (std::ptr::from_ref(&argument), size_of::<Argument>())
-    } else {
-        (std::ptr::null(), 0)
-    };
+    let (pointer, size) =
+        if timespec.is_some() { (std::ptr::from_ref(&argument), size_of::<Argument>()) } else { (std::ptr::null(), 0) };
     // SAFETY: `pointer` is null with size 0, or names `argument`, whose timespec lives in `timespec`; both outlive
     //         the call and have the kernel's layout. Everything submitted was pushed under the contract of
     //         `Ring::push`.

@@ -15,10 +15,7 @@ pub(crate) fn descriptors() -> Option<u64> {
 }
 
 fn limit(which: libc::__rlimit_resource_t) -> Option<u64> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a valid rlimit to write to.
     unsafe { libc::getrlimit(which, &raw mut limit) };
     (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
@@ -32,10 +29,7 @@ pub(crate) fn io_uring_disabled() -> Option<u32> {
 /// Whether system calls of this process pass a seccomp filter, as in most containers.
 pub(crate) fn seccomp_filtered() -> bool {
     read_to_string("/proc/self/status").is_some_and(|status| {
-        status
-            .lines()
-            .filter_map(|line| line.strip_prefix("Seccomp:"))
-            .any(|mode| mode.trim() == "2")
+        status.lines().filter_map(|line| line.strip_prefix("Seccomp:")).any(|mode| mode.trim() == "2")
     })
 }
 
@@ -46,16 +40,12 @@ pub(crate) fn kernel_release() -> String {
     // SAFETY: `name` is a valid utsname to write to.
     unsafe { libc::uname(&raw mut name) };
     // SAFETY: uname ends every field with a zero byte, and `name` was zeroed before.
-    unsafe { CStr::from_ptr(name.release.as_ptr()) }
-        .to_string_lossy()
-        .into_owned()
+    unsafe { CStr::from_ptr(name.release.as_ptr()) }.to_string_lossy().into_owned()
 }
 
 /// Major and minor of a release; (0, 0) if it does not look like one.
 pub(crate) fn version_of(release: &str) -> (u32, u32) {
-    let mut parts = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|part| part.parse().unwrap_or(0));
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 

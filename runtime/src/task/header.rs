@@ -138,11 +138,7 @@ impl Header {
         let name = self.name.take();
         let copy = name.as_deref().map(str::to_owned);
         self.name.set(name);
-        TaskInfo {
-            id: self.id,
-            name: copy,
-            spawned_at: self.spawned_at,
-        }
+        TaskInfo { id: self.id, name: copy, spawned_at: self.spawned_at }
     }
 
     /// Takes a reference, on whatever thread.

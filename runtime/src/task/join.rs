@@ -37,11 +37,7 @@ pub struct JoinHandle<T> {
 impl<T> JoinHandle<T> {
     #[inline]
     pub(super) fn new(task: NonNull<Header>) -> Self {
-        Self {
-            task,
-            taken: false,
-            output: PhantomData,
-        }
+        Self { task, taken: false, output: PhantomData }
     }
 
     /// Gives the task a name, for reports: `spawn(..).name("echo")`, `.name(format_args!("echo {peer}"))`.
@@ -102,9 +98,7 @@ impl<T: 'static, E: fmt::Display + 'static> JoinHandle<Result<T, E>> {
     ///
     /// Dropping the handle does the same, except that it knows only the common types of errors.
     pub fn detach(self) {
-        self.header()
-            .describe
-            .set(unhandled::describe_result::<T, E>);
+        self.header().describe.set(unhandled::describe_result::<T, E>);
     }
 }
 
@@ -137,15 +131,9 @@ impl<T> Future for JoinHandle<T> {
             Some(Outcome::Output(output)) => Ok(output),
             Some(Outcome::Panic(payload)) => Err(JoinError {
                 task: self.info(),
-                reason: Reason::Panic {
-                    message: message_of(&*payload).to_owned(),
-                    payload: Mutex::new(payload),
-                },
+                reason: Reason::Panic { message: message_of(&*payload).to_owned(), payload: Mutex::new(payload) },
             }),
-            Some(Outcome::Cancelled) | None => Err(JoinError {
-                task: self.info(),
-                reason: Reason::Cancelled,
-            }),
+            Some(Outcome::Cancelled) | None => Err(JoinError { task: self.info(), reason: Reason::Cancelled }),
         })
     }
 }

@@ -35,10 +35,7 @@ unsafe impl Send for Remote {}
 
 impl Remote {
     pub(crate) fn new(mailbox: Arc<Mailbox>) -> Arc<Self> {
-        Arc::new(Self {
-            inbox: Inbox::new(),
-            mailbox,
-        })
+        Arc::new(Self { inbox: Inbox::new(), mailbox })
     }
 
     /// # Safety

@@ -44,14 +44,8 @@ impl<F: Future> Typed<F> {
 }
 
 /// Makes the task of `future`. `header` is given its table.
-pub(super) fn allocate<F: Future>(
-    future: F,
-    header: impl FnOnce(&'static Vtable) -> Header,
-) -> NonNull<Header> {
-    let task = Box::new(Task {
-        header: header(Typed::<F>::TABLE),
-        stage: UnsafeCell::new(Stage::Running(future)),
-    });
+pub(super) fn allocate<F: Future>(future: F, header: impl FnOnce(&'static Vtable) -> Header) -> NonNull<Header> {
+    let task = Box::new(Task { header: header(Typed::<F>::TABLE), stage: UnsafeCell::new(Stage::Running(future)) });
     NonNull::from(Box::leak(task)).cast()
 }
 

@@ -144,10 +144,7 @@ impl State {
             let (new, then) = to(word);
             // Release: what was done before is seen by the core, and by whoever frees. Acquire: whoever frees sees
             // what all others have done.
-            match self
-                .0
-                .compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed)
-            {
+            match self.0.compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return then,
                 Err(now) => word = now,
             }

@@ -84,11 +84,7 @@ pub(super) unsafe fn describe<T: 'static>(output: *const ()) -> Option<String> {
     // SAFETY: the caller's promise.
     let output: &dyn Any = unsafe { &*output.cast::<T>() };
     fn of<E: fmt::Display + 'static>(output: &dyn Any) -> Option<String> {
-        output
-            .downcast_ref::<Result<(), E>>()?
-            .as_ref()
-            .err()
-            .map(E::to_string)
+        output.downcast_ref::<Result<(), E>>()?.as_ref().err().map(E::to_string)
     }
     of::<io::Error>(output)
         .or_else(|| of::<Box<dyn Error>>(output))

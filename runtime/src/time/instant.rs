@@ -32,9 +32,7 @@ impl Instant {
     /// Now. Outside a runtime, and in one without paused time, by the monotonic clock.
     #[inline]
     pub fn now() -> Self {
-        Self {
-            ns: clock::now_ns(),
-        }
+        Self { ns: clock::now_ns() }
     }
 
     /// How long ago this was; zero if it lies in the future.
@@ -66,9 +64,7 @@ impl Add<Duration> for Instant {
     type Output = Instant;
 
     fn add(self, duration: Duration) -> Instant {
-        Instant {
-            ns: self.ns.saturating_add(to_ns(duration)),
-        }
+        Instant { ns: self.ns.saturating_add(to_ns(duration)) }
     }
 }
 
@@ -82,9 +78,7 @@ impl Sub<Duration> for Instant {
     type Output = Instant;
 
     fn sub(self, duration: Duration) -> Instant {
-        Instant {
-            ns: self.ns.saturating_sub(to_ns(duration)),
-        }
+        Instant { ns: self.ns.saturating_sub(to_ns(duration)) }
     }
 }
 

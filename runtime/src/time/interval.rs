@@ -51,11 +51,7 @@ pub fn interval(period: Duration) -> Interval {
 /// If `period` is zero.
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
     assert!(!period.is_zero(), "the period of an interval must not be zero");
-    Interval {
-        next: sleep_until(start),
-        period,
-        missed: MissedTick::default(),
-    }
+    Interval { next: sleep_until(start), period, missed: MissedTick::default() }
 }
 
 /// Ticks at equal distances; made by [`interval`].

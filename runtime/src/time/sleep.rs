@@ -41,10 +41,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// Dropping it takes its timer away; nothing else happens.
 #[inline]
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep {
-        deadline,
-        state: State::New,
-    }
+    Sleep { deadline, state: State::New }
 }
 
 /// A wait for a point in time; made by [`sleep`] and [`sleep_until`].
@@ -93,9 +90,7 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match &self.state {
             State::New => {
-                let Some(armed) = timers::arm(self.deadline.to_ns(), cx.waker().clone()) else {
-                    outside_a_runtime()
-                };
+                let Some(armed) = timers::arm(self.deadline.to_ns(), cx.waker().clone()) else { outside_a_runtime() };
                 self.state = State::Armed(armed);
                 Poll::Pending
             }

@@ -41,11 +41,7 @@ pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoF
 
 /// Awaits `future` until `deadline` at most. As [`timeout`] otherwise.
 pub fn timeout_at<F: IntoFuture>(deadline: Instant, future: F) -> Timeout<F::IntoFuture> {
-    Timeout {
-        future: Some(future.into_future()),
-        sleep: sleep_until(deadline),
-        passed: Instant::now() >= deadline,
-    }
+    Timeout { future: Some(future.into_future()), sleep: sleep_until(deadline), passed: Instant::now() >= deadline }
 }
 
 /// A future with a limit; made by [`timeout`].

@@ -22,11 +22,7 @@ pub(crate) struct Timers {
 
 impl Timers {
     pub(crate) fn new(core: CoreId) -> Self {
-        Self {
-            core,
-            wheel: RefCell::new(Wheel::new(clock::now_ns())),
-            due: RefCell::new(Vec::new()),
-        }
+        Self { core, wheel: RefCell::new(Wheel::new(clock::now_ns())), due: RefCell::new(Vec::new()) }
     }
 
     /// Makes these the timers of this thread.
@@ -95,10 +91,7 @@ pub(super) struct Armed {
 /// Arms a timer of this thread's core. `None` where there is none.
 #[inline]
 pub(super) fn arm(deadline_ns: u64, waker: Waker) -> Option<Armed> {
-    with(|timers| Armed {
-        core: timers.core,
-        key: timers.wheel.borrow_mut().arm(deadline_ns, waker),
-    })
+    with(|timers| Armed { core: timers.core, key: timers.wheel.borrow_mut().arm(deadline_ns, waker) })
 }
 
 impl Armed {

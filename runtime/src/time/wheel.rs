@@ -84,12 +84,7 @@ impl Wheel {
         self.sequence += 1;
         let index = self.timers.vacant_key() as u32;
         let (slot, place) = self.put(Item { deadline_ns, index });
-        self.timers.insert(Timer {
-            sequence,
-            waker,
-            slot,
-            place,
-        });
+        self.timers.insert(Timer { sequence, waker, slot, place });
         Key { index, sequence }
     }
 
@@ -136,11 +131,7 @@ impl Wheel {
             for item in &row {
                 if slot < SLOTS && item.deadline_ns <= now_ns {
                     let timer = self.timers.remove(item.index as usize);
-                    due.push(Due {
-                        deadline_ns: item.deadline_ns,
-                        sequence: timer.sequence,
-                        waker: timer.waker,
-                    });
+                    due.push(Due { deadline_ns: item.deadline_ns, sequence: timer.sequence, waker: timer.waker });
                 } else {
                     let (slot, place) = self.put(*item);
                     let timer = &mut self.timers[item.index as usize];
@@ -190,9 +181,7 @@ impl Wheel {
 
     #[inline]
     fn timer(&mut self, key: Key) -> Option<&mut Timer> {
-        self.timers
-            .get_mut(key.index as usize)
-            .filter(|timer| timer.sequence == key.sequence)
+        self.timers.get_mut(key.index as usize).filter(|timer| timer.sequence == key.sequence)
     }
 
     /// The first slot with timers in it, and the tick at which it starts. Slots below `SLOTS` are of level 0.

@@ -1,0 +1,131 @@
+//! Puts the function that runs an `async fn` together from the tokens of that one.
+//!
+//! ```text
+//! ATTRIBUTES VISIBILITY fn name() -> T {          // with #[test] before it, if it is a test
+//!     async fn name() -> T { .. }                 // as it was written
+//!     match ::corering::Builder::new().debug(true).run(name()) {
+//!         Ok(output) => output,
+//!         Err(error) => ..
+//!     }
+//! }
+//! ```
+
+use proc_macro::{Delimiter, Group, Span, TokenStream, TokenTree};
+
+use crate::parse::{self, Choice, Function, Macro, Problem, Setting, Word};
+
+/// The function under the attribute as one that runs it; what is wrong becomes an error of the compiler's.
+pub(crate) fn expand(what: Macro, options: TokenStream, item: TokenStream) -> TokenStream {
+    let options: Vec<TokenTree> = options.into_iter().collect();
+    let item: Vec<TokenTree> = item.into_iter().collect();
+    let mut output = TokenStream::new();
+    let choices = parse::options(what, &words(&options)).unwrap_or_else(|problem| {
+        // The function is made all the same: otherwise a missing `main` would be reported, too.
+        output.extend(compile_error(&problem, &options));
+        Vec::new()
+    });
+    match parse::function(what, &words(&item)) {
+        Ok(function) => output.extend(wrapped(what, &function, &item, &builder(&choices, &options))),
+        Err(problem) => output.extend(compile_error(&problem, &item)),
+    }
+    output
+}
+
+fn wrapped(what: Macro, function: &Function, item: &[TokenTree], builder: &TokenStream) -> TokenStream {
+    let &Function { async_at, name_at, body_at } = function;
+    let call = TokenStream::from_iter(item[name_at..name_at + 2].iter().cloned());
+    let on_error = code(match what {
+        Macro::Main => "{ ::std::eprintln!(\"error: {error}\"); ::std::process::exit(1) }",
+        Macro::Test => "::std::panic!(\"{error}\")",
+    });
+
+    let mut body = TokenStream::from_iter(item[async_at..=body_at].iter().cloned());
+    body.extend(code("match"));
+    body.extend(builder.clone());
+    body.extend(code(".run"));
+    body.extend(group(Delimiter::Parenthesis, call));
+    let mut arms = code("::core::result::Result::Ok(output) => output, ::core::result::Result::Err(error) =>");
+    arms.extend(on_error);
+    body.extend(group(Delimiter::Brace, arms));
+
+    let mut output = match what {
+        Macro::Main => TokenStream::new(),
+        Macro::Test => code("#[::core::prelude::v1::test]"),
+    };
+    output.extend(item[..async_at].iter().cloned());
+    output.extend(item[async_at + 1..body_at].iter().cloned());
+    let mut body = Group::new(Delimiter::Brace, body);
+    // What is wrong with the return type as a whole is shown at the function's own body.
+    body.set_span(item[body_at].span());
+    output.extend([TokenTree::Group(body)]);
+    output
+}
+
+/// The builder with what was chosen.
+fn builder(choices: &[Choice], options: &[TokenTree]) -> TokenStream {
+    let value = |choice: &Choice| match &choice.value {
+        Some(range) => TokenStream::from_iter(options[range.clone()].iter().cloned()),
+        None => code("true"),
+    };
+    let facade = choices.iter().find(|choice| choice.setting == Setting::Crate);
+    let mut builder = facade.map_or_else(|| code("::corering"), value);
+    builder.extend(code("::Builder::new()"));
+    for choice in choices {
+        match choice.setting {
+            Setting::Crate => {}
+            Setting::Debug | Setting::Entries | Setting::PausedTime | Setting::ThreadName => {
+                builder.extend(code(&format!(".{}", choice.setting.name())));
+                builder.extend(group(Delimiter::Parenthesis, value(choice)));
+            }
+        }
+    }
+    builder
+}
+
+/// `compile_error!` at the word that the problem is about, or at the attribute.
+fn compile_error(problem: &Problem, tokens: &[TokenTree]) -> TokenStream {
+    let span = problem.at.and_then(|at| tokens.get(at)).map_or_else(Span::call_site, TokenTree::span);
+    code(&format!("::core::compile_error! {{ {:?} }}", problem.text))
+        .into_iter()
+        .map(|token| at_span(token, span))
+        .collect()
+}
+
+fn at_span(token: TokenTree, span: Span) -> TokenTree {
+    let mut token = match token {
+        TokenTree::Group(group) => {
+            let inner = group.stream().into_iter().map(|token| at_span(token, span));
+            TokenTree::Group(Group::new(group.delimiter(), inner.collect()))
+        }
+        other => other,
+    };
+    token.set_span(span);
+    token
+}
+
+fn words(tokens: &[TokenTree]) -> Vec<Word> {
+    let word = |token: &TokenTree| match token {
+        TokenTree::Ident(ident) => Word::Ident(ident.to_string()),
+        TokenTree::Punct(punct) => Word::Punct(punct.as_char()),
+        TokenTree::Literal(_) => Word::Literal,
+        TokenTree::Group(group) => match group.delimiter() {
+            Delimiter::Parenthesis => Word::Parens { empty: group.stream().is_empty() },
+            Delimiter::Bracket => Word::Brackets(words(&Vec::from_iter(group.stream()))),
+            Delimiter::Brace => Word::Braces,
+            Delimiter::None => Word::Invisible,
+        },
+    };
+    tokens.iter().map(word).collect()
+}
+
+fn group(delimiter: Delimiter, inner: TokenStream) -> TokenStream {
+    TokenTree::Group(Group::new(delimiter, inner)).into()
+}
+
+/// Tokens of our own text.
+fn code(text: &str) -> TokenStream {
+    match text.parse() {
+        Ok(tokens) => tokens,
+        Err(error) => panic!("`{text}` is no Rust: {error}"),
+    }
+}

@@ -1,0 +1,158 @@
+//! Keeps the house: where unsafe code may stand, who may know whom, and that what is referred to exists.
+#![allow(missing_docs, clippy::disallowed_methods, reason = "a test of the files themselves")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files and folders that may hold unsafe code.
+const UNSAFE: &[&str] = &[
+    "bench/",
+    "runtime/src/buf/",
+    "runtime/src/driver/",
+    "runtime/src/executor/builder.rs",
+    "runtime/src/executor/mod.rs",
+    "runtime/src/op/",
+    "runtime/src/ring/",
+    "runtime/src/sys/",
+    "runtime/src/task/",
+    "runtime/src/time/timeout.rs",
+    "runtime/src/time/timers.rs",
+    "sync/src/inbox.rs",
+    "sync/tests/loom.rs",
+    "tests/",
+];
+
+/// Modules of the runtime, lowest first: each may use only what stands before it.
+const LAYERS: &[&str] = &["error", "sys", "ring", "buf", "driver", "time", "op", "task", "executor"];
+
+const UNFINISHED: &[&str] = &["todo!", "unimplemented!", "dbg!", "#[ignore"];
+
+fn files(extension: &str) -> Vec<(String, String)> {
+    fn walk(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder of the project").flatten() {
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                walk(&path, extension, found);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    walk(root, extension, &mut found);
+    found.sort();
+    let relative = |path: &Path| path.strip_prefix(root).expect("below the root").display().to_string();
+    found.iter().map(|path| (relative(path), fs::read_to_string(path).expect("text"))).collect()
+}
+
+/// Lines of code, with their numbers: comments are left out.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line));
+    lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+fn none(wrong: &[String], what_to_do: &str) {
+    assert!(wrong.is_empty(), "{what_to_do}:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn unsafe_code_stands_only_where_it_is_listed() {
+    let mut wrong = Vec::new();
+    for (path, text) in files("rs") {
+        if path == "tests/tidy.rs" || UNSAFE.iter().any(|place| path.starts_with(place)) {
+            continue;
+        }
+        for (number, line) in code(&text) {
+            let begins = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe trait", "unsafe extern"];
+            if begins.iter().any(|begin| line.contains(begin)) {
+                wrong.push(format!("{path}:{number}"));
+            }
+        }
+    }
+    none(&wrong, "move the unsafe code to a file of the list in tests/tidy.rs, or argue for a new one");
+    for library in ["net/src/lib.rs", "fs/src/lib.rs"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(library)).expect("text");
+        assert!(text.contains("#![forbid(unsafe_code)]"), "{library} forbids unsafe code");
+    }
+}
+
+#[test]
+fn modules_use_only_what_stands_to_their_left() {
+    let mut wrong = Vec::new();
+    for (path, text) in files("rs") {
+        let Some(module) = path.strip_prefix("runtime/src/") else {
+            continue;
+        };
+        let module = module.split(['/', '.']).next().expect("a name");
+        let Some(own) = LAYERS.iter().position(|layer| *layer == module) else {
+            assert_eq!(module, "lib", "{path} is in no layer of tests/tidy.rs");
+            continue;
+        };
+        for (number, line) in code(&text) {
+            for used in line.split("crate::").skip(1) {
+                let used = used.split(|c: char| !c.is_alphanumeric() && c != '_').next().expect("a name");
+                if LAYERS.iter().position(|layer| *layer == used).is_some_and(|layer| layer > own) {
+                    wrong.push(format!("{path}:{number}: {module} uses {used}"));
+                }
+            }
+        }
+    }
+    none(&wrong, "a layer knows only those below it: let the one above connect them");
+}
+
+#[test]
+fn every_file_says_what_it_is_and_is_finished() {
+    let mut wrong = Vec::new();
+    for (path, text) in files("rs") {
+        if !text.starts_with("//! ") {
+            wrong.push(format!("{path}:1: begins without a //! head"));
+        }
+        if path == "tests/tidy.rs" {
+            continue;
+        }
+        for (number, line) in code(&text) {
+            for word in UNFINISHED {
+                if line.contains(word) {
+                    wrong.push(format!("{path}:{number}: {word}"));
+                }
+            }
+        }
+    }
+    none(&wrong, "say what the file is, and finish it");
+}
+
+#[test]
+fn facts_of_the_kernel_that_are_cited_are_written_down() {
+    let kernel = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/kernel.md")).expect("text");
+    let mut wrong = Vec::new();
+    for (path, text) in files("rs").into_iter().chain(files("md")) {
+        for (number, line) in text.lines().enumerate() {
+            for cited in line.split(['(', ',', ')']).map(str::trim) {
+                let digits = cited.strip_prefix('K').filter(|digits| digits.parse::<u32>().is_ok());
+                if digits.is_some() && !kernel.contains(&format!("## {cited} ")) {
+                    wrong.push(format!("{path}:{}: {cited}", number + 1));
+                }
+            }
+        }
+    }
+    none(&wrong, "add the fact to docs/kernel.md, with its version and source");
+}
+
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut wrong = Vec::new();
+    for (path, text) in files("md") {
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().expect("a part");
+            let here = root.join(&path);
+            if !target.is_empty() && !target.contains("://") && !here.parent().expect("a folder").join(target).exists()
+            {
+                wrong.push(format!("{path}: {link}"));
+            }
+        }
+    }
+    none(&wrong, "mend the link, or write what it leads to");
+}
