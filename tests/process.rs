@@ -1,0 +1,372 @@
+//! What needs a process of its own: set-up errors, faults of the system calls, signals, fork, and the end of a core.
+//!
+//! Each case runs this very program again, as a child that does one thing under one fault and says what happened.
+//! Faults are real: seccomp filters, limits, and strace's injection into the calls.
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test program without a public API, which watches processes with the standard library"
+)]
+
+use std::cell::RefCell;
+use std::process::{Command, ExitCode, Output, Stdio};
+use std::time::Duration;
+
+use corering::net::{TcpListener, TcpStream};
+use corering::{Builder, SetupError, io};
+
+/// A case: what the parent checks, and what the child does.
+struct Case {
+    name: &'static str,
+    check: fn(&Case) -> Result<(), String>,
+    child: fn(),
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "a_filter_that_answers_eperm_is_named",
+        check: |case| says(case, &["seccomp filter refuses io_uring_setup", "--security-opt"]),
+        child: || filtered_setup(libc::SYS_io_uring_setup, libc::EPERM),
+    },
+    Case {
+        name: "a_filter_that_answers_eacces_is_named",
+        check: |case| says(case, &["seccomp filter refuses io_uring_setup"]),
+        child: || filtered_setup(libc::SYS_io_uring_setup, libc::EACCES),
+    },
+    Case {
+        name: "a_system_without_io_uring_is_named",
+        check: |case| says(case, &["has no io_uring", "6.1 or newer"]),
+        child: || filtered_setup(libc::SYS_io_uring_setup, libc::ENOSYS),
+    },
+    Case {
+        name: "a_refused_registration_is_named",
+        check: |case| says(case, &["io_uring_register"]),
+        child: || filtered_setup(libc::SYS_io_uring_register, libc::EPERM),
+    },
+    Case {
+        name: "without_descriptors_the_limit_is_named",
+        check: |case| says(case, &["no file descriptor is free", "RLIMIT_NOFILE is 3"]),
+        child: || {
+            set_limit(libc::RLIMIT_NOFILE, 3);
+            report_setup();
+        },
+    },
+    Case {
+        name: "without_locked_memory_the_limit_is_named",
+        check: |case| says(case, &["RLIMIT_MEMLOCK is 0 KiB", "ulimit -l"]),
+        child: || {
+            become_nobody(0);
+            report_setup();
+        },
+    },
+    Case {
+        name: "with_little_locked_memory_two_cores_start",
+        check: |case| says(case, &["both ran"]),
+        child: || {
+            become_nobody(64 * 1024);
+            let small = || Builder::new().entries(64).buffers(0, 0);
+            let first = small().build().expect("the first core");
+            let second = std::thread::spawn(move || small().run(async { 2 }).expect("the second core"));
+            assert_eq!(first.block_on(async { 1 }) + second.join().expect("no panic"), 3);
+            println!("both ran");
+        },
+    },
+    Case {
+        name: "a_ring_that_is_too_large_is_made_smaller",
+        check: |case| under_strace(case, "io_uring_setup:error=ENOMEM:when=1", "10 round trips"),
+        child: || round_trips(10),
+    },
+    Case {
+        name: "interrupted_calls_lose_nothing",
+        check: |case| under_strace(case, "io_uring_enter:error=EINTR:when=5+2", "300 round trips"),
+        child: || round_trips(300),
+    },
+    Case {
+        name: "calls_that_lack_memory_lose_nothing",
+        check: |case| under_strace(case, "io_uring_enter:error=EAGAIN:when=5+3", "300 round trips"),
+        child: || round_trips(300),
+    },
+    Case {
+        name: "calls_that_are_busy_lose_nothing",
+        check: |case| under_strace(case, "io_uring_enter:error=EBUSY:when=5+3", "300 round trips"),
+        child: || round_trips(300),
+    },
+    Case {
+        name: "a_lost_completion_ends_the_core_and_does_not_hang",
+        check: |case| under_strace(case, "io_uring_enter:error=EBADR:when=20+", "the kernel refuses the ring"),
+        child: || {
+            let ended = std::panic::catch_unwind(|| round_trips(300));
+            let text = ended.expect_err("the ring is refused");
+            println!("{}", text.downcast_ref::<String>().expect("a text"));
+            std::process::exit(0);
+        },
+    },
+    Case {
+        name: "signals_during_load_lose_nothing",
+        check: |case| says(case, &["2000 round trips"]),
+        child: || {
+            signal_every_millisecond();
+            round_trips(2000);
+        },
+    },
+    Case {
+        name: "a_forked_child_gets_an_error_and_its_parent_goes_on",
+        check: |case| says(case, &["child: refused", "parent: 10 round trips"]),
+        child: fork_with_a_core,
+    },
+    Case {
+        name: "a_core_ends_whatever_is_in_flight",
+        check: |case| says(case, &["ended, and the port is free"]),
+        child: end_with_everything_in_flight,
+    },
+    Case {
+        name: "what_lies_in_a_thread_local_may_outlive_the_core",
+        check: |case| says(case, &["the thread has ended"]),
+        child: || {
+            thread_local!(static KEPT: RefCell<Option<(TcpListener, TcpStream)>> = const { RefCell::new(None) });
+            let thread = std::thread::spawn(|| {
+                corering::run(async {
+                    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                    let stream = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("there");
+                    listener.accept().await.expect("a connection");
+                    KEPT.set(Some((listener, stream)));
+                })
+                .expect("io_uring");
+            });
+            thread.join().expect("no panic in a destructor");
+            println!("the thread has ended");
+        },
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, name] = &arguments[..] {
+        if flag == "--child" {
+            let case = CASES.iter().find(|case| case.name == name).expect("a case");
+            (case.child)();
+            return ExitCode::SUCCESS;
+        }
+    }
+    if arguments.iter().any(|argument| argument == "--list") {
+        for case in CASES {
+            println!("{}: test", case.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let chosen = |case: &&Case| filter.is_none_or(|filter| case.name.contains(filter.as_str()));
+    let (mut passed, mut failed) = (0, 0);
+    for case in CASES.iter().filter(chosen) {
+        match (case.check)(case) {
+            Ok(()) => {
+                println!("test {} ... ok", case.name);
+                passed += 1;
+            }
+            Err(reason) => {
+                println!("test {} ... FAILED\n{reason}", case.name);
+                failed += 1;
+            }
+        }
+    }
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    println!("\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs the child; it has to end by itself, and well.
+fn run(mut command: Command) -> Result<String, String> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.map_err(|error| format!("cannot start {command:?}: {error}"))?;
+    for _ in 0..600 {
+        if child.try_wait().map_err(|error| error.to_string())?.is_some() {
+            let output = child.wait_with_output().map_err(|error| error.to_string())?;
+            return text_of(&output);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let _ = child.kill();
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    Err(format!("it hangs; so far: {:?}", text_of(&output)))
+}
+
+fn text_of(output: &Output) -> Result<String, String> {
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    if output.status.success() { Ok(text) } else { Err(format!("{}: {text}", output.status)) }
+}
+
+fn child_of(case: &Case) -> Vec<String> {
+    let program = std::env::current_exe().expect("a program").display().to_string();
+    vec![program, "--child".to_owned(), case.name.to_owned()]
+}
+
+fn says(case: &Case, expected: &[&str]) -> Result<(), String> {
+    let arguments = child_of(case);
+    let mut command = Command::new(&arguments[0]);
+    command.args(&arguments[1..]);
+    contains(&run(command)?, expected)
+}
+
+fn contains(text: &str, expected: &[&str]) -> Result<(), String> {
+    match expected.iter().find(|expected| !text.contains(**expected)) {
+        None => Ok(()),
+        Some(missing) => Err(format!("'{missing}' is not in: {text}")),
+    }
+}
+
+fn under_strace(case: &Case, inject: &str, expected: &str) -> Result<(), String> {
+    let found = Command::new("strace").arg("-V").stdout(Stdio::null()).status();
+    if !found.is_ok_and(|status| status.success()) {
+        if std::env::var_os("CORERING_REQUIRE_ALL").is_some() {
+            return Err("strace is not installed, and nothing may be skipped".to_owned());
+        }
+        println!("SKIPPED: {} needs strace", case.name);
+        return Ok(());
+    }
+    let call = inject.split(':').next().expect("a call");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &format!("inject={inject}")]);
+    command.args(child_of(case));
+    contains(&run(command)?, &[expected])
+}
+
+/// Prints why no core can be made.
+fn report_setup() {
+    let error = corering::run(async {}).expect_err("the fault is in force");
+    assert!(!matches!(error, SetupError::Other { .. }), "{error:?}");
+    println!("{error}");
+}
+
+/// Makes a core where one call is refused with `errno`.
+fn filtered_setup(call: libc::c_long, errno: i32) {
+    /// Instructions of the kernel's classic filters: load a word, jump if equal, return.
+    const LOAD: u16 = 0x20;
+    const JUMP_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const ALLOW: u32 = 0x7fff_0000;
+    const ERRNO: u32 = 0x0005_0000;
+    let instruction = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let mut filter = [
+        instruction(LOAD, 0, 0, 0),
+        instruction(JUMP_EQUAL, 0, 1, call as u32),
+        instruction(RETURN, 0, 0, ERRNO | errno as u32),
+        instruction(RETURN, 0, 0, ALLOW),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: takes no pointers.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+    // SAFETY: `program` names the filter above; both outlive the call.
+    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    assert_eq!(set, 0, "{}", io::Error::last_os_error());
+    report_setup();
+}
+
+fn set_limit(which: libc::__rlimit_resource_t, to: u64) {
+    let limit = libc::rlimit { rlim_cur: to, rlim_max: to };
+    // SAFETY: `limit` is valid to read.
+    assert_eq!(unsafe { libc::setrlimit(which, &raw const limit) }, 0);
+}
+
+/// A user whom limits bind; root is above them.
+fn become_nobody(locked_memory: u64) {
+    set_limit(libc::RLIMIT_MEMLOCK, locked_memory);
+    // SAFETY: takes no pointers.
+    if unsafe { libc::geteuid() } == 0 {
+        // SAFETY: takes no pointers.
+        assert_eq!(unsafe { libc::setuid(65534) }, 0);
+    }
+}
+
+/// Sends numbers to an echo server and checks what comes back.
+fn round_trips(count: u32) {
+    corering::run(echo(count)).expect("io_uring").expect("no error");
+    println!("{count} round trips");
+}
+
+async fn echo(count: u32) -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    corering::spawn(async move {
+        let (mut stream, _) = listener.accept().await?;
+        while let Some(chunk) = stream.recv().await? {
+            stream.write_all(chunk).await.0?;
+        }
+        io::Result::Ok(())
+    });
+    let mut stream = TcpStream::connect(address).await?;
+    for number in 0..count {
+        stream.write_all(number.to_le_bytes()).await.0?;
+        let mut reply = Vec::with_capacity(4);
+        while reply.len() < 4 {
+            let (count, back) = stream.read(reply).await;
+            reply = back;
+            assert_ne!(count?, 0, "the server is gone");
+        }
+        assert_eq!(reply, number.to_le_bytes());
+    }
+    Ok(())
+}
+
+fn signal_every_millisecond() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: all-zero bytes are a valid sigaction: no flags, so calls are not begun again by themselves.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as *const () as usize;
+    // SAFETY: the handler does nothing, and `action` outlives the call.
+    assert_eq!(unsafe { libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()) }, 0);
+    let every = libc::timeval { tv_sec: 0, tv_usec: 1000 };
+    let timer = libc::itimerval { it_interval: every, it_value: every };
+    // SAFETY: `timer` outlives the call.
+    assert_eq!(unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) }, 0);
+}
+
+fn fork_with_a_core() {
+    let runtime = Builder::new().build().expect("io_uring");
+    runtime.block_on(echo(1)).expect("no error");
+    // SAFETY: this process has one thread, so the child may go on as any program.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        std::panic::set_hook(Box::new(|_| {}));
+        let used = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(async {})));
+        let spawned = std::panic::catch_unwind(|| drop(corering::spawn(async {})));
+        println!("{}", if used.is_err() && spawned.is_err() { "child: refused" } else { "child: allowed" });
+        drop(runtime);
+        std::process::exit(0);
+    }
+    let mut status = 0;
+    // SAFETY: `status` is valid to write to.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0, "the child ended badly");
+    runtime.block_on(echo(10)).expect("the parent goes on");
+    println!("parent: 10 round trips");
+}
+
+fn end_with_everything_in_flight() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut port = 0;
+    for round in 0..20 {
+        corering::run(async {
+            let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free again");
+            port = listener.local_addr().expect("an address").port();
+            let mut client = TcpStream::connect(("127.0.0.1", port)).await.expect("there");
+            let (mut server, _) = listener.accept().await.expect("a connection");
+            corering::spawn(async move { listener.accept().await.map(drop) });
+            corering::spawn(async move { client.recv().await.map(drop) });
+            corering::spawn(async move { server.write_all(vec![0; 64 << 20]).await.0 });
+            for _ in 0..100 {
+                corering::spawn(corering::time::sleep(Duration::from_secs(3600)));
+            }
+            let path = directory.path().join(round.to_string());
+            let file = corering::fs::File::create(path).await.expect("a file");
+            file.write_all_at(vec![1; 1 << 20], 0).await.0.expect("room");
+            corering::spawn(async move { file.sync_all().await });
+            for _ in 0..3 {
+                corering::task::yield_now().await;
+            }
+        })
+        .expect("io_uring");
+    }
+    println!("ended, and the port is free");
+}
