@@ -3,13 +3,14 @@
 use std::io;
 use std::path::Path;
 
-use corering_runtime::op::{CloseDirect, DirectSlot, Metadata, Op, OpenDirect, ReadDirect, Stat, chain};
+use corering_runtime::op::{CloseDirect, DirectSlot, Metadata, Op, OpenDirect, ProbeDirect, ReadDirect, Stat, chain};
 
 use crate::File;
 
 /// Files that are shorter are read by one submission.
 const AT_ONCE: usize = 16 * 1024;
-/// What a file of unknown length is read by.
+/// What a file of unknown length is read by, at first and then.
+const BLOCK: usize = 4096;
 const PART: usize = 64 * 1024;
 
 /// Reads a whole file.
@@ -25,7 +26,7 @@ const PART: usize = 64 * 1024;
 /// # Kernel
 ///
 /// A file shorter than 16 KiB is opened, read and closed by one submission of linked operations on a direct
-/// descriptor.
+/// descriptor. Pipes, terminals and what has no page cache (/proc, tmpfs) are read until a read brings nothing.
 ///
 /// # Examples
 ///
@@ -105,28 +106,31 @@ async fn read_at_once(path: &Path) -> Option<io::Result<Vec<u8>>> {
     };
     let slot = DirectSlot::take()?;
     let open = OpenDirect::new(c_path, libc::O_RDONLY, &slot);
+    let probe = ProbeDirect::new(&slot);
     let whole = ReadDirect::new(&slot, Vec::with_capacity(AT_ONCE), 0);
     let close = CloseDirect::new(slot);
-    let (opened, (read, mut bytes), _) = chain((Op::new(open), Op::new(whole).always(), Op::new(close))).await;
+    let (opened, probed, (read, mut bytes), _) =
+        chain((Op::new(open), Op::new(probe), Op::new(whole).always(), Op::new(close))).await;
     if let Err(error) = opened {
         return Some(Err(error));
     }
-    match read {
-        Ok(count) if count < AT_ONCE => {
+    match (probed, read) {
+        (Err(_), _) => None,
+        (Ok(()), Ok(count)) if count < AT_ONCE => {
             bytes.shrink_to_fit();
             Some(Ok(bytes))
         }
-        Ok(_) => None,
-        Err(error) => Some(Err(error)),
+        (Ok(()), Ok(_)) => None,
+        (Ok(()), Err(error)) => Some(Err(error)),
     }
 }
 
 async fn read_in_parts(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path).await?;
     let expected = usize::try_from(file.metadata().await?.len()).unwrap_or(0);
-    // One byte more: the read that fills less than there is room for is the last.
+    // One byte more, so that the end is found without growing; and what says nothing of its length gets some room.
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(expected.saturating_add(1))?;
+    bytes.try_reserve_exact(expected.saturating_add(1).max(BLOCK))?;
     loop {
         if bytes.spare_capacity_mut().is_empty() {
             bytes.try_reserve(PART)?;

@@ -150,25 +150,28 @@ impl Operations {
 
     /// Asks the kernel to cancel an operation. Its own completion will tell what came of that.
     pub(super) fn cancel(&self, key: Key) {
-        let entry = opcode::AsyncCancel::new(user_data(key)).build().flags(Flags::SKIP_SUCCESS).user_data(KIND_IGNORED);
-        // SAFETY: a cancel points to nothing.
-        unsafe { self.driver.submit(entry) };
+        self.submit_ignored(opcode::AsyncCancel::new(user_data(key)).build());
     }
 
     /// Cancels everything in flight on a descriptor.
     pub(super) fn cancel_descriptor(&self, fd: i32) {
-        let entry = opcode::AsyncCancel2::new(types::CancelBuilder::fd(types::Fd(fd)).all())
-            .build()
-            .flags(Flags::SKIP_SUCCESS)
-            .user_data(KIND_IGNORED);
-        // SAFETY: a cancel points to nothing.
-        unsafe { self.driver.submit(entry) };
+        self.submit_ignored(opcode::AsyncCancel2::new(types::CancelBuilder::fd(types::Fd(fd)).all()).build());
     }
 
     /// Closes a descriptor in the background, after all that has been submitted before.
     pub(super) fn close(&self, fd: i32) {
-        let entry = opcode::Close::new(types::Fd(fd)).build().flags(Flags::SKIP_SUCCESS).user_data(KIND_IGNORED);
-        // SAFETY: a close points to nothing.
+        self.submit_ignored(opcode::Close::new(types::Fd(fd)).build());
+    }
+
+    /// Closes what is open in a direct place, likewise.
+    pub(super) fn close_direct(&self, place: u32) {
+        self.submit_ignored(opcode::Close::new(types::Fixed(place)).build());
+    }
+
+    /// Submits what points to nothing, and whose outcome nobody waits for.
+    fn submit_ignored(&self, entry: Entry) {
+        let entry = entry.flags(Flags::SKIP_SUCCESS).user_data(KIND_IGNORED);
+        // SAFETY: the callers above make cancels and closes, which point to nothing.
         unsafe { self.driver.submit(entry) };
     }
 

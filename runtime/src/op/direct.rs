@@ -11,7 +11,7 @@ use io_uring::{opcode, types};
 
 use super::context;
 use super::read::{read_into, room_of};
-use super::{Completion, Operation, Submission, check};
+use super::{Completion, Operation, Progress, Submission, check};
 use crate::buf::IoBufMut;
 use crate::driver::Driver;
 use crate::driver::mailbox::{self, Letter};
@@ -148,7 +148,38 @@ unsafe impl<B: IoBufMut> Operation for ReadDirect<B> {
     }
 }
 
-/// Closes the file in a direct place, and frees the place.
+/// Asks whether the file in a direct place is one whose end a short read tells; output `io::Result<()>`.
+///
+/// It fails with `EOPNOTSUPP` for pipes, terminals and the files of /proc and /sys, whose reads may stop short of the
+/// end, and changes nothing: a read of no bytes that must not wait, which only files with a page cache allow.
+#[derive(Debug)]
+pub struct ProbeDirect {
+    file: types::Fixed,
+}
+
+impl ProbeDirect {
+    /// Asks about what is open in `slot`.
+    pub fn new(slot: &DirectSlot) -> Self {
+        Self { file: slot.fixed() }
+    }
+}
+
+// SAFETY: it reads no bytes, so it points to nothing.
+unsafe impl Operation for ProbeDirect {
+    type Output = io::Result<()>;
+
+    #[inline]
+    fn submission(&mut self) -> Submission {
+        opcode::Read::new(self.file, std::ptr::null_mut(), 0).rw_flags(libc::RWF_NOWAIT).build()
+    }
+
+    #[inline]
+    fn complete(self, completion: Completion) -> io::Result<()> {
+        check(completion.result).map(drop)
+    }
+}
+
+/// Closes the file in a direct place, and frees the place. If the chain ends before it, it is done all the same.
 #[derive(Debug)]
 pub struct CloseDirect {
     slot: DirectSlot,
@@ -172,7 +203,18 @@ unsafe impl Operation for CloseDirect {
     }
 
     #[inline]
+    fn progress(&mut self, completion: Completion) -> Progress {
+        if completion.result == -libc::ECANCELED { Progress::Again } else { Progress::Done }
+    }
+
+    #[inline]
     fn complete(self, completion: Completion) -> io::Result<()> {
         check(completion.result).map(drop)
+    }
+
+    fn orphaned(self, completion: Completion) {
+        if completion.result == -libc::ECANCELED {
+            context::with(|operations| operations.close_direct(self.slot.index));
+        }
     }
 }

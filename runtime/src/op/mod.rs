@@ -69,7 +69,7 @@ pub use self::accept::AcceptMulti;
 pub use self::chain::{Chain, Links, chain};
 pub use self::connect::Connect;
 pub use self::descriptor::{Close, Descriptor};
-pub use self::direct::{CloseDirect, DirectSlot, OpenDirect, ReadDirect};
+pub use self::direct::{CloseDirect, DirectSlot, OpenDirect, ProbeDirect, ReadDirect};
 pub use self::file::{Metadata, OpenAt, Stat, Sync, Truncate};
 pub use self::multishot::{Multishot, MultishotOperation};
 pub use self::read::{Read, ReadVectored};
