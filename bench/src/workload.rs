@@ -66,7 +66,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     },
     Workload {
         name: "small-files",
-        about: "open, read and close 10,000 files of 4 KiB, 64 under way",
+        about: "open, read and close files of 4 KiB, one after the other of 10,000, 64 under way",
         kind: Kind::InChild,
         metric: "ops_per_s",
         runtimes: FILES,

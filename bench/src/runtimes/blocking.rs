@@ -20,10 +20,12 @@ pub(crate) fn read_hot(path: &Path, time: Duration) -> io::Result<(u64, Duration
     Ok((done, start.elapsed()))
 }
 
-pub(crate) fn small_files(paths: &[PathBuf]) -> io::Result<(u64, Duration)> {
+pub(crate) fn small_files(paths: &[PathBuf], time: Duration) -> io::Result<(u64, Duration)> {
+    let (mut until, mut done) = (Until::new(time), 0);
     let start = Instant::now();
-    for path in paths {
-        whole(fs::read(path)?.len())?;
+    while !until.is_over() {
+        whole(fs::read(&paths[done % paths.len()])?.len())?;
+        done += 1;
     }
-    Ok((paths.len() as u64, start.elapsed()))
+    Ok((done as u64, start.elapsed()))
 }

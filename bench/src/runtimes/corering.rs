@@ -58,28 +58,27 @@ pub(crate) fn read_hot(path: &Path, time: Duration) -> io::Result<(u64, Duration
     })?
 }
 
-pub(crate) fn small_files(paths: Vec<PathBuf>) -> io::Result<(u64, Duration)> {
-    let count = paths.len() as u64;
+pub(crate) fn small_files(paths: Vec<PathBuf>, time: Duration) -> io::Result<(u64, Duration)> {
     corering::run(async {
-        let paths = Rc::new(RefCell::new(paths));
+        let files = Rc::new((paths, Cell::new(0), RefCell::new(Until::new(time))));
         let start = Instant::now();
         let tasks: Vec<_> = (0..DEPTH)
             .map(|_| {
-                let paths = paths.clone();
+                let files = files.clone();
                 corering::spawn(async move {
-                    loop {
-                        let Some(path) = paths.borrow_mut().pop() else {
-                            return io::Result::Ok(());
-                        };
-                        whole(fs::read(&path).await?.len())?;
+                    let (paths, next, until) = &*files;
+                    while !until.borrow_mut().is_over() {
+                        let number = next.replace(next.get() + 1);
+                        whole(fs::read(&paths[number % paths.len()]).await?.len())?;
                     }
+                    io::Result::Ok(())
                 })
             })
             .collect();
         for task in tasks {
             task.await??;
         }
-        Ok((count, start.elapsed()))
+        Ok((files.1.get() as u64, start.elapsed()))
     })?
 }
 

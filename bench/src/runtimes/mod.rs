@@ -33,10 +33,10 @@ pub(crate) fn files(workload: &str, runtime: &str, time: Duration, directory: &P
     } else {
         let paths = small_files(directory)?;
         match runtime {
-            "corering" => corering::small_files(paths)?,
-            "tokio" => tokio::small_files(paths)?,
-            "raw" => raw::small_files(&paths)?,
-            _ => blocking::small_files(&paths)?,
+            "corering" => corering::small_files(paths, time)?,
+            "tokio" => tokio::small_files(paths, time)?,
+            "raw" => raw::small_files(&paths, time)?,
+            _ => blocking::small_files(&paths, time)?,
         }
     };
     let per_second = done as f64 / took.as_secs_f64();

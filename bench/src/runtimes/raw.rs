@@ -332,17 +332,19 @@ fn read_hot_by_ring(path: &Path, time: Duration) -> io::Result<(u64, Duration)> 
 }
 
 /// Open, read and close as linked operations on direct descriptors, 64 files under way.
-pub(crate) fn small_files(paths: &[PathBuf]) -> io::Result<(u64, Duration)> {
+pub(crate) fn small_files(paths: &[PathBuf], time: Duration) -> io::Result<(u64, Duration)> {
     let paths: Vec<CString> =
         paths.iter().map(|path| CString::new(path.as_os_str().as_bytes())).collect::<Result<_, _>>()?;
     let mut ring = Ring::new(4 * DEPTH as u32)?;
     ring.io.submitter().register_files_sparse(DEPTH as u32)?;
     let mut buffers = vec![[0_u8; BLOCK]; DEPTH];
-    let mut left = paths.iter();
+    let (mut until, mut begun) = (Until::new(time), 0);
     let mut begin = |ring: &mut Ring, slot: usize| {
-        let Some(path) = left.next() else {
-            return false;
-        };
+        if until.is_over() {
+            return None;
+        }
+        let path = &paths[begun % paths.len()];
+        begun += 1;
         let place = DestinationSlot::try_from_slot_target(slot as u32).ok();
         let (file, buffer) = (Fixed(slot as u32), buffers[slot].as_mut_ptr());
         let open = opcode::OpenAt::new(Fd(libc::AT_FDCWD), path.as_ptr()).file_index(place).build();
@@ -356,10 +358,10 @@ pub(crate) fn small_files(paths: &[PathBuf]) -> io::Result<(u64, Duration)> {
             // SAFETY: path and buffer outlive the loop below, which ends when nothing is under way.
             unsafe { ring.push(entry) };
         }
-        true
+        Some(())
     };
     let start = Instant::now();
-    let mut under_way = (0..DEPTH).filter(|slot| begin(&mut ring, *slot)).count();
+    let mut under_way = (0..DEPTH).filter_map(|slot| begin(&mut ring, slot)).count();
     while under_way > 0 {
         ring.enter(true)?;
         while let Some((data, result, _)) = ring.next() {
@@ -368,10 +370,10 @@ pub(crate) fn small_files(paths: &[PathBuf]) -> io::Result<(u64, Duration)> {
             }
             if data >= 1 << 32 {
                 whole(result as usize)?;
-            } else if !begin(&mut ring, data as usize) {
+            } else if begin(&mut ring, data as usize).is_none() {
                 under_way -= 1;
             }
         }
     }
-    Ok((paths.len() as u64, start.elapsed()))
+    Ok((begun as u64, start.elapsed()))
 }

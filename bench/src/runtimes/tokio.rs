@@ -4,7 +4,8 @@ use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ::tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -76,28 +77,27 @@ pub(crate) fn read_hot(path: &Path, time: Duration) -> io::Result<(u64, Duration
     })
 }
 
-pub(crate) fn small_files(paths: Vec<PathBuf>) -> io::Result<(u64, Duration)> {
-    let count = paths.len() as u64;
+pub(crate) fn small_files(paths: Vec<PathBuf>, time: Duration) -> io::Result<(u64, Duration)> {
     Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let paths = Arc::new(Mutex::new(paths));
+        let files = Arc::new((paths, AtomicUsize::new(0)));
         let start = Instant::now();
         let tasks: Vec<_> = (0..DEPTH)
             .map(|_| {
-                let paths = paths.clone();
+                let files = files.clone();
                 task::spawn(async move {
-                    loop {
-                        let Some(path) = paths.lock().unwrap_or_else(PoisonError::into_inner).pop() else {
-                            return io::Result::Ok(());
-                        };
-                        whole(::tokio::fs::read(&path).await?.len())?;
+                    let (paths, next) = &*files;
+                    while start.elapsed() < time {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        whole(::tokio::fs::read(&paths[number % paths.len()]).await?.len())?;
                     }
+                    io::Result::Ok(())
                 })
             })
             .collect();
         for task in tasks {
             task.await??;
         }
-        Ok((count, start.elapsed()))
+        Ok((files.1.load(Ordering::Relaxed) as u64, start.elapsed()))
     })
 }
 
