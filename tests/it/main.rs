@@ -1,4 +1,50 @@
 //! The suite of the whole project, through the facade only.
-#![allow(missing_docs, reason = "a test binary has no public API")]
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    reason = "a test binary has no public API, and sets its scenes with the standard library"
+)]
 
+mod guard;
+mod life;
+mod limits;
 mod smoke;
+mod tasks;
+mod wakers;
+
+/// Runs a body on a core of its own, and checks that it leaves nothing behind: no task, timer, operation or pooled
+/// buffer, and no completion that nobody knew.
+#[track_caller]
+fn clean<T>(body: impl AsyncFnOnce() -> T) -> T {
+    clean_on(corering::Builder::new(), body)
+}
+
+#[track_caller]
+fn clean_on<T>(builder: corering::Builder, body: impl AsyncFnOnce() -> T) -> T {
+    let runtime = builder.build().expect("io_uring");
+    let output = runtime.block_on(async {
+        let output = body().await;
+        // What was dropped ends in the background: wait until it has, as long as that takes.
+        loop {
+            let metrics = corering::metrics().expect("a core");
+            if (metrics.operations, metrics.tasks, metrics.timers, metrics.buffers_held) == (0, 1, 0, 0) {
+                assert_eq!(metrics.unknown_completions, 0);
+                return output;
+            }
+            std::future::poll_fn({
+                let mut polled = false;
+                move |cx| {
+                    cx.waker().wake_by_ref();
+                    if std::mem::replace(&mut polled, true) {
+                        std::task::Poll::Ready(())
+                    } else {
+                        std::task::Poll::Pending
+                    }
+                }
+            })
+            .await;
+        }
+    });
+    drop(runtime);
+    output
+}

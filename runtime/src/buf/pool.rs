@@ -108,7 +108,16 @@ impl Pool {
     }
 
     /// Takes back what other threads have dropped.
+    #[inline]
     pub(crate) fn collect(&self) {
+        if self.any_returned.load(Ordering::Relaxed) {
+            self.collect_all();
+        }
+    }
+
+    #[cold]
+    fn collect_all(&self) {
+        // Acquire: pairs with the Release in `give_back`.
         if current::core() != self.core || !self.any_returned.swap(false, Ordering::Acquire) {
             return;
         }
@@ -124,7 +133,7 @@ impl Pool {
             self.offer(id);
         } else {
             self.returned.lock().unwrap_or_else(PoisonError::into_inner).push(id);
-            // Release: pairs with the Acquire in `collect`.
+            // Release: pairs with the Acquire in `collect_all`.
             self.any_returned.store(true, Ordering::Release);
         }
     }

@@ -247,7 +247,6 @@ impl Runtime {
                 Letter::Operation { .. } | Letter::Direct { .. } => self.operations.receive(letter),
             }
         }
-        self.operations.collect_buffers();
     }
 
     /// Runs the next task, and reports it if that takes long.

@@ -195,6 +195,9 @@ impl Operations {
     #[inline]
     pub(crate) fn begin_turn(&self) {
         self.inline_budget.set(INLINE_BUDGET);
+        for pool in &self.pools {
+            pool.collect();
+        }
     }
 
     /// The owner of an operation has gone. What it has is given up; what it has not yet becomes an orphan.
@@ -237,13 +240,6 @@ impl Operations {
 
     pub(super) fn pool_of(&self, group: u16) -> Option<&Arc<Pool>> {
         self.pools.iter().find(|pool| pool.group() == group)
-    }
-
-    /// Takes back the buffers that were dropped on other threads.
-    pub(crate) fn collect_buffers(&self) {
-        for pool in &self.pools {
-            pool.collect();
-        }
     }
 
     /// Whether an operation may still end at once in this turn.

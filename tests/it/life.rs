@@ -1,0 +1,424 @@
+//! The life of operations: what becomes of them, of their buffers and of their results when futures are dropped,
+//! forgotten, cancelled or too slow.
+
+use std::future::{Future, poll_fn};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use corering::buf::IoBuf;
+use corering::fs::File;
+use corering::net::{TcpListener, TcpStream};
+use corering::op::{Descriptor, Op, Receive, SendAll};
+use corering::task::yield_now;
+use corering::time::timeout;
+
+use crate::clean;
+use crate::guard::Guarded;
+
+/// Polls once, and gives the future back unfinished.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> bool {
+    poll_fn(|cx| Poll::Ready(pin!(&mut *future).poll(cx).is_ready())).await
+}
+
+fn pair() -> (Descriptor, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    (Descriptor::new(OwnedFd::from(ours)), theirs)
+}
+
+async fn connected() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("there");
+    let (server, _) = listener.accept().await.expect("a connection");
+    (client, server)
+}
+
+#[test]
+fn a_receive_that_is_dropped_in_flight_keeps_its_memory_until_the_kernel_lets_go() {
+    clean(async || {
+        for _ in 0..200 {
+            let (socket, mut peer) = pair();
+            let mut receive = Op::new(Receive::new(&socket, Guarded::new(4096)));
+            assert!(!poll_once(&mut receive).await);
+            yield_now().await;
+            drop(receive);
+            peer.write_all(b"late").expect("the socket is open");
+        }
+    });
+}
+
+#[test]
+fn an_operation_that_is_dropped_before_its_first_poll_never_was() {
+    clean(async || {
+        let (socket, mut peer) = pair();
+        drop(Op::new(SendAll::new(&socket, "never")));
+        Op::new(SendAll::new(&socket, "sent")).await.0.expect("sent");
+        let mut got = [0; 4];
+        peer.read_exact(&mut got).expect("four bytes");
+        assert_eq!(&got, b"sent");
+    });
+}
+
+#[test]
+fn cancelling_gives_the_same_buffer_back() {
+    clean(async || {
+        let (socket, _peer) = pair();
+        let buffer = Guarded::new(4096);
+        let address = buffer.address();
+        let mut receive = Op::new(Receive::new(&socket, buffer));
+        assert!(!poll_once(&mut receive).await);
+        let (result, buffer) = receive.cancel().await;
+        assert_eq!(result.expect_err("nothing came").raw_os_error(), Some(libc::ECANCELED));
+        assert_eq!(buffer.address(), address);
+
+        let (result, buffer) = Op::new(Receive::new(&socket, buffer)).cancel().await;
+        assert_eq!(result.expect_err("never submitted").raw_os_error(), Some(libc::ECANCELED));
+        assert_eq!(buffer.address(), address);
+    });
+}
+
+#[test]
+fn what_a_cancelled_receive_already_had_counts() {
+    clean(async || {
+        let (socket, mut peer) = pair();
+        let mut receive = Op::new(Receive::all(&socket, Vec::with_capacity(100)));
+        assert!(!poll_once(&mut receive).await);
+        peer.write_all(b"abc").expect("the socket is open");
+        for _ in 0..3 {
+            yield_now().await;
+        }
+        let (result, buffer) = receive.cancel().await;
+        assert_eq!((result.expect("a part"), &buffer[..]), (3, &b"abc"[..]));
+    });
+}
+
+#[test]
+fn cancelling_what_is_done_gives_its_result() {
+    clean(async || {
+        let (socket, mut peer) = pair();
+        peer.write_all(b"abc").expect("the socket is open");
+        let mut receive = Op::new(Receive::new(&socket, Vec::with_capacity(8)));
+        assert!(!poll_once(&mut receive).await);
+        for _ in 0..3 {
+            yield_now().await;
+        }
+        let (result, buffer) = receive.cancel().await;
+        assert_eq!((result.expect("all"), &buffer[..]), (3, &b"abc"[..]));
+    });
+}
+
+#[test]
+fn a_deadline_gives_the_buffer_back_and_a_result_wins_over_it() {
+    clean(async || {
+        let (socket, mut peer) = pair();
+        let receive = Op::new(Receive::new(&socket, Vec::with_capacity(8)));
+        let (result, buffer) = receive.deadline(Duration::from_millis(1)).await;
+        assert_eq!(result.expect_err("nothing came").kind(), ErrorKind::TimedOut);
+        assert_eq!(buffer.capacity(), 8);
+
+        peer.write_all(b"abc").expect("the socket is open");
+        let receive = Op::new(Receive::new(&socket, buffer));
+        let (result, buffer) = receive.deadline(Duration::from_secs(3600)).await;
+        assert_eq!((result.expect("in time"), &buffer[..]), (3, &b"abc"[..]));
+    });
+}
+
+#[test]
+fn futures_handles_and_chunks_may_be_forgotten() {
+    let runtime = corering::Builder::new().build().expect("io_uring");
+    runtime.block_on(async {
+        let (socket, mut peer) = pair();
+        let mut receive = Op::new(Receive::new(&socket, Guarded::new(4096)));
+        assert!(!poll_once(&mut receive).await);
+        std::mem::forget(receive);
+        peer.write_all(b"late").expect("the socket is open");
+        std::mem::forget(corering::spawn(async { 1 }));
+        let (mut client, mut server) = connected().await;
+        client.write_all("kept").await.0.expect("sent");
+        std::mem::forget(server.recv().await.expect("received"));
+        std::mem::forget(server);
+    });
+    drop(runtime);
+}
+
+#[test]
+fn an_accept_that_is_dropped_loses_no_connection_in_any_window() {
+    clean(async || {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let mut clients = Vec::new();
+        for turns in 0..40 {
+            // In turn: never polled, in flight, completed and not fetched.
+            let mut accept = listener.accept();
+            if turns % 4 > 0 {
+                let _ = poll_once(&mut accept).await;
+            }
+            clients.push(std::net::TcpStream::connect(address).expect("there"));
+            for _ in 0..turns % 4 {
+                yield_now().await;
+            }
+            drop(accept);
+        }
+        let mut ports: Vec<_> = clients.iter().map(|client| client.local_addr().expect("an address").port()).collect();
+        // One poll may have taken a connection out and then been dropped with it only if it was ready: it never was.
+        let mut accepted = Vec::new();
+        while accepted.len() < ports.len() {
+            let next = timeout(Duration::from_secs(10), listener.accept()).await;
+            accepted.push(next.expect("none is lost").expect("accepted").1.port());
+        }
+        accepted.sort_unstable();
+        ports.sort_unstable();
+        assert_eq!(accepted, ports);
+        listener.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn connections_that_nobody_took_are_closed_with_the_listener() {
+    clean(async || {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let mut accept = listener.accept();
+        assert!(!poll_once(&mut accept).await);
+        let mut clients: Vec<_> = (0..8).map(|_| std::net::TcpStream::connect(address).expect("there")).collect();
+        for _ in 0..4 {
+            yield_now().await;
+        }
+        listener.close().await.expect("closed");
+        for client in &mut clients {
+            let ended = client.read(&mut [0; 1]);
+            assert!(matches!(&ended, Ok(0)) || ended.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset));
+        }
+    });
+}
+
+#[test]
+fn a_listener_frees_its_port_when_it_is_closed() {
+    clean(async || {
+        let mut port = 0;
+        for _ in 0..100 {
+            let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free");
+            port = listener.local_addr().expect("an address").port();
+            let mut accept = listener.accept();
+            assert!(!poll_once(&mut accept).await);
+            drop(accept);
+            listener.close().await.expect("closed");
+            let refused = TcpStream::connect(("127.0.0.1", port)).await.expect_err("nobody listens");
+            assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        }
+    });
+}
+
+#[test]
+fn reads_that_time_out_lose_no_byte() {
+    clean(async || {
+        let (mut client, mut server) = connected().await;
+        let sender = corering::spawn(async move {
+            for number in 0..1000_u32 {
+                client.write_all(number.to_le_bytes()).await.0.expect("sent");
+                if number % 7 == 0 {
+                    corering::time::sleep(Duration::from_micros(50)).await;
+                }
+            }
+        });
+        let mut all = Vec::new();
+        while all.len() < 4000 {
+            match all.len() % 3 {
+                0 => {
+                    if let Ok(chunk) = timeout(Duration::from_micros(30), server.recv()).await {
+                        all.extend_from_slice(&chunk.expect("received").expect("not the end"));
+                    }
+                }
+                1 => {
+                    if let Ok((count, bytes)) =
+                        timeout(Duration::from_micros(30), server.read(Vec::with_capacity(5))).await
+                    {
+                        count.expect("received");
+                        all.extend_from_slice(&bytes);
+                    }
+                }
+                _ => {
+                    let mut read = server.read(Vec::with_capacity(3));
+                    let _ = poll_once(&mut read).await;
+                    drop(read);
+                    let (count, bytes) = server.read(Vec::with_capacity(2)).await;
+                    count.expect("received");
+                    all.extend_from_slice(&bytes);
+                }
+            }
+        }
+        sender.await.expect("no panic");
+        let expected: Vec<u8> = (0..1000_u32).flat_map(u32::to_le_bytes).collect();
+        assert_eq!(all, expected);
+    });
+}
+
+#[test]
+fn a_send_that_is_dropped_goes_out_whole_before_the_next() {
+    clean(async || {
+        let (socket, mut peer) = pair();
+        socket2::SockRef::from(&socket.as_fd()).set_send_buffer_size(2048).expect("set");
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).expect("to the end");
+            all
+        });
+        for letter in [b'a', b'b', b'c'] {
+            let mut send = Op::new(SendAll::new(&socket, vec![letter; 300_000]));
+            while !send.is_submitted() {
+                assert!(!poll_once(&mut send).await, "more than the socket takes at once");
+                yield_now().await;
+            }
+            drop(send);
+        }
+        Op::new(SendAll::new(&socket, vec![b'd'; 1000])).await.0.expect("sent");
+        socket.close().await.expect("closed");
+        let all = reader.join().expect("no panic");
+        let mut expected = Vec::new();
+        for (letter, count) in [(b'a', 300_000), (b'b', 300_000), (b'c', 300_000), (b'd', 1000)] {
+            expected.extend(std::iter::repeat_n(letter, count));
+        }
+        assert!(all == expected, "{} bytes, not in order and whole", all.len());
+    });
+}
+
+#[test]
+fn a_stream_closes_although_a_dropped_write_cannot_end() {
+    clean(async || {
+        let (mut client, server) = connected().await;
+        let mut write = client.write_all(vec![0; 64 << 20]);
+        assert!(!poll_once(&mut write).await);
+        yield_now().await;
+        drop(write);
+        client.close().await.expect("closed");
+        drop(server);
+    });
+}
+
+#[test]
+fn a_write_that_is_dropped_never_lands_after_a_later_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    clean(async || {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(directory.path().join("file"))
+            .await
+            .expect("a file");
+        for round in 0..200_u8 {
+            let mut stale = file.write_all_at(vec![0xff; 65536], 0);
+            assert!(!poll_once(&mut stale).await);
+            if round % 2 == 0 {
+                yield_now().await;
+            }
+            drop(stale);
+            file.write_all_at(vec![round; 65536], 0).await.0.expect("written");
+            let (count, bytes) = file.read_at(Vec::with_capacity(65536), 0).await;
+            assert_eq!(count.expect("read"), 65536);
+            assert!(bytes.iter().all(|byte| *byte == round), "the dropped write came later");
+        }
+        file.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn a_truncate_that_is_dropped_never_lands_after_a_later_write() {
+    let directory = tempfile::tempdir().expect("a directory");
+    clean(async || {
+        let file = File::create(directory.path().join("file")).await.expect("a file");
+        for _ in 0..100 {
+            file.write_all_at(vec![1; 4096], 0).await.0.expect("written");
+            {
+                let mut shrink = pin!(file.set_len(10));
+                let _ = poll_fn(|cx| Poll::Ready(shrink.as_mut().poll(cx).is_ready())).await;
+            }
+            file.write_all_at(vec![2; 4096], 0).await.0.expect("written");
+            assert_eq!(file.metadata().await.expect("known").len(), 4096);
+        }
+    });
+}
+
+#[test]
+fn a_file_that_is_opened_after_its_future_was_dropped_is_closed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let fifo = directory.path().join("fifo");
+    let name = std::ffi::CString::new(fifo.to_str().expect("text")).expect("no zero byte");
+    // SAFETY: a valid path.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    clean(async || {
+        // An open that waits for a writer, given up before there is one.
+        {
+            let mut open = pin!(File::open(&fifo));
+            assert!(poll_fn(|cx| Poll::Ready(open.as_mut().poll(cx).is_pending())).await);
+            yield_now().await;
+        }
+        // And opens that end at once, given up before anybody looks.
+        for _ in 0..50 {
+            let mut open = pin!(File::open("/dev/null"));
+            let _ = poll_fn(|cx| Poll::Ready(open.as_mut().poll(cx).is_pending())).await;
+            yield_now().await;
+        }
+    });
+}
+
+#[test]
+fn an_operation_dropped_on_another_thread_is_cancelled_at_home() {
+    clean(async || {
+        let (socket, _peer) = pair();
+        let mut receive = Op::new(Receive::new(&socket, Guarded::new(4096)));
+        assert!(!poll_once(&mut receive).await);
+        std::thread::spawn(move || drop(receive)).join().expect("no panic");
+    });
+}
+
+#[test]
+fn an_operation_polled_on_another_core_says_so() {
+    clean(async || {
+        let (socket, _peer) = pair();
+        let mut receive = Op::new(Receive::new(&socket, Vec::with_capacity(8)));
+        assert!(!poll_once(&mut receive).await);
+        let elsewhere = std::thread::spawn(move || {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                corering::run(async { receive.await.0 }).expect("io_uring")
+            }))
+            .expect_err("it is of another core")
+        });
+        let payload = elsewhere.join().expect("caught");
+        let text = payload.downcast_ref::<String>().expect("a text");
+        assert!(text.contains("was polled on core"), "{text}");
+    });
+}
+
+#[test]
+fn handles_and_operations_may_be_sent() {
+    fn sendable<T: Send>(_: &T) {}
+    clean(async || {
+        let (mut client, server) = connected().await;
+        sendable(&client);
+        sendable(&client.recv());
+        sendable(&client.read(Vec::with_capacity(1)));
+        sendable(&client.write_all(vec![1]));
+        sendable(&corering::time::sleep(Duration::ZERO));
+        sendable(&server);
+        let file = File::open("/dev/null").await.expect("there");
+        sendable(&file);
+        sendable(&file.read_at(Vec::with_capacity(1), 0));
+        sendable(&corering::fs::read("/dev/null"));
+    });
+}
+
+#[test]
+fn a_slice_is_what_is_written() {
+    clean(async || {
+        let (mut client, mut server) = connected().await;
+        let (sent, back) = client.write_all(String::from("corering").slice(4..)).await;
+        sent.expect("sent");
+        assert_eq!(back.into_inner(), "corering");
+        assert_eq!(&server.recv().await.expect("received").expect("not the end")[..], b"ring");
+    });
+}

@@ -1,0 +1,142 @@
+//! Limits are back-pressure: full queues, completions that overflow, no pooled buffer.
+
+use std::io;
+
+use corering::Builder;
+use corering::net::{TcpListener, TcpStream};
+use corering::op::{Completion, Op, Operation, Submission, io_uring};
+
+use crate::clean_on;
+
+struct Nop(u32);
+
+// SAFETY: a no-op points to nothing.
+unsafe impl Operation for Nop {
+    type Output = (i32, u32);
+
+    fn submission(&mut self) -> Submission {
+        io_uring::opcode::Nop::new().build()
+    }
+
+    fn complete(self, completion: Completion) -> (i32, u32) {
+        (completion.result, self.0)
+    }
+}
+
+#[test]
+fn more_submissions_than_the_queue_holds_wait_and_all_end() {
+    clean_on(Builder::new().entries(8).cq_entries(8), async || {
+        let handles: Vec<_> = (0..20_000).map(|number| corering::spawn(Op::new(Nop(number)))).collect();
+        for (number, handle) in (0..).zip(handles) {
+            assert_eq!(handle.await.expect("no panic"), (0, number));
+        }
+    });
+}
+
+#[test]
+fn an_invalid_submission_fails_alone() {
+    struct Invalid;
+    // SAFETY: it is refused before it does anything, and points to nothing.
+    unsafe impl Operation for Invalid {
+        type Output = io::Result<u32>;
+
+        fn submission(&mut self) -> Submission {
+            io_uring::opcode::Read::new(io_uring::types::Fd(-1), std::ptr::null_mut(), 0).build()
+        }
+
+        fn complete(self, completion: Completion) -> io::Result<u32> {
+            completion.to_result()
+        }
+    }
+    clean_on(Builder::new(), async || {
+        let good: Vec<_> = (0..32).map(|number| corering::spawn(Op::new(Nop(number)))).collect();
+        let bad = corering::spawn(Op::new(Invalid));
+        let more: Vec<_> = (32..64).map(|number| corering::spawn(Op::new(Nop(number)))).collect();
+        assert_eq!(bad.await.expect("no panic").expect_err("refused").raw_os_error(), Some(libc::EBADF));
+        for handle in good.into_iter().chain(more) {
+            assert_eq!(handle.await.expect("no panic").0, 0);
+        }
+    });
+}
+
+/// 64 connections flood a core that has four buffers, and keep some of what they get.
+#[test]
+fn a_core_without_free_buffers_goes_on() {
+    const CONNECTIONS: u32 = 64;
+    const MESSAGES: u32 = 50;
+    clean_on(Builder::new().buffers(4, 512), async || {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let clients: Vec<_> = (0..CONNECTIONS)
+            .map(|number| {
+                corering::spawn(async move {
+                    let mut stream = TcpStream::connect(address).await?;
+                    for _ in 0..MESSAGES {
+                        stream.write_all(vec![number as u8; 700]).await.0?;
+                    }
+                    io::Result::Ok(())
+                })
+            })
+            .collect();
+        let mut servers = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            servers.push(corering::spawn(async move {
+                let (mut received, mut kept) = (Vec::new(), Vec::new());
+                while let Some(chunk) = stream.recv().await? {
+                    received.extend_from_slice(&chunk);
+                    if kept.len() < 3 {
+                        kept.push(chunk);
+                    }
+                }
+                io::Result::Ok(received)
+            }));
+        }
+        for client in clients {
+            client.await.expect("no panic").expect("sent");
+        }
+        let mut senders = Vec::new();
+        for server in servers {
+            let received = server.await.expect("no panic").expect("received");
+            assert_eq!(received.len(), 700 * MESSAGES as usize);
+            assert!(received.iter().all(|byte| *byte == received[0]), "bytes of another connection");
+            senders.push(received[0]);
+        }
+        senders.sort_unstable();
+        assert_eq!(senders, (0..CONNECTIONS as u8).collect::<Vec<_>>());
+        listener.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn a_core_without_any_buffers_receives_into_memory_of_the_stream() {
+    clean_on(Builder::new().buffers(0, 0), async || {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("there");
+        let (mut server, _) = listener.accept().await.expect("a connection");
+        client.write_all("hello").await.0.expect("sent");
+        let chunk = server.recv().await.expect("received").expect("not the end");
+        assert!(!chunk.is_pooled());
+        assert_eq!(&chunk[..], b"hello");
+        drop(client);
+        assert!(server.recv().await.expect("the end").is_none());
+        listener.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn a_chunk_dropped_on_another_thread_goes_home() {
+    clean_on(Builder::new(), async || {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("there");
+        let (mut server, _) = listener.accept().await.expect("a connection");
+        for _ in 0..600 {
+            client.write_all("x").await.0.expect("sent");
+            let chunk = server.recv().await.expect("received").expect("not the end");
+            std::thread::scope(|scope| {
+                scope.spawn(move || drop(chunk));
+            });
+        }
+        listener.close().await.expect("closed");
+    });
+}
