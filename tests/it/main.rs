@@ -2,7 +2,8 @@
 #![allow(
     missing_docs,
     clippy::disallowed_methods,
-    reason = "a test binary has no public API, and sets its scenes with the standard library"
+    clippy::waker_clone_wake,
+    reason = "a test binary has no public API, sets its scenes with the standard library, and wakes in every way"
 )]
 
 mod guard;
