@@ -93,7 +93,11 @@ fn modules_use_only_what_stands_to_their_left() {
         for (number, line) in code(&text) {
             for used in line.split("crate::").skip(1) {
                 let used = used.split(|c: char| !c.is_alphanumeric() && c != '_').next().expect("a name");
-                if LAYERS.iter().position(|layer| *layer == used).is_some_and(|layer| layer > own) {
+                if used.is_empty() {
+                    wrong.push(format!(
+                        "{path}:{number}: several modules in one `use crate::{{..}}`: give each its own"
+                    ));
+                } else if LAYERS.iter().position(|layer| *layer == used).is_some_and(|layer| layer > own) {
                     wrong.push(format!("{path}:{number}: {module} uses {used}"));
                 }
             }
@@ -155,4 +159,20 @@ fn links_between_the_documents_lead_somewhere() {
         }
     }
     none(&wrong, "mend the link, or write what it leads to");
+}
+
+#[test]
+fn nothing_refers_to_one_machine() {
+    let folders = ["home", "root", "Users", "work"].map(|folder| format!("/{folder}/"));
+    let mut wrong = Vec::new();
+    for (path, text) in ["rs", "md", "toml"].into_iter().flat_map(files) {
+        for (number, line) in text.lines().enumerate() {
+            // A path begins there; within an address of the web it goes on.
+            let begins = |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || ".-_".contains(c));
+            if folders.iter().any(|folder| line.match_indices(folder.as_str()).any(|(at, _)| begins(at))) {
+                wrong.push(format!("{path}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    none(&wrong, "others do not have that folder: name the file from the root of the project, or not at all");
 }

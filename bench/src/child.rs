@@ -13,6 +13,7 @@ use crate::Failure;
 use crate::generator::{self, Load};
 use crate::machine::{self, Usage};
 use crate::micro;
+use crate::perf;
 use crate::runtimes;
 use crate::stats::Measured;
 use crate::workload::{Kind, WORKLOADS, Workload};
@@ -23,8 +24,10 @@ const WARM_UP: Duration = Duration::from_millis(150);
 
 /// A directory for files to measure with, on a disk if there is one: files in memory would measure something else.
 pub(crate) fn scratch() -> io::Result<tempfile::TempDir> {
-    let near = std::env::current_dir().and_then(tempfile::tempdir_in);
-    near.or_else(|_| tempfile::tempdir())
+    let mut named = tempfile::Builder::new();
+    named.prefix("bench-files-");
+    let near = std::env::current_dir().and_then(|here| named.tempdir_in(here));
+    near.or_else(|_| named.tempdir())
 }
 
 /// Measures once, in a child.
@@ -96,27 +99,44 @@ impl Server {
 
 fn measure_echo(process: &mut Child, connections: usize, bytes: usize, time: Duration) -> io::Result<Measured> {
     machine::pin(LOAD_CORE);
-    let counter = machine::count_syscalls(process.id());
+    let counter = perf::Syscalls::of(process.id());
     let mut server = Server::of(process)?;
     let mut load = Load::connect(server.address, connections, bytes)?;
     load.run(WARM_UP)?;
-    let calls = counter.as_ref().map(machine::Counter::read).transpose()?;
+    let calls = counter.as_ref().map(perf::Syscalls::read).transpose()?;
     let before = server.usage()?;
     let (messages, took, latency) = load.run(time)?;
     let after = server.usage()?;
+    let calls = match (&counter, calls) {
+        (Some(counter), Some(before)) => Some(counter.read()? - before),
+        _ => None,
+    };
+    let sampled = sample(process.id(), &mut load)?;
     let per_message = |time: Duration| time.as_nanos() as f64 / messages as f64;
-    let (user, system) = (after.user - before.user, after.system - before.system);
+    let (user, system) = ((after.user - before.user).as_secs_f64(), (after.system - before.system).as_secs_f64());
+    let user_share = sampled.unwrap_or(user / (user + system));
+    let cpu_ns = per_message(after.cpu - before.cpu);
     let mut measured = Measured::new();
     let mut put = |name: &str, value: f64| measured.insert(name.to_owned(), value);
-    put("cpu_ns_per_msg", per_message(after.cpu - before.cpu));
-    put("user_share", user.as_secs_f64() / (user + system).as_secs_f64());
+    put("cpu_ns_per_msg", cpu_ns);
+    put("user_ns_per_msg", user_share * cpu_ns);
+    put("user_share", user_share);
     put("ops_per_s", messages as f64 / took.as_secs_f64());
     put("p50_us", latency.value_at_quantile(0.5) as f64 / 1000.0);
     put("p99_us", latency.value_at_quantile(0.99) as f64 / 1000.0);
-    if let (Some(counter), Some(calls)) = (&counter, calls) {
-        put("syscalls_per_msg", (counter.read()? - calls) as f64 / messages as f64);
+    if let Some(calls) = calls {
+        put("syscalls_per_msg", calls as f64 / messages as f64);
     }
     Ok(measured)
+}
+
+/// How much of the server's time is user code, by samples in a window that nothing else is measured in.
+fn sample(process: u32, load: &mut Load) -> io::Result<Option<f64>> {
+    let Some(samples) = perf::Samples::of(process) else {
+        return Ok(None);
+    };
+    load.run(WARM_UP)?;
+    Ok(samples.user_share())
 }
 
 fn measure_idle(process: &mut Child, connections: usize) -> io::Result<Measured> {

@@ -1,8 +1,5 @@
-//! The machine: pinning, processor time, memory, and counting system calls.
+//! The machine: pinning, processor time, memory.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::FromRawFd;
 use std::time::Duration;
 
 /// Keeps this process on one core; on a machine that has only one, that one.
@@ -61,50 +58,5 @@ pub(crate) fn usage() -> Usage {
         user: of(usage.ru_utime),
         system: of(usage.ru_stime),
         resident: pages * 4096,
-    }
-}
-
-/// Counts the system calls of a process and of the threads that it starts. `None` where that is not allowed.
-pub(crate) fn count_syscalls(process: u32) -> Option<Counter> {
-    let id: u64 = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
-        .iter()
-        .find_map(|root| std::fs::read_to_string(format!("{root}/events/raw_syscalls/sys_enter/id")).ok())?
-        .trim()
-        .parse()
-        .ok()?;
-    /// The first part of the kernel's `perf_event_attr`, in the size that its first version had.
-    #[repr(C)]
-    struct Attributes {
-        kind: u32,
-        size: u32,
-        config: u64,
-        rest: [u64; 6],
-    }
-    const TRACEPOINT: u32 = 2;
-    const INHERIT: u64 = 1 << 1;
-    let attributes = Attributes {
-        kind: TRACEPOINT,
-        size: size_of::<Attributes>() as u32,
-        config: id,
-        // sample period, sample type, read format, flags, ...
-        rest: [0, 0, 0, INHERIT, 0, 0],
-    };
-    // SAFETY: `attributes` has the kernel's layout in the size that it says, and outlives the call.
-    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attributes, process, -1, -1, 0) };
-    if fd < 0 {
-        return None;
-    }
-    // SAFETY: the kernel has just given us this descriptor.
-    Some(Counter(unsafe { File::from_raw_fd(fd as i32) }))
-}
-
-#[derive(Debug)]
-pub(crate) struct Counter(File);
-
-impl Counter {
-    pub(crate) fn read(&self) -> io::Result<u64> {
-        let mut bytes = [0; 8];
-        (&self.0).read_exact(&mut bytes)?;
-        Ok(u64::from_ne_bytes(bytes))
     }
 }

@@ -13,6 +13,7 @@ mod child;
 mod generator;
 mod machine;
 mod micro;
+mod perf;
 mod report;
 mod runtimes;
 mod stats;

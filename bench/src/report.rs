@@ -23,6 +23,9 @@ pub(crate) fn machine() {
         .map_or("unknown processor", |rest| rest.trim_start_matches([' ', '\t', ':']));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("Linux {}, {cores} cores, {model}", read("/proc/sys/kernel/osrelease").trim());
+    if let Some(reason) = crate::perf::no_syscalls() {
+        println!("system calls are not counted: {reason}");
+    }
     if cores < 2 {
         println!("only one core: server and load share it, so the network workloads say little");
     }

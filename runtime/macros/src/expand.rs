@@ -26,7 +26,13 @@ pub(crate) fn expand(what: Macro, options: TokenStream, item: TokenStream) -> To
     });
     match parse::function(what, &words(&item)) {
         Ok(function) => output.extend(wrapped(what, &function, &item, &builder(&choices, &options))),
-        Err(problem) => output.extend(compile_error(&problem, &item)),
+        Err(problem) => {
+            output.extend(compile_error(&problem, &item));
+            // What is not async can stand by itself: without it, whoever uses it would be reported, too.
+            if !item.iter().any(|token| token.to_string() == "async") {
+                output.extend(item);
+            }
+        }
     }
     output
 }
