@@ -9,11 +9,14 @@
     reason = "a test program without a public API, which watches processes with the standard library"
 )]
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::RefCell;
 use std::process::{Command, ExitCode, Output, Stdio};
+use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Duration;
 
 use corering::net::{TcpListener, TcpStream};
+use corering::op::{Op, ReceivePooled};
 use corering::{Builder, SetupError, io};
 
 /// A case: what the parent checks, and what the child does.
@@ -112,8 +115,52 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "a_forked_child_gets_an_error_and_its_parent_goes_on",
-        check: |case| says(case, &["child: refused", "parent: 10 round trips"]),
+        check: |case| says(case, &["child: refused", "child: 3 round trips", "parent: 10 round trips"]),
         child: fork_with_a_core,
+    },
+    Case {
+        name: "a_report_that_nobody_can_read_stops_nothing",
+        check: |case| says(case, &["went on"]),
+        child: || {
+            // SAFETY: nobody else uses standard error in this process.
+            assert_eq!(unsafe { libc::close(2) }, 0);
+            corering::run(async {
+                drop(corering::spawn(async { Err::<(), _>(io::Error::other("that nobody fetches")) }));
+                echo(1).await
+            })
+            .expect("io_uring")
+            .expect("no error");
+            println!("went on");
+        },
+    },
+    Case {
+        name: "a_hook_that_panics_while_the_core_ends_leaves_the_thread_free",
+        check: |case| says(case, &["another core"]),
+        child: || {
+            struct Fails;
+            impl Drop for Fails {
+                fn drop(&mut self) {
+                    panic!("a destructor that panics");
+                }
+            }
+            corering::run(async {
+                corering::task::on_unhandled(|_| panic!("a hook that panics"));
+                let fails = Fails;
+                drop(corering::spawn(async move {
+                    std::future::pending::<()>().await;
+                    drop(fails);
+                }));
+                corering::task::yield_now().await;
+            })
+            .expect("io_uring");
+            corering::run(echo(1)).expect("io_uring").expect("no error");
+            println!("another core");
+        },
+    },
+    Case {
+        name: "nothing_is_left_of_a_core_that_ended",
+        check: |case| says(case, &["nothing is left"]),
+        child: leave_nothing,
     },
     Case {
         name: "a_core_ends_whatever_is_in_flight",
@@ -323,6 +370,15 @@ fn signal_every_millisecond() {
 }
 
 fn fork_with_a_core() {
+    let gone = Builder::new().build().expect("io_uring");
+    let chunk = gone.block_on(async {
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        std::io::Write::write_all(&mut theirs, b"bytes").expect("open");
+        let socket = corering::op::Descriptor::new(ours.into());
+        Op::new(ReceivePooled::new(&socket, 0).expect("a pool")).await.expect("received")
+    });
+    drop(gone);
+    assert!(chunk.is_pooled(), "the point is a buffer that outlives its core");
     let runtime = Builder::new().build().expect("io_uring");
     runtime.block_on(echo(1)).expect("no error");
     // SAFETY: this process has one thread, so the child may go on as any program.
@@ -332,7 +388,11 @@ fn fork_with_a_core() {
         let used = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| runtime.block_on(async {})));
         let spawned = std::panic::catch_unwind(|| drop(corering::spawn(async {})));
         println!("{}", if used.is_err() && spawned.is_err() { "child: refused" } else { "child: allowed" });
-        drop(runtime);
+        let own = Builder::new().build().expect("a core of the child's own");
+        // What it inherited goes, also while it has a core of its own.
+        drop((runtime, chunk));
+        own.block_on(echo(3)).expect("no error");
+        println!("child: 3 round trips");
         std::process::exit(0);
     }
     let mut status = 0;
@@ -341,6 +401,93 @@ fn fork_with_a_core() {
     assert_eq!(status, 0, "the child ended badly");
     runtime.block_on(echo(10)).expect("the parent goes on");
     println!("parent: 10 round trips");
+}
+
+/// Counts what is allocated and not freed.
+struct Counting;
+
+static ALLOCATED: AtomicIsize = AtomicIsize::new(0);
+
+// SAFETY: hands everything on to the system's allocator, and only counts.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
+        ALLOCATED.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise is the same.
+        unsafe { System.dealloc(address, layout) };
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Descriptors, threads, mappings and allocations of this process.
+fn holdings() -> [isize; 4] {
+    let count = |path| std::fs::read_dir(path).expect("there").count() as isize;
+    let mappings = std::fs::read_to_string("/proc/self/maps").expect("there").lines().count() as isize;
+    [count("/proc/self/fd"), count("/proc/self/task"), mappings, ALLOCATED.load(Ordering::Relaxed)]
+}
+
+/// Ends cores with all kinds of things in all kinds of states, and counts before and after.
+fn leave_nothing() {
+    fn once() {
+        let (handle, waker) = corering::run(async {
+            echo(3).await.expect("no error");
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("an address");
+            let mut client = TcpStream::connect(address).await.expect("there");
+            let (mut server, _) = listener.accept().await.expect("a connection");
+            // Connections that nobody takes, a receive and a send that wait, timers, a task that is woken from afar.
+            let _more = [TcpStream::connect(address).await, TcpStream::connect(address).await];
+            corering::spawn(async move { client.recv().await.map(drop) });
+            corering::spawn(async move { server.write_all(vec![0; 8 << 20]).await.0 });
+            corering::spawn(corering::time::sleep(Duration::from_secs(3600)));
+            let (send, receive) = std::sync::mpsc::channel();
+            let handle = corering::spawn(async move {
+                std::future::poll_fn(|cx| {
+                    send.send(cx.waker().clone()).expect("listened to");
+                    std::task::Poll::<()>::Pending
+                })
+                .await;
+            });
+            drop(corering::spawn(async { panic!("a task that panics") }));
+            let text = corering::fs::read("/proc/self/status").await.expect("there");
+            assert!(!text.is_empty());
+            corering::fs::read("/etc/passwd").await.expect("there");
+            corering::task::yield_now().await;
+            drop(listener);
+            (handle, receive.recv().expect("sent"))
+        })
+        .expect("io_uring");
+        // A handle and a waker outlive their core.
+        std::thread::spawn(move || waker.wake()).join().expect("no panic");
+        drop(handle);
+    }
+    std::panic::set_hook(Box::new(|_| {}));
+    for _ in 0..3 {
+        once();
+    }
+    let settled = |before: [isize; 4]| {
+        // Kernel workers of a ring go a moment after it.
+        for _ in 0..200 {
+            if holdings() == before {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    };
+    let before = holdings();
+    for _ in 0..20 {
+        once();
+    }
+    assert!(settled(before), "descriptors, threads, mappings, allocations: {before:?} before, {:?} after", holdings());
+    println!("nothing is left");
 }
 
 fn end_with_everything_in_flight() {

@@ -82,7 +82,7 @@ impl<N: Node> Inbox<N> {
         Batch::new(self.head.swap(ptr::null_mut(), Ordering::Acquire))
     }
 
-    /// Takes what is left and lets nothing more in. For the receiver only, once.
+    /// Takes what is left and lets nothing more in. For the receiver only.
     pub fn close(&self) -> Batch<N> {
         // Acquire as in `take`; Release: pairs with the Acquire in a refused `push`.
         Batch::new(self.head.swap(Self::closed(), Ordering::AcqRel))
@@ -111,7 +111,7 @@ impl<N: Node> Batch<N> {
     /// Turns the stack from `newest` down into a queue.
     fn new(newest: *mut N) -> Self {
         let mut oldest = ptr::null_mut();
-        let mut node = newest;
+        let mut node = if newest == Inbox::closed() { ptr::null_mut() } else { newest };
         while let Some(taken) = NonNull::new(node) {
             // SAFETY: pushed nodes stay valid until they are taken out of this batch.
             let link = unsafe { taken.as_ref() }.link();

@@ -13,18 +13,22 @@ use corering::buf::IoBuf;
 use corering::fs::File;
 use corering::net::{TcpListener, TcpStream};
 use corering::op::{Descriptor, Op, Receive, SendAll};
-use corering::task::yield_now;
 use corering::time::timeout;
 
 use crate::clean;
 use crate::guard::Guarded;
 
 /// Polls once, and gives the future back unfinished.
-async fn poll_once<F: Future + Unpin>(future: &mut F) -> bool {
+pub(crate) async fn poll_once<F: Future + Unpin>(future: &mut F) -> bool {
     poll_fn(|cx| Poll::Ready(pin!(&mut *future).poll(cx).is_ready())).await
 }
 
-fn pair() -> (Descriptor, UnixStream) {
+/// Lets the loop turn, so that the kernel gets what was submitted.
+pub(crate) async fn turn() {
+    corering::time::sleep(Duration::from_micros(50)).await;
+}
+
+pub(crate) fn pair() -> (Descriptor, UnixStream) {
     let (ours, theirs) = UnixStream::pair().expect("a pair");
     (Descriptor::new(OwnedFd::from(ours)), theirs)
 }
@@ -43,7 +47,7 @@ fn a_receive_that_is_dropped_in_flight_keeps_its_memory_until_the_kernel_lets_go
             let (socket, mut peer) = pair();
             let mut receive = Op::new(Receive::new(&socket, Guarded::new(4096)));
             assert!(!poll_once(&mut receive).await);
-            yield_now().await;
+            turn().await;
             drop(receive);
             peer.write_all(b"late").expect("the socket is open");
         }
@@ -88,7 +92,7 @@ fn what_a_cancelled_receive_already_had_counts() {
         assert!(!poll_once(&mut receive).await);
         peer.write_all(b"abc").expect("the socket is open");
         for _ in 0..3 {
-            yield_now().await;
+            turn().await;
         }
         let (result, buffer) = receive.cancel().await;
         assert_eq!((result.expect("a part"), &buffer[..]), (3, &b"abc"[..]));
@@ -103,7 +107,7 @@ fn cancelling_what_is_done_gives_its_result() {
         let mut receive = Op::new(Receive::new(&socket, Vec::with_capacity(8)));
         assert!(!poll_once(&mut receive).await);
         for _ in 0..3 {
-            yield_now().await;
+            turn().await;
         }
         let (result, buffer) = receive.cancel().await;
         assert_eq!((result.expect("all"), &buffer[..]), (3, &b"abc"[..]));
@@ -158,7 +162,7 @@ fn an_accept_that_is_dropped_loses_no_connection_in_any_window() {
             }
             clients.push(std::net::TcpStream::connect(address).expect("there"));
             for _ in 0..turns % 4 {
-                yield_now().await;
+                turn().await;
             }
             drop(accept);
         }
@@ -185,7 +189,7 @@ fn connections_that_nobody_took_are_closed_with_the_listener() {
         assert!(!poll_once(&mut accept).await);
         let mut clients: Vec<_> = (0..8).map(|_| std::net::TcpStream::connect(address).expect("there")).collect();
         for _ in 0..4 {
-            yield_now().await;
+            turn().await;
         }
         listener.close().await.expect("closed");
         for client in &mut clients {
@@ -270,7 +274,7 @@ fn a_send_that_is_dropped_goes_out_whole_before_the_next() {
             let mut send = Op::new(SendAll::new(&socket, vec![letter; 300_000]));
             while !send.is_submitted() {
                 assert!(!poll_once(&mut send).await, "more than the socket takes at once");
-                yield_now().await;
+                turn().await;
             }
             drop(send);
         }
@@ -291,7 +295,7 @@ fn a_stream_closes_although_a_dropped_write_cannot_end() {
         let (mut client, server) = connected().await;
         let mut write = client.write_all(vec![0; 64 << 20]);
         assert!(!poll_once(&mut write).await);
-        yield_now().await;
+        turn().await;
         drop(write);
         client.close().await.expect("closed");
         drop(server);
@@ -314,7 +318,7 @@ fn a_write_that_is_dropped_never_lands_after_a_later_one() {
             let mut stale = file.write_all_at(vec![0xff; 65536], 0);
             assert!(!poll_once(&mut stale).await);
             if round % 2 == 0 {
-                yield_now().await;
+                turn().await;
             }
             drop(stale);
             file.write_all_at(vec![round; 65536], 0).await.0.expect("written");
@@ -355,13 +359,13 @@ fn a_file_that_is_opened_after_its_future_was_dropped_is_closed() {
         {
             let mut open = pin!(File::open(&fifo));
             assert!(poll_fn(|cx| Poll::Ready(open.as_mut().poll(cx).is_pending())).await);
-            yield_now().await;
+            turn().await;
         }
         // And opens that end at once, given up before anybody looks.
         for _ in 0..50 {
             let mut open = pin!(File::open("/dev/null"));
             let _ = poll_fn(|cx| Poll::Ready(open.as_mut().poll(cx).is_pending())).await;
-            yield_now().await;
+            turn().await;
         }
     });
 }

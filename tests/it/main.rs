@@ -6,6 +6,7 @@
     reason = "a test binary has no public API, sets its scenes with the standard library, and wakes in every way"
 )]
 
+mod faults;
 mod guard;
 mod life;
 mod limits;
@@ -25,9 +26,11 @@ fn clean_on<T>(builder: corering::Builder, body: impl AsyncFnOnce() -> T) -> T {
     let runtime = builder.build().expect("io_uring");
     let output = runtime.block_on(async {
         let output = body().await;
-        // What was dropped ends in the background: wait until it has, as long as that takes.
+        // What was dropped ends in the background: wait until it has.
+        let began = std::time::Instant::now();
         loop {
             let metrics = corering::metrics().expect("a core");
+            assert!(began.elapsed().as_secs() < 10, "something is left: {metrics:?}");
             if (metrics.operations, metrics.tasks, metrics.timers, metrics.buffers_held) == (0, 1, 0, 0) {
                 assert_eq!(metrics.unknown_completions, 0);
                 return output;

@@ -11,12 +11,11 @@ pub(super) struct Kernel {
     pub(super) ring: Ring,
     /// Submissions that found the queue full, oldest first. While there are any, new ones line up behind them.
     backlog: VecDeque<(Entry, bool)>,
-    longest_chain: usize,
 }
 
 impl Kernel {
-    pub(super) fn new(mut ring: Ring) -> Self {
-        Self { longest_chain: ring.room(), ring, backlog: VecDeque::new() }
+    pub(super) fn new(ring: Ring) -> Self {
+        Self { ring, backlog: VecDeque::new() }
     }
 
     /// # Safety
@@ -39,22 +38,21 @@ impl Kernel {
     ///
     /// As for [`Ring::push`], for every entry.
     pub(super) unsafe fn submit_linked(&mut self, entries: &[Entry]) {
-        debug_assert!(entries.len() <= self.longest_chain);
         if !self.backlog.is_empty() || self.ring.room() < entries.len() {
             self.make_room(entries.len());
         }
-        let last = entries.len() - 1;
-        for (index, entry) in entries.iter().enumerate() {
-            // A chain that was begun in the backlog stays there whole.
-            // SAFETY: the caller's promise.
-            if !self.backlog.is_empty() || !unsafe { self.ring.push(entry) } {
-                self.backlog.push_back((entry.clone(), index < last));
+        if self.backlog.is_empty() && self.ring.room() >= entries.len() {
+            for entry in entries {
+                // SAFETY: the caller's promise.
+                let pushed = unsafe { self.ring.push(entry) };
+                debug_assert!(pushed, "there was room for the chain");
             }
+            return;
         }
-    }
-
-    pub(super) fn longest_chain(&self) -> usize {
-        self.longest_chain
+        // It stays together: a chain that is cut is two.
+        let last = entries.len() - 1;
+        let linked = entries.iter().enumerate().map(|(index, entry)| (entry.clone(), index < last));
+        self.backlog.extend(linked);
     }
 
     #[inline]

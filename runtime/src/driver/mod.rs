@@ -68,11 +68,6 @@ impl Driver {
         unsafe { self.kernel.borrow_mut().submit_linked(entries) };
     }
 
-    /// How many submissions fit into one chain.
-    pub(crate) fn longest_chain(&self) -> usize {
-        self.kernel.borrow().longest_chain()
-    }
-
     /// Whether an [`enter`](Self::enter) has anything to do: submissions wait, or completions are held back.
     #[inline]
     pub(crate) fn wants_enter(&self) -> bool {

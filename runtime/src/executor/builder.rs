@@ -3,11 +3,12 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Runtime;
+use super::{Core, Runtime};
 use crate::buf::Pool;
 use crate::driver::mailbox::Mailbox;
 use crate::driver::{Driver, Sizes, clock};
@@ -91,7 +92,7 @@ impl Builder {
         }
     }
 
-    /// The length of the submission queue, rounded up to a power of two. A longer one means fewer calls when much is
+    /// The length of the submission queue, rounded up to a power of two, and at least 8. A longer one means fewer calls when much is
     /// submitted in one turn; nothing is refused when it is full.
     pub fn entries(mut self, entries: u32) -> Self {
         self.entries = entries;
@@ -156,38 +157,30 @@ impl Builder {
             submissions: self.entries,
             completions: self.cq_entries.unwrap_or_else(|| self.entries.saturating_mul(16).min(65536)),
         };
-        let core = CoreId::next();
+        let id = CoreId::next();
         let driver = Rc::new(Driver::new(sizes)?);
-        let pools = self.pools(core, &driver)?;
-        let mailbox =
-            Mailbox::open(core).map_err(|source| SetupError::Other { action: "create an eventfd", source })?;
+        let pools = self.pools(id, &driver)?;
+        let mailbox = Mailbox::open(id).map_err(|source| SetupError::Other { action: "create an eventfd", source })?;
         if let Some(name) = &self.thread_name {
             thread::set_name(name);
         }
         if self.paused_time {
             clock::pause();
         }
-        let runtime = Runtime {
-            operations: Box::new(Operations::new(core, Rc::clone(&driver), pools)),
+        let core = Box::new(Core {
+            operations: Operations::new(id, Rc::clone(&driver), pools),
             driver,
-            timers: Box::new(Timers::new(core)),
-            tasks: Box::new(Local::new(core, Remote::new(Arc::clone(&mailbox)))),
+            timers: Timers::new(id),
+            tasks: Local::new(id, Remote::new(Arc::clone(&mailbox))),
             mailbox,
             spin_ns: u64::try_from(self.spin.as_nanos()).unwrap_or(u64::MAX / 2),
             debug: self.debug,
             running: Cell::new(false),
+            id,
             process: std::process::id(),
-            thread: PhantomData,
-        };
-        current::set(core);
-        // SAFETY: boxed, so they stay where they are, and `Runtime::drop` uninstalls them before they end.
-        unsafe { runtime.operations.install() };
-        // SAFETY: as above.
-        unsafe { runtime.timers.install() };
-        // SAFETY: as above.
-        unsafe { runtime.tasks.install() };
-        runtime.operations.arm_bell(runtime.mailbox.bell());
-        Ok(runtime)
+        });
+        core.install();
+        Ok(Runtime { core: ManuallyDrop::new(core), thread: PhantomData })
     }
 
     /// Makes the core, runs `future` on it, and drops the core. See [`run`].

@@ -14,6 +14,7 @@ mod metrics;
 use std::cell::Cell;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crate::driver::mailbox::{Letter, Mailbox};
 use crate::driver::{Driver, Wait, clock};
 use crate::op::context::{self as operations, Operations};
 use crate::sys::clock::monotonic_ns;
-use crate::sys::current;
+use crate::sys::current::{self, CoreId};
 use crate::task::{self, Local};
 use crate::time::timers::{self, Timers};
 
@@ -60,18 +61,25 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// # Ok::<(), corering_runtime::SetupError>(())
 /// ```
 pub struct Runtime {
+    /// Boxed, since this thread knows where its parts are.
+    core: ManuallyDrop<Box<Core>>,
+    /// Not `Send`: everything in it belongs to this thread.
+    thread: PhantomData<*const ()>,
+}
+
+/// What a core consists of.
+struct Core {
     /// First, so that the ring is closed before what it may use is given up (`Operations` does likewise).
     driver: Rc<Driver>,
-    operations: Box<Operations>,
-    timers: Box<Timers>,
-    tasks: Box<Local>,
+    operations: Operations,
+    timers: Timers,
+    tasks: Local,
     mailbox: Arc<Mailbox>,
     spin_ns: u64,
     debug: bool,
     running: Cell<bool>,
+    id: CoreId,
     process: u32,
-    /// Not `Send`: everything in it belongs to this thread.
-    thread: PhantomData<*const ()>,
 }
 
 impl Runtime {
@@ -85,14 +93,15 @@ impl Runtime {
     /// ring from now on (an error that no operation can be given).
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        assert!(!self.running.replace(true), "already inside a runtime on this thread: await the future or spawn it");
-        let _running = Running(&self.running);
+        let core = &**self.core;
+        assert!(!core.running.replace(true), "already inside a runtime on this thread: await the future or spawn it");
+        let _running = Running::of(core);
         // SAFETY: finished or dropped below, before `future`, which this frame owns, ends.
         let Some(root) = (unsafe { task::Root::spawn(future) }) else {
             panic!("the runtime was made by the parent of this process: make one of its own after the fork")
         };
         root.name("main");
-        self.turn_until(&|| root.is_finished());
+        core.turn_until(&|| root.is_finished());
         match root.finish() {
             Ok(output) => output,
             Err(error) => match error.into_panic() {
@@ -100,6 +109,33 @@ impl Runtime {
                 Err(error) => panic!("{error}: the main task was aborted"),
             },
         }
+    }
+}
+
+impl Core {
+    /// Makes this the core of this thread.
+    fn install(&self) {
+        current::set(self.id);
+        // SAFETY: boxed, so it stays where it is, and `uninstall` is called before it ends.
+        unsafe { self.operations.install() };
+        // SAFETY: as above.
+        unsafe { self.timers.install() };
+        // SAFETY: as above.
+        unsafe { self.tasks.install() };
+        self.operations.arm_bell(self.mailbox.bell());
+    }
+
+    /// From here on this thread is like any other to what is left of the core.
+    fn uninstall(&self) {
+        current::clear(self.id);
+        task::local::uninstall(&self.tasks);
+        operations::uninstall(&self.operations);
+        timers::uninstall(&self.timers);
+    }
+
+    /// In a forked child the ring is its parent's, and its memory is not there.
+    fn is_inherited(&self) -> bool {
+        std::process::id() != self.process
     }
 
     /// The loop.
@@ -291,31 +327,49 @@ impl Runtime {
 }
 
 /// The loop runs as long as this lives, and however it ends.
-struct Running<'a>(&'a Cell<bool>);
+struct Running<'a>(&'a Core);
+
+impl<'a> Running<'a> {
+    fn of(core: &'a Core) -> Self {
+        core.operations.set_running(true);
+        Self(core)
+    }
+}
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.set(false);
+        self.0.operations.set_running(false);
+        self.0.running.set(false);
     }
 }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        // In a forked child the ring is its parent's.
-        let ours = std::process::id() == self.process;
-        if ours {
-            self.tasks.abort_all();
-            self.drain();
+        let ending = Ending(&mut self.core);
+        if !ending.0.is_inherited() {
+            ending.0.tasks.abort_all();
+            ending.0.drain();
         }
-        // From here on this thread is like any other to what is left of the core.
-        current::clear();
-        task::local::uninstall();
-        operations::uninstall();
-        timers::uninstall();
-        self.tasks.close();
-        self.mailbox.close();
+    }
+}
+
+/// The last step of a core's end, which is taken whatever happens before it.
+struct Ending<'a>(&'a mut ManuallyDrop<Box<Core>>);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let core = &self.0;
+        core.uninstall();
+        if core.is_inherited() {
+            // All of it belongs to the parent, of whose memory this is a copy with holes.
+            return;
+        }
+        core.tasks.close();
+        core.mailbox.close();
         clock::resume();
-        self.operations.leak_if_busy();
+        core.operations.leak_if_busy();
+        // SAFETY: called once, when the runtime is dropped.
+        unsafe { ManuallyDrop::drop(self.0) };
     }
 }
 
@@ -323,7 +377,7 @@ impl std::fmt::Debug for Runtime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Runtime")
             .field("tasks", &task::local::alive())
-            .field("operations", &self.operations.in_flight())
+            .field("operations", &self.core.operations.in_flight())
             .finish_non_exhaustive()
     }
 }

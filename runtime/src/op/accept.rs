@@ -35,4 +35,8 @@ unsafe impl MultishotOperation for AcceptMulti {
         // SAFETY: the kernel has just given us this descriptor; the completion is looked at once.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
+
+    fn abandoned(&mut self) {
+        self.held.abandon();
+    }
 }

@@ -11,16 +11,14 @@ use std::task::{Context, Poll};
 use super::context::{self, Operations};
 use super::{Op, OpState, Operation, Submission};
 
-/// The longest chain of a tuple.
-const LONGEST: usize = 6;
-
 /// Links operations, given as a tuple of two to six: they go to the kernel in one submission and run in order.
 ///
 /// Awaiting it gives the tuple of their outputs, each with its own result and its own buffer.
 ///
 /// # Cancel safety
 ///
-/// Dropping it drops each of its operations: what that means is said there. The kernel cancels what has not begun.
+/// Dropping it drops each of its operations: what that means is said there. What has not begun is cancelled, too, unless
+/// it is left to finish.
 ///
 /// # Examples
 ///
@@ -57,6 +55,9 @@ mod sealed {
         /// The tuple of the outputs.
         type Output;
 
+        /// How many operations it links.
+        const COUNT: usize;
+
         fn prepare(&mut self, prepared: &mut Prepared<'_>);
         fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()>;
         fn poll_all(&mut self, outputs: &mut Self::Outputs, cx: &mut Context<'_>) -> Poll<()>;
@@ -68,6 +69,27 @@ mod sealed {
 pub struct Prepared<'a> {
     operations: &'a Operations,
     entries: Vec<Submission>,
+}
+
+impl Prepared<'_> {
+    /// All submissions. The operations know from now on which of them begins after which.
+    fn linked(mut self) -> Vec<Submission> {
+        let entries = std::mem::take(&mut self.entries);
+        let mut slots = self.operations.slots.borrow_mut();
+        for pair in entries.windows(2) {
+            slots.link(context::key_of(pair[0].get_user_data()).index, context::key_of(pair[1].get_user_data()).index);
+        }
+        entries
+    }
+}
+
+impl Drop for Prepared<'_> {
+    /// If one of the operations panicked while it made its submission, none is submitted: those before it have ended.
+    fn drop(&mut self) {
+        for entry in self.entries.drain(..) {
+            self.operations.end(context::key_of(entry.get_user_data()), -libc::ECANCELED);
+        }
+    }
 }
 
 /// Operations that go together; made by [`chain`].
@@ -89,18 +111,18 @@ impl<L: Links> Future for Chain<L> {
                 return Poll::Pending;
             }
             let submitted = context::with(|operations| {
-                let mut prepared = Prepared { operations, entries: Vec::with_capacity(LONGEST) };
+                if !operations.is_running() {
+                    return None;
+                }
+                let mut prepared = Prepared { operations, entries: Vec::with_capacity(L::COUNT) };
                 this.operations.prepare(&mut prepared);
-                assert!(
-                    prepared.entries.len() <= operations.driver.longest_chain(),
-                    "a chain of {} operations needs a longer queue: raise Builder::entries",
-                    prepared.entries.len()
-                );
+                let entries = prepared.linked();
                 // SAFETY: each entry was made by an operation in the slot that its user data names.
-                unsafe { operations.driver.submit_linked(&prepared.entries) };
+                unsafe { operations.driver.submit_linked(&entries) };
+                Some(())
             });
             assert!(
-                submitted.is_some(),
+                submitted.flatten().is_some(),
                 "a chain was awaited outside a runtime: await it inside corering::run or Runtime::block_on"
             );
             this.submitted = true;
@@ -154,6 +176,8 @@ macro_rules! links {
             type Outputs = ($(Option<$name::Output>,)+);
 
             type Output = ($($name::Output,)+);
+
+            const COUNT: usize = $count;
 
             fn prepare(&mut self, prepared: &mut Prepared<'_>) {
                 $(self.$index.prepare(prepared, $index == $count - 1);)+

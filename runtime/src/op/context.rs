@@ -1,17 +1,18 @@
 //! The operations of this thread's core: their slots, what becomes of completions, and how the core ends.
 
 use std::cell::{Cell, RefCell};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
-use io_uring::opcode;
 use io_uring::squeue::{Entry, Flags};
-use io_uring::types;
+use io_uring::{cqueue, opcode, types};
 
 use super::direct::DirectTable;
-use super::slot::{Key, Queued, Slots, State};
+use super::slot::{Contents, Key, Queued, Slots, State, Vtable};
 use crate::buf::Pool;
 use crate::driver::Driver;
 use crate::driver::mailbox::{self, Letter};
@@ -24,10 +25,12 @@ thread_local! {
 
 /// What the low byte of a submission's user data says.
 const KIND_SLOT: u64 = 0;
-/// A submission that nobody waits for: a cancel, a close in the background.
+/// A submission that nobody waits for: a cancel, the close of a direct place.
 const KIND_IGNORED: u64 = 1;
 /// The poll of the core's bell.
 const KIND_BELL: u64 = 2;
+/// The close of a descriptor in the background. The descriptor stands above.
+const KIND_CLOSE: u64 = 3;
 
 /// How many times an operation may end at once, without the kernel's queue, before its task must wait for a turn.
 const INLINE_BUDGET: u32 = 128;
@@ -40,8 +43,14 @@ pub(crate) struct Operations {
     pub(super) slots: RefCell<Slots>,
     pub(super) direct: DirectTable,
     pools: Vec<Arc<Pool>>,
-    /// Used for one batch of completions at a time.
+    /// Completions that were fetched and not yet handed on.
     batch: RefCell<Vec<Completion>>,
+    /// Closes in the background that have not ended.
+    closing: Cell<usize>,
+    /// The loop runs: only then may operations be polled.
+    running: Cell<bool>,
+    /// The core is ending: nothing is begun again.
+    ending: Cell<bool>,
     inline_budget: Cell<u32>,
     unknown: Cell<u64>,
 }
@@ -55,6 +64,9 @@ impl Operations {
             direct: DirectTable::new(),
             pools,
             batch: RefCell::new(Vec::new()),
+            closing: Cell::new(0),
+            running: Cell::new(false),
+            ending: Cell::new(false),
             inline_budget: Cell::new(INLINE_BUDGET),
             unknown: Cell::new(0),
         }
@@ -74,17 +86,17 @@ impl Operations {
     /// Returns whether the bell was rung and has to be armed again.
     pub(crate) fn dispatch(&self) -> bool {
         let mut bell = false;
-        let mut batch = self.batch.take();
-        self.driver.reap(&mut batch);
-        for completion in batch.drain(..) {
+        let mut batch = Batch::of(&self.batch);
+        self.driver.reap(&mut batch.completions);
+        while let Some(completion) = batch.next() {
             match completion.user_data & 0xff {
                 KIND_SLOT => self.complete(key_of(completion.user_data), completion),
                 KIND_BELL => bell |= !completion.more(),
+                KIND_CLOSE => self.closed((completion.user_data >> 8) as i32, completion),
                 KIND_IGNORED => {}
                 _ => self.unknown.set(self.unknown.get() + 1),
             }
         }
-        self.batch.replace(batch);
         bell
     }
 
@@ -100,15 +112,23 @@ impl Operations {
         let vtable = header.vtable;
         match (header.state, vtable.queue) {
             (State::InFlight, None) => {
-                header.result = completion.result;
-                header.flags = completion.flags;
+                // A notification says only that the kernel has done with the buffer: the result came before.
+                if !cqueue::notif(completion.flags) {
+                    header.result = completion.result;
+                    header.flags = completion.flags;
+                }
                 let mut waker = None;
+                let mut next = None;
                 if last {
                     header.state = State::Done;
                     waker = header.waker.take();
+                    next = header.take_next();
                     slots.in_flight -= 1;
                 }
                 drop(slots);
+                if let Some(next) = next {
+                    self.begun(next);
+                }
                 if let Some(waker) = waker {
                     waker.wake();
                 }
@@ -138,13 +158,60 @@ impl Operations {
                     }
                     return;
                 }
-                slots.in_flight -= 1;
+                let next = header.take_next();
                 drop(slots);
+                if let Some(next) = next {
+                    self.begun(next);
+                }
+                if self.resume(key, vtable, contents, completion) {
+                    return;
+                }
+                self.slots.borrow_mut().in_flight -= 1;
+                let freed = Freed(key);
                 // SAFETY: the final completion of the operation in this slot; nobody else will take it.
-                unsafe { (vtable.dispose)(contents, completion) };
-                self.slots.borrow_mut().free(key.index);
+                let dispose = || unsafe { (vtable.dispose)(contents, completion) };
+                // Nobody waits for it, so nobody is to be hit by what its destructor does; the hook has printed it.
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(dispose)) {
+                    std::mem::forget(payload);
+                }
+                drop(freed);
             }
-            (State::Done | State::Vacant, _) => self.unknown.set(self.unknown.get() + 1),
+            (State::Done | State::Leaving | State::Vacant, _) => self.unknown.set(self.unknown.get() + 1),
+        }
+    }
+
+    /// An orphan that changes something and has done a part goes on with the rest. False if it is over.
+    fn resume(&self, key: Key, vtable: &Vtable, contents: Contents, completion: Completion) -> bool {
+        let Some(resume) = vtable.resume.filter(|_| !self.ending.get()) else {
+            return false;
+        };
+        // SAFETY: the operation is in its slot, the kernel has let go of it, and its owner has gone.
+        let Some(entry) = (unsafe { resume(contents, completion) }) else {
+            return false;
+        };
+        // SAFETY: the entry was made by the operation in this slot.
+        unsafe { submit(self, key, entry) };
+        true
+    }
+
+    /// The operation in this slot was linked to one that has just ended, so it begins now. If its owner went before,
+    /// the cancel from then found nothing.
+    #[cold]
+    fn begun(&self, index: u32) {
+        let orphan = self.slots.borrow_mut().orphan(index);
+        if let Some((key, vtable)) = orphan {
+            if vtable.cancel_on_drop {
+                self.cancel(key);
+            }
+        }
+    }
+
+    /// A close in the background has ended; one that never ran is done here.
+    fn closed(&self, fd: i32, completion: Completion) {
+        self.closing.set(self.closing.get() - 1);
+        if completion.result == -libc::ECANCELED {
+            // SAFETY: the last holder handed it over to be closed, and the kernel has not done it.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
         }
     }
 
@@ -160,7 +227,10 @@ impl Operations {
 
     /// Closes a descriptor in the background, after all that has been submitted before.
     pub(super) fn close(&self, fd: i32) {
-        self.submit_ignored(opcode::Close::new(types::Fd(fd)).build());
+        self.closing.set(self.closing.get() + 1);
+        let entry = opcode::Close::new(types::Fd(fd)).build().user_data((fd as u64) << 8 | KIND_CLOSE);
+        // SAFETY: a close points to nothing.
+        unsafe { self.driver.submit(entry) };
     }
 
     /// Closes what is open in a direct place, likewise.
@@ -185,7 +255,7 @@ impl Operations {
     /// Deals with a letter about something of ours that was dropped on another thread.
     pub(crate) fn receive(&self, letter: Letter) {
         match letter {
-            Letter::Operation { index, generation } => self.abandon(Key { index, generation }),
+            Letter::Operation { index, generation } => self.abandon(Key { index, generation }).dispose(),
             Letter::Direct { index } => self.direct.give_back(index),
             Letter::Timer { .. } => {}
         }
@@ -200,19 +270,19 @@ impl Operations {
         }
     }
 
-    /// The owner of an operation has gone. What it has is given up; what it has not yet becomes an orphan.
-    pub(super) fn abandon(&self, key: Key) {
+    /// The owner of an operation has gone. What is in flight becomes an orphan; what has ended is left to the caller.
+    fn abandon(&self, key: Key) -> Left {
         let mut slots = self.slots.borrow_mut();
         let Some((header, contents)) = slots.get(key) else {
-            return;
+            return Left::default();
         };
         let waker = header.waker.take();
         let vtable = header.vtable;
+        let mut ended = None;
         match header.state {
             State::InFlight => {
                 header.state = State::Orphaned;
                 drop(slots);
-                drop(waker);
                 // SAFETY: the operation that the table was made for is in the slot until its final completion, and
                 //         its owner, the only other one to look at it, has gone.
                 unsafe { (vtable.abandoned)(contents) };
@@ -223,12 +293,35 @@ impl Operations {
             State::Done => {
                 let completion = Completion { user_data: user_data(key), result: header.result, flags: header.flags };
                 drop(slots);
-                drop(waker);
-                // SAFETY: the operation is done, so the kernel is, too; its owner has gone and will not take it.
-                unsafe { (vtable.dispose)(contents, completion) };
-                self.slots.borrow_mut().free(key.index);
+                if self.resume(key, vtable, contents, completion) {
+                    let mut slots = self.slots.borrow_mut();
+                    slots.in_flight += 1;
+                    if let Some((header, _)) = slots.get(key) {
+                        header.state = State::Orphaned;
+                    }
+                    drop(slots);
+                    // SAFETY: as above.
+                    unsafe { (vtable.abandoned)(contents) };
+                } else {
+                    if let Some((header, _)) = self.slots.borrow_mut().get(key) {
+                        header.state = State::Leaving;
+                    }
+                    ended = Some(Ended { key, vtable, contents, completion });
+                }
             }
-            State::Orphaned | State::Vacant => {}
+            State::Orphaned | State::Leaving | State::Vacant => {}
+        }
+        Left { waker, ended }
+    }
+
+    /// Ends an operation that was placed and never handed to the kernel.
+    pub(super) fn end(&self, key: Key, result: i32) {
+        let mut slots = self.slots.borrow_mut();
+        slots.in_flight -= 1;
+        if let Some((header, _)) = slots.get(key) {
+            header.state = State::Done;
+            header.result = result;
+            header.flags = 0;
         }
     }
 
@@ -256,15 +349,27 @@ impl Operations {
 
     /// At the end of the core: nobody will fetch anything any more.
     pub(crate) fn give_up_all(&self) {
+        self.ending.set(true);
         let keys = self.slots.borrow_mut().occupied_keys();
         for key in keys {
-            self.abandon(key);
+            self.abandon(key).dispose();
         }
+    }
+
+    /// The loop begins or ends.
+    pub(crate) fn set_running(&self, running: bool) {
+        self.running.set(running);
+    }
+
+    /// Whether operations may be polled.
+    #[inline]
+    pub(super) fn is_running(&self) -> bool {
+        self.running.get()
     }
 
     /// Whether the kernel has anything of ours, or we anything for it.
     pub(crate) fn is_busy(&self) -> bool {
-        self.in_flight() > 0 || self.driver.wants_enter()
+        self.in_flight() > 0 || self.closing.get() > 0 || self.driver.wants_enter()
     }
 
     /// What the kernel would not let go of is leaked: the buffers it may still write to.
@@ -291,6 +396,81 @@ impl Operations {
     }
 }
 
+/// The completions that are being handed on. If a destructor or a waker panics meanwhile, the rest is kept.
+struct Batch<'a> {
+    home: &'a RefCell<Vec<Completion>>,
+    completions: Vec<Completion>,
+    handed_on: usize,
+}
+
+impl<'a> Batch<'a> {
+    #[inline]
+    fn of(home: &'a RefCell<Vec<Completion>>) -> Self {
+        Self { home, completions: home.take(), handed_on: 0 }
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<Completion> {
+        let completion = self.completions.get(self.handed_on).copied();
+        self.handed_on += 1;
+        completion
+    }
+}
+
+impl Drop for Batch<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let handed_on = self.handed_on.min(self.completions.len());
+        self.completions.drain(..handed_on);
+        self.home.replace(std::mem::take(&mut self.completions));
+    }
+}
+
+/// What has ended and was not fetched. It is given up when nothing of the core is borrowed, since what it owns may
+/// do anything when it is dropped.
+#[derive(Default)]
+#[must_use]
+struct Left {
+    waker: Option<Waker>,
+    ended: Option<Ended>,
+}
+
+struct Ended {
+    key: Key,
+    vtable: &'static Vtable,
+    contents: Contents,
+    completion: Completion,
+}
+
+impl Left {
+    #[inline]
+    fn dispose(self) {
+        let Self { waker, ended } = self;
+        drop(waker);
+        if let Some(Ended { key, vtable, contents, completion }) = ended {
+            let _freed = Freed(key);
+            // SAFETY: the operation is done, so the kernel is, too; its owner has gone and will not take it. Pages with
+            //         something in them are never given back, so it is there whatever has become of the core.
+            unsafe { (vtable.dispose)(contents, completion) };
+        }
+    }
+}
+
+/// Frees a slot of this thread's core that is being emptied, also if that panics.
+struct Freed(Key);
+
+impl Drop for Freed {
+    #[inline]
+    fn drop(&mut self) {
+        with(|operations| {
+            let mut slots = operations.slots.borrow_mut();
+            if slots.get(self.0).is_some() {
+                slots.free(self.0.index);
+            }
+        });
+    }
+}
+
 /// How a core's operations stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -303,9 +483,11 @@ pub(crate) struct Counts {
     pub(crate) enters: u64,
 }
 
-/// Leaves this thread without operations.
-pub(crate) fn uninstall() {
-    CURRENT.set(ptr::null());
+/// Leaves this thread without operations, if these are its.
+pub(crate) fn uninstall(operations: &Operations) {
+    if ptr::eq(CURRENT.get(), operations) {
+        CURRENT.set(ptr::null());
+    }
 }
 
 /// The operations of this thread's core.
@@ -315,8 +497,8 @@ pub(crate) fn with<R>(use_them: impl FnOnce(&Operations) -> R) -> Option<R> {
     if operations.is_null() {
         return None;
     }
-    // SAFETY: `install` promises that they stay where they are until `uninstall` clears the pointer. Whoever is
-    //         called in here does not end the runtime, which `block_on` borrows while anything runs.
+    // SAFETY: `install` promises that they stay where they are until `uninstall` clears the pointer. Nobody ends the
+    //         runtime in here: while its loop runs, `block_on` borrows it; otherwise no code of others is called.
     let operations = unsafe { &*operations };
     // In a forked child this thread has no core, though the pointer is still there.
     (operations.core == current::core()).then(|| use_them(operations))
@@ -325,16 +507,13 @@ pub(crate) fn with<R>(use_them: impl FnOnce(&Operations) -> R) -> Option<R> {
 /// The owner of an operation of `core` has gone, perhaps on another thread.
 #[inline]
 pub(super) fn abandon(core: CoreId, key: Key) {
-    let at_home = with(|operations| {
-        let home = operations.core == core;
-        if home {
-            operations.abandon(key);
+    let left = with(|operations| (operations.core == core).then(|| operations.abandon(key))).flatten();
+    match left {
+        Some(left) => left.dispose(),
+        None => {
+            let Key { index, generation } = key;
+            mailbox::send(core, Letter::Operation { index, generation });
         }
-        home
-    });
-    if at_home != Some(true) {
-        let Key { index, generation } = key;
-        mailbox::send(core, Letter::Operation { index, generation });
     }
 }
 
@@ -362,7 +541,7 @@ pub(super) fn user_data(key: Key) -> u64 {
 }
 
 #[inline]
-fn key_of(user_data: u64) -> Key {
+pub(super) fn key_of(user_data: u64) -> Key {
     Key { index: (user_data >> 32) as u32, generation: (user_data >> 8) as u32 & 0x00ff_ffff }
 }
 

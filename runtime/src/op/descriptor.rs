@@ -17,7 +17,8 @@ use std::task::{Context, Poll, Waker};
 use io_uring::{opcode, types};
 
 use super::context;
-use super::{Completion, OnDrop, Operation, Submission, check};
+use super::read::again_if_interrupted;
+use super::{Completion, OnDrop, Operation, Progress, Submission, check};
 
 /// An open file, socket or pipe, shared by its owner and the operations in flight on it.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ struct Shared {
     changing: AtomicU32,
     /// All orphans in flight.
     orphans: AtomicU32,
+    /// How often everything in flight was cancelled.
+    cancels: AtomicU32,
     /// Who waits for either to be none.
     waiting: Mutex<Vec<Waker>>,
     /// How many reads to hand to the kernel's queue before one is tried at once again.
@@ -47,6 +50,7 @@ impl Descriptor {
             fd: fd.into_raw_fd(),
             changing: AtomicU32::new(0),
             orphans: AtomicU32::new(0),
+            cancels: AtomicU32::new(0),
             waiting: Mutex::new(Vec::new()),
             cold: AtomicU32::new(0),
         }))
@@ -79,8 +83,10 @@ impl Descriptor {
         Poll::Pending
     }
 
-    /// Cancels all operations in flight on it, whoever owns them.
+    /// Cancels all operations in flight on it, whoever owns them. They end with what they have done, or with the error
+    /// `ECANCELED`.
     pub fn cancel_all(&self) {
+        self.0.cancels.fetch_add(1, Ordering::Relaxed);
         context::with(|operations| operations.cancel_descriptor(self.0.fd));
     }
 
@@ -179,6 +185,8 @@ impl Drop for Shared {
 #[derive(Debug)]
 pub(super) struct Held {
     descriptor: Descriptor,
+    /// The count of the descriptor's cancels when the operation was made.
+    cancels: u32,
     changes: bool,
     orphan: bool,
 }
@@ -187,13 +195,19 @@ impl Held {
     /// For an operation that changes nothing.
     #[inline]
     pub(super) fn to_look(descriptor: &Descriptor) -> Self {
-        Self { descriptor: descriptor.clone(), changes: false, orphan: false }
+        Self::new(descriptor, false)
     }
 
     /// For an operation that changes something: later ones wait for it.
     #[inline]
     pub(super) fn to_change(descriptor: &Descriptor) -> Self {
-        Self { descriptor: descriptor.clone(), changes: true, orphan: false }
+        Self::new(descriptor, true)
+    }
+
+    #[inline]
+    fn new(descriptor: &Descriptor, changes: bool) -> Self {
+        let cancels = descriptor.0.cancels.load(Ordering::Relaxed);
+        Self { descriptor: descriptor.clone(), cancels, changes, orphan: false }
     }
 
     #[inline]
@@ -206,9 +220,24 @@ impl Held {
         &self.descriptor
     }
 
+    /// Whether an operation that ended so goes on: a kernel worker that was interrupted, or that could not wait, is
+    /// sent again (K9), unless that is because everything on the descriptor was cancelled.
+    #[inline]
+    pub(super) fn again_if_interrupted(&self, completion: Completion) -> Progress {
+        if self.was_cancelled() { Progress::Done } else { again_if_interrupted(completion) }
+    }
+
+    /// Whether everything on the descriptor was cancelled since the operation was made.
+    #[inline]
+    pub(super) fn was_cancelled(&self) -> bool {
+        self.descriptor.0.cancels.load(Ordering::Relaxed) != self.cancels
+    }
+
     /// From now on it counts as an orphan, until it is dropped.
     pub(super) fn abandon(&mut self) {
-        self.orphan = true;
+        if std::mem::replace(&mut self.orphan, true) {
+            return;
+        }
         self.descriptor.0.orphans.fetch_add(1, Ordering::Relaxed);
         if self.changes {
             self.descriptor.0.changing.fetch_add(1, Ordering::Relaxed);

@@ -15,7 +15,7 @@ use super::{Completion, Operation, Progress, Submission, check};
 use crate::buf::IoBufMut;
 use crate::driver::Driver;
 use crate::driver::mailbox::{self, Letter};
-use crate::sys::current::CoreId;
+use crate::sys::current::{self, CoreId};
 
 /// How many places there are: as many chains can be under way at once.
 const PLACES: u32 = 256;
@@ -63,8 +63,30 @@ impl DirectSlot {
         .flatten()
     }
 
-    fn fixed(&self) -> types::Fixed {
-        types::Fixed(self.index)
+    fn place(&self) -> Place {
+        Place { core: self.core, index: self.index }
+    }
+}
+
+/// A place as the operations name it, on the ring whose place it is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    core: CoreId,
+    index: u32,
+}
+
+impl Place {
+    /// Its number, for a submission of this thread's core.
+    #[inline]
+    fn index(self) -> u32 {
+        let here = current::core();
+        assert!(self.core == here, "a direct place of {} was used on {here}: take one there", self.core);
+        self.index
+    }
+
+    #[inline]
+    fn fixed(self) -> types::Fixed {
+        types::Fixed(self.index())
     }
 }
 
@@ -91,13 +113,13 @@ impl Drop for DirectSlot {
 pub struct OpenDirect {
     path: CString,
     flags: i32,
-    place: u32,
+    place: Place,
 }
 
 impl OpenDirect {
     /// Opens `path` with `flags` (`O_RDONLY` and the like) into `slot`.
     pub fn new(path: CString, flags: i32, slot: &DirectSlot) -> Self {
-        Self { path, flags, place: slot.index }
+        Self { path, flags, place: slot.place() }
     }
 }
 
@@ -107,7 +129,7 @@ unsafe impl Operation for OpenDirect {
 
     #[inline]
     fn submission(&mut self) -> Submission {
-        let place = types::DestinationSlot::try_from_slot_target(self.place).ok();
+        let place = types::DestinationSlot::try_from_slot_target(self.place.index()).ok();
         opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), self.path.as_ptr()).flags(self.flags).file_index(place).build()
     }
 
@@ -120,7 +142,7 @@ unsafe impl Operation for OpenDirect {
 /// Reads from the file in a direct place.
 #[derive(Debug)]
 pub struct ReadDirect<B> {
-    file: types::Fixed,
+    place: Place,
     offset: u64,
     buffer: B,
 }
@@ -128,7 +150,7 @@ pub struct ReadDirect<B> {
 impl<B: IoBufMut> ReadDirect<B> {
     /// Reads into the room of `buffer`, from `offset`.
     pub fn new(slot: &DirectSlot, buffer: B, offset: u64) -> Self {
-        Self { file: slot.fixed(), offset, buffer }
+        Self { place: slot.place(), offset, buffer }
     }
 }
 
@@ -139,7 +161,7 @@ unsafe impl<B: IoBufMut> Operation for ReadDirect<B> {
     #[inline]
     fn submission(&mut self) -> Submission {
         let (start, len) = room_of(&mut self.buffer);
-        opcode::Read::new(self.file, start, len).offset(self.offset).build()
+        opcode::Read::new(self.place.fixed(), start, len).offset(self.offset).build()
     }
 
     #[inline]
@@ -154,13 +176,13 @@ unsafe impl<B: IoBufMut> Operation for ReadDirect<B> {
 /// end, and changes nothing: a read of no bytes that must not wait, which only files with a page cache allow.
 #[derive(Debug)]
 pub struct ProbeDirect {
-    file: types::Fixed,
+    place: Place,
 }
 
 impl ProbeDirect {
     /// Asks about what is open in `slot`.
     pub fn new(slot: &DirectSlot) -> Self {
-        Self { file: slot.fixed() }
+        Self { place: slot.place() }
     }
 }
 
@@ -170,7 +192,7 @@ unsafe impl Operation for ProbeDirect {
 
     #[inline]
     fn submission(&mut self) -> Submission {
-        opcode::Read::new(self.file, std::ptr::null_mut(), 0).rw_flags(libc::RWF_NOWAIT).build()
+        opcode::Read::new(self.place.fixed(), std::ptr::null_mut(), 0).rw_flags(libc::RWF_NOWAIT).build()
     }
 
     #[inline]
@@ -199,7 +221,7 @@ unsafe impl Operation for CloseDirect {
 
     #[inline]
     fn submission(&mut self) -> Submission {
-        opcode::Close::new(self.slot.fixed()).build()
+        opcode::Close::new(self.slot.place().fixed()).build()
     }
 
     #[inline]
@@ -209,12 +231,10 @@ unsafe impl Operation for CloseDirect {
 
     #[inline]
     fn complete(self, completion: Completion) -> io::Result<()> {
-        check(completion.result).map(drop)
-    }
-
-    fn orphaned(self, completion: Completion) {
         if completion.result == -libc::ECANCELED {
+            // Nobody waits for it, but the place is given back only then.
             context::with(|operations| operations.close_direct(self.slot.index));
         }
+        check(completion.result).map(drop)
     }
 }

@@ -86,7 +86,7 @@ unsafe impl Operation for Sync {
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {
-        again_if_interrupted(completion)
+        self.held.again_if_interrupted(completion)
     }
 
     fn complete(self, completion: Completion) -> io::Result<()> {
@@ -126,7 +126,7 @@ unsafe impl Operation for Truncate {
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {
-        again_if_interrupted(completion)
+        self.held.again_if_interrupted(completion)
     }
 
     fn complete(self, completion: Completion) -> io::Result<()> {

@@ -136,7 +136,8 @@ pub unsafe trait Operation: 'static {
     /// Describes it to the kernel. `self` is at its final address.
     fn submission(&mut self) -> Submission;
 
-    /// Looks at the completion of a part: is there more to do?
+    /// Looks at the completion of a part: is there more to do? Also asked of one whose future was dropped, if it is
+    /// left to finish.
     #[inline]
     fn progress(&mut self, _completion: Completion) -> Progress {
         Progress::Done
@@ -170,7 +171,8 @@ pub unsafe trait Operation: 'static {
 ///
 /// May be dropped or forgotten at any time; what it owns stays alive until the kernel has let go, and no result is
 /// lost (what that means for each operation is said there). [`cancel`](Self::cancel) and
-/// [`deadline`](Self::deadline) end it early and still give the output, with the buffer.
+/// [`deadline`](Self::deadline) end it early and still give the output, with the buffer. Dropped on another thread, it
+/// counts as dropped when its core next looks, in its next turn.
 ///
 /// # Panics
 ///
@@ -198,6 +200,10 @@ impl<O: Operation> Untyped<O> {
     const VTABLE: Vtable = Vtable {
         queue: None,
         dispose: dispose::<O>,
+        resume: match O::ON_DROP {
+            OnDrop::Finish => Some(resume::<O>),
+            OnDrop::Cancel => None,
+        },
         abandoned: abandoned::<O>,
         cancel_on_drop: matches!(O::ON_DROP, OnDrop::Cancel),
     };
@@ -212,6 +218,17 @@ unsafe fn dispose<O: Operation>(contents: Contents, completion: Completion) {
     // SAFETY: the caller's promise.
     let operation = unsafe { contents.take::<O>() };
     operation.orphaned(completion);
+}
+
+/// # Safety
+///
+/// An `O` that the kernel has let go of lies in `contents`, and nobody else here looks at it now.
+unsafe fn resume<O: Operation>(contents: Contents, completion: Completion) -> Option<Submission> {
+    // SAFETY: the caller's promise.
+    let place = unsafe { contents.get::<O>() };
+    // SAFETY: the caller's promise.
+    let operation = unsafe { &mut *place.as_ptr() };
+    (operation.progress(completion) == Progress::Again).then(|| operation.submission())
 }
 
 /// # Safety
@@ -261,24 +278,30 @@ impl<O: Operation> Op<O> {
         Cancel { op: self, asked: false }
     }
 
-    /// Polls, and calls a cancellation `cancelled_as` (a negated error number).
+    /// Polls. `cancelled_as` is there if the kernel was asked to cancel it: then it does not go on after a part, and
+    /// a cancellation is called that (a negated error number).
     #[inline]
-    fn poll_as(&mut self, cx: &mut Context<'_>, cancelled_as: i32) -> Poll<O::Output> {
-        let polled = context::with(|operations| match self.state {
-            OpState::Idle(_) => self.poll_idle(operations, cx),
-            OpState::Submitted { core, key } => {
-                if core != operations.core {
-                    on_another_core(core, operations.core);
-                }
-                let polled = poll_submitted::<O>(operations, key, cx, cancelled_as);
-                if polled.is_ready() {
-                    self.state = OpState::Over;
-                }
-                polled
+    pub(super) fn poll_as(&mut self, cx: &mut Context<'_>, cancelled_as: Option<i32>) -> Poll<O::Output> {
+        let polled = context::with(|operations| {
+            if !operations.is_running() {
+                return None;
             }
-            OpState::Over => panic!("an operation was polled after it had given its output"),
+            Some(match self.state {
+                OpState::Idle(_) => self.poll_idle(operations, cx),
+                OpState::Submitted { core, key } => {
+                    if core != operations.core {
+                        on_another_core(core, operations.core);
+                    }
+                    let polled = poll_submitted::<O>(operations, key, cx, cancelled_as);
+                    if polled.is_ready() {
+                        self.state = OpState::Over;
+                    }
+                    polled
+                }
+                OpState::Over => panic!("an operation was polled after it had given its output"),
+            })
         });
-        match polled {
+        match polled.flatten() {
             Some(polled) => polled,
             None => self.outside_a_runtime(),
         }
@@ -314,8 +337,8 @@ impl<O: Operation> Op<O> {
         // SAFETY: the operation has just been placed there, and nobody else has a reference to it.
         let entry = unsafe { &mut *place.as_ptr() }.submission();
         std::mem::forget(reserved);
-        submit(entry, key);
         self.state = OpState::Submitted { core: operations.core, key };
+        submit(entry, key);
         key
     }
 
@@ -329,7 +352,7 @@ impl<O: Operation> Op<O> {
         }
     }
 
-    fn ask_to_cancel(&self) {
+    pub(super) fn ask_to_cancel(&self) {
         if let OpState::Submitted { core, key } = self.state {
             context::with(|operations| {
                 if operations.core == core {
@@ -342,8 +365,8 @@ impl<O: Operation> Op<O> {
     #[cold]
     fn outside_a_runtime(&self) -> ! {
         match self.state {
-            OpState::Submitted { core, .. } => on_another_core(core, current::core()),
-            OpState::Idle(_) | OpState::Over => {
+            OpState::Submitted { core, .. } if core != current::core() => on_another_core(core, current::core()),
+            OpState::Submitted { .. } | OpState::Idle(_) | OpState::Over => {
                 panic!("an operation was awaited outside a runtime: await it inside corering::run or Runtime::block_on")
             }
         }
@@ -360,7 +383,7 @@ fn poll_submitted<O: Operation>(
     operations: &Operations,
     key: Key,
     cx: &mut Context<'_>,
-    cancelled_as: i32,
+    cancelled_as: Option<i32>,
 ) -> Poll<O::Output> {
     loop {
         let mut slots = operations.slots.borrow_mut();
@@ -374,14 +397,18 @@ fn poll_submitted<O: Operation>(
         }
         let mut completion = Completion { user_data: 0, result: header.result, flags: header.flags };
         drop(slots);
-        if completion.result == -libc::ECANCELED {
-            completion.result = cancelled_as;
-        }
         // SAFETY: this future placed an O here and has not taken it.
         let place = unsafe { contents.get::<O>() };
         // SAFETY: the operation is done, so the kernel has let go, and only this future looks at it.
         let operation = unsafe { &mut *place.as_ptr() };
-        match operation.progress(completion) {
+        let mut progress = operation.progress(completion);
+        if let Some(cancelled_as) = cancelled_as {
+            if progress == Progress::Again || completion.result == -libc::ECANCELED {
+                completion.result = cancelled_as;
+                progress = Progress::Done;
+            }
+        }
+        match progress {
             Progress::Done => {
                 // SAFETY: as above; the slot is freed right after, so nobody looks at it again.
                 let operation = unsafe { contents.take::<O>() };
@@ -427,10 +454,12 @@ impl<O: Operation> Drop for Reserved<'_, O> {
     #[cold]
     fn drop(&mut self) {
         // SAFETY: the operation was placed here, never submitted, and nobody looks at it again.
-        drop(unsafe { self.contents.take::<O>() });
+        let operation = unsafe { self.contents.take::<O>() };
         let mut slots = self.operations.slots.borrow_mut();
         slots.in_flight -= 1;
         slots.free(self.key.index);
+        drop(slots);
+        drop(operation);
     }
 }
 
@@ -439,7 +468,7 @@ impl<O: Operation> Future for Op<O> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
-        self.poll_as(cx, -libc::ECANCELED)
+        self.poll_as(cx, None)
     }
 }
 
@@ -476,7 +505,7 @@ impl<O: Operation> Future for Deadline<O> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
         let this = &mut *self;
-        let cancelled_as = if this.passed { -libc::ETIMEDOUT } else { -libc::ECANCELED };
+        let cancelled_as = this.passed.then_some(-libc::ETIMEDOUT);
         if let Poll::Ready(output) = this.op.poll_as(cx, cancelled_as) {
             return Poll::Ready(output);
         }
@@ -507,7 +536,7 @@ impl<O: Operation> Future for Cancel<O> {
         if let OpState::Idle(_) = this.op.state {
             return Poll::Ready(this.op.end_unsubmitted(-libc::ECANCELED));
         }
-        let polled = this.op.poll_as(cx, -libc::ECANCELED);
+        let polled = this.op.poll_as(cx, this.asked.then_some(-libc::ECANCELED));
         if polled.is_pending() && !this.asked {
             this.asked = true;
             this.op.ask_to_cancel();

@@ -35,6 +35,9 @@ pub unsafe trait MultishotOperation: 'static {
     /// Makes the item of one completion. Also called for what nobody fetched, and the item then dropped: that must
     /// close a descriptor and give a buffer back.
     fn item(&mut self, completion: Completion) -> Self::Item;
+
+    /// Its owner was dropped while the kernel has it: it will end as an orphan.
+    fn abandoned(&mut self) {}
 }
 
 /// The owner of a [`MultishotOperation`]. It belongs to a listener or a stream, whose calls fetch from it.
@@ -58,11 +61,18 @@ struct Stored<M> {
     operation: M,
     completed: VecDeque<Completion>,
     waiting: Vec<Waker>,
+    /// It was asked to stop because nobody fetched.
+    stopped: bool,
 }
 
 impl<M: MultishotOperation> Stored<M> {
-    const VTABLE: Vtable =
-        Vtable { queue: Some(queue::<M>), dispose: dispose::<M>, abandoned: nobody_to_tell, cancel_on_drop: true };
+    const VTABLE: Vtable = Vtable {
+        queue: Some(queue::<M>),
+        dispose: dispose::<M>,
+        resume: None,
+        abandoned: abandoned::<M>,
+        cancel_on_drop: true,
+    };
     const TABLE: &'static Vtable = &Self::VTABLE;
 
     fn wait(&mut self, cx: &mut Context<'_>) {
@@ -81,7 +91,9 @@ unsafe fn queue<M: MultishotOperation>(contents: Contents, completion: Completio
     // SAFETY: the kernel uses what the operation owns, never the queue; nobody else here looks at it now.
     let stored = unsafe { place.as_mut() };
     stored.completed.push_back(completion);
-    Queued { wakers: std::mem::take(&mut stored.waiting), enough: stored.completed.len() == ENOUGH }
+    let enough = stored.completed.len() == ENOUGH;
+    stored.stopped |= enough;
+    Queued { wakers: std::mem::take(&mut stored.waiting), enough }
 }
 
 /// # Safety
@@ -97,7 +109,15 @@ unsafe fn dispose<M: MultishotOperation>(contents: Contents, last: Completion) {
     }
 }
 
-fn nobody_to_tell(_: Contents) {}
+/// # Safety
+///
+/// A `Stored<M>` lies in `contents`, and nobody else here looks at it now.
+unsafe fn abandoned<M: MultishotOperation>(contents: Contents) {
+    // SAFETY: the caller's promise.
+    let mut place = unsafe { contents.get::<Stored<M>>() };
+    // SAFETY: `abandoned` touches nothing that the kernel uses: that is the trait's contract.
+    unsafe { place.as_mut() }.operation.abandoned();
+}
 
 impl<M: MultishotOperation> Multishot<M> {
     /// The owner of `operation`. Nothing is submitted before the first fetch.
@@ -112,6 +132,9 @@ impl<M: MultishotOperation> Multishot<M> {
     /// When polled outside a runtime, or on another core than before.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<M::Item> {
         let polled = context::with(|operations| {
+            if !operations.is_running() {
+                return None;
+            }
             let key = match self.state {
                 MultishotState::Active { core, .. } if core != operations.core => {
                     on_another_core(core, operations.core)
@@ -119,14 +142,14 @@ impl<M: MultishotOperation> Multishot<M> {
                 MultishotState::Active { key, .. } => key,
                 MultishotState::Idle(_) | MultishotState::Over => self.start(operations),
             };
-            poll_active::<M>(operations, key, cx)
+            Some(poll_active::<M>(operations, key, cx))
         });
-        match (polled, &self.state) {
+        match (polled.flatten(), &self.state) {
             (Some(polled), _) => polled,
-            (None, MultishotState::Active { core, .. }) => on_another_core(*core, current::core()),
-            (None, MultishotState::Idle(_) | MultishotState::Over) => {
-                panic!("a listener or stream was used outside a runtime")
+            (None, MultishotState::Active { core, .. }) if *core != current::core() => {
+                on_another_core(*core, current::core())
             }
+            (None, _) => panic!("a listener or stream was used outside a runtime"),
         }
     }
 
@@ -156,17 +179,11 @@ impl<M: MultishotOperation> Multishot<M> {
             panic!("a multishot was used after its submission had panicked");
         };
         let (key, contents) = operations.slots.borrow_mut().reserve(Stored::<M>::TABLE);
-        let stored = Stored { operation, completed: VecDeque::new(), waiting: Vec::new() };
+        let stored = Stored { operation, completed: VecDeque::new(), waiting: Vec::new(), stopped: false };
         // SAFETY: the slot has just been reserved.
         unsafe { contents.place(stored) };
         // As if it had ended: the first fetch arms it.
-        let mut slots = operations.slots.borrow_mut();
-        slots.in_flight -= 1;
-        if let Some((header, _)) = slots.get(key) {
-            header.state = State::Done;
-            header.result = -libc::ECANCELED;
-            header.flags = 0;
-        }
+        operations.end(key, -libc::ECANCELED);
         self.state = MultishotState::Active { core: operations.core, key };
         key
     }
@@ -196,12 +213,13 @@ fn poll_active<M: MultishotOperation>(operations: &Operations, key: Key, cx: &mu
     let stored = unsafe { place.as_mut() };
     while let Some(completion) = stored.completed.pop_front() {
         // That it was stopped because nobody fetched is not news to whoever does.
-        if completion.result != -libc::ECANCELED {
+        if completion.result != -libc::ECANCELED || !std::mem::take(&mut stored.stopped) {
             return Poll::Ready(stored.operation.item(completion));
         }
     }
     stored.wait(cx);
     if ended {
+        stored.stopped = false;
         let entry = stored.operation.submission();
         let mut slots = operations.slots.borrow_mut();
         slots.in_flight += 1;

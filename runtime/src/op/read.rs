@@ -92,7 +92,7 @@ unsafe impl<B: IoBufMut> Operation for Read<B> {
 
     #[inline]
     fn progress(&mut self, completion: Completion) -> Progress {
-        again_if_interrupted(completion)
+        self.held.again_if_interrupted(completion)
     }
 
     #[inline]
@@ -161,7 +161,7 @@ unsafe impl<B: IoBufMut> Operation for ReadVectored<B> {
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {
-        again_if_interrupted(completion)
+        self.held.again_if_interrupted(completion)
     }
 
     fn complete(mut self, completion: Completion) -> Self::Output {

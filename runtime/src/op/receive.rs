@@ -22,7 +22,7 @@ use io_uring::{opcode, squeue};
 use super::context;
 use super::descriptor::{Descriptor, Held};
 use super::multishot::MultishotOperation;
-use super::read::{again_if_interrupted, no_room, read_into, room_of};
+use super::read::{no_room, read_into, room_of};
 use super::{Completion, Op, Operation, Progress, Submission};
 use crate::buf::{Chunk, IoBufMut};
 
@@ -62,7 +62,7 @@ unsafe impl<B: IoBufMut> Operation for Receive<B> {
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {
-        again_if_interrupted(completion)
+        self.held.again_if_interrupted(completion)
     }
 
     fn complete(mut self, completion: Completion) -> Self::Output {
@@ -113,7 +113,7 @@ unsafe impl Operation for ReceivePooled {
 
     #[inline]
     fn progress(&mut self, completion: Completion) -> Progress {
-        again_if_interrupted(completion)
+        self.held.again_if_interrupted(completion)
     }
 
     #[inline]
@@ -167,6 +167,10 @@ unsafe impl MultishotOperation for ReceiveMulti {
     fn item(&mut self, completion: Completion) -> io::Result<Chunk> {
         pooled_chunk(self.group, completion)
     }
+
+    fn abandoned(&mut self) {
+        self.held.abandon();
+    }
 }
 
 /// A stream's receive: it stays armed whoever stops waiting for it, and keeps what it brought.
@@ -176,6 +180,8 @@ pub struct Receiver {
     state: State,
     /// What a read did not take of a chunk.
     rest: Option<Chunk>,
+    /// The armed receive was asked to end by [`stop`](Self::stop), which may have been dropped since.
+    stopping: bool,
     chunk_bytes: usize,
 }
 
@@ -190,7 +196,7 @@ enum State {
 impl Receiver {
     /// For the stream socket `socket`, which nobody else receives from.
     pub fn new(socket: Descriptor) -> Self {
-        Self { socket, state: State::Idle, rest: None, chunk_bytes: 0 }
+        Self { socket, state: State::Idle, rest: None, stopping: false, chunk_bytes: 0 }
     }
 
     /// From the next receive on, takes buffers of the pool that fits `bytes` best. At first it is the smallest.
@@ -220,6 +226,7 @@ impl Receiver {
                 }
             };
             let was = std::mem::replace(&mut self.state, State::Idle);
+            let stopped = std::mem::take(&mut self.stopping);
             return Poll::Ready(match received {
                 Ok(chunk) if chunk.is_empty() => Ok(None),
                 Ok(chunk) => Ok(Some(chunk)),
@@ -227,6 +234,7 @@ impl Receiver {
                     self.state = self.without_buffers(&was);
                     continue;
                 }
+                Err(error) if stopped && error.raw_os_error() == Some(libc::ECANCELED) => continue,
                 Err(error) => Err(error),
             });
         }
@@ -255,21 +263,37 @@ impl Receiver {
     }
 
     /// Ends the receive that is armed, and waits for that. What it still brought stays with the receiver.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it may not have ended the receive; nothing is lost, and it can be called again.
     pub async fn stop(&mut self) {
-        match std::mem::replace(&mut self.state, State::Idle) {
-            State::Idle => {}
-            State::Pooled(receive, _) => {
-                if let Ok(chunk) = receive.cancel().await {
-                    self.keep(chunk);
-                }
-            }
-            State::Own(receive) => {
-                let (received, bytes) = receive.cancel().await;
-                if received.is_ok() {
-                    self.keep(Chunk::from(bytes));
-                }
+        match &self.state {
+            State::Pooled(receive, _) if receive.is_submitted() => receive.ask_to_cancel(),
+            State::Own(receive) if receive.is_submitted() => receive.ask_to_cancel(),
+            State::Idle | State::Pooled(..) | State::Own(_) => {
+                self.state = State::Idle;
+                return;
             }
         }
+        self.stopping = true;
+        std::future::poll_fn(|cx| self.poll_stopped(cx)).await;
+    }
+
+    fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let received = match &mut self.state {
+            State::Idle => return Poll::Ready(()),
+            State::Pooled(receive, _) => ready!(receive.poll_as(cx, Some(-libc::ECANCELED))),
+            State::Own(receive) => {
+                let (received, bytes) = ready!(receive.poll_as(cx, Some(-libc::ECANCELED)));
+                received.map(|_| Chunk::from(bytes))
+            }
+        };
+        (self.state, self.stopping) = (State::Idle, false);
+        if let Ok(chunk) = received {
+            self.keep(chunk);
+        }
+        Poll::Ready(())
     }
 
     /// An empty chunk is the end of the stream, which the next receive finds again.

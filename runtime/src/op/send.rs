@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use io_uring::opcode;
 
 use super::descriptor::{Descriptor, Held};
-use super::read::again_if_interrupted;
 use super::write::{all_or_error, bytes_of};
 use super::{Completion, OnDrop, Operation, Progress, Submission};
 use crate::buf::IoBuf;
@@ -43,7 +42,7 @@ unsafe impl<B: IoBuf> Operation for Send<B> {
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {
-        again_if_interrupted(completion)
+        self.held.again_if_interrupted(completion)
     }
 
     fn complete(self, completion: Completion) -> Self::Output {
@@ -55,7 +54,7 @@ unsafe impl<B: IoBuf> Operation for Send<B> {
     }
 }
 
-/// Sends a whole buffer; output `(io::Result<()>, B)`.
+/// Sends a whole buffer; output `(io::Result<()>, B)`. On error, a part of it may have been sent.
 #[derive(Debug)]
 pub struct SendAll<B> {
     held: Held,
@@ -92,14 +91,15 @@ unsafe impl<B: IoBuf> Operation for SendAll<B> {
     fn progress(&mut self, completion: Completion) -> Progress {
         if completion.result > 0 {
             self.done += completion.result as usize;
-            return if self.done < self.buffer.as_slice().len() { Progress::Again } else { Progress::Done };
+            let more = self.done < self.buffer.as_slice().len() && !self.held.was_cancelled();
+            return if more { Progress::Again } else { Progress::Done };
         }
-        again_if_interrupted(completion)
+        self.held.again_if_interrupted(completion)
     }
 
     #[inline]
     fn complete(self, completion: Completion) -> Self::Output {
-        let result = all_or_error(completion, self.buffer.as_slice().is_empty());
+        let result = all_or_error(completion, self.buffer.as_slice().len() - self.done);
         (result, self.buffer)
     }
 

@@ -5,7 +5,7 @@
 //!  Vacant -------> InFlight ----------------> Done ----------> Vacant (generation + 1)
 //!                     | future dropped                | future dropped
 //!                     v                               v
-//!                  Orphaned --final completion--> disposed ----> Vacant (generation + 1)
+//!                  Orphaned --final completion--> Leaving -----> Vacant (generation + 1)
 //! ```
 //!
 //! Invariant: contents neither move nor drop between submit and the final completion. Pages of slots are made as
@@ -17,6 +17,8 @@
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 use std::task::Waker;
+
+use io_uring::squeue::Entry;
 
 use crate::ring::Completion;
 
@@ -40,6 +42,8 @@ pub(super) enum State {
     InFlight,
     Done,
     Orphaned,
+    /// Its contents are being given up.
+    Leaving,
 }
 
 /// What the untyped side needs to know of the operation in a slot.
@@ -48,6 +52,8 @@ pub(super) struct Vtable {
     pub(super) queue: Option<unsafe fn(Contents, Completion) -> Queued>,
     /// Ends an orphan: moves the operation out of the slot and gives its result up.
     pub(super) dispose: unsafe fn(Contents, Completion),
+    /// Asks an orphan that has ended whether there is more to do, and what. Only of those that are left to finish.
+    pub(super) resume: Option<unsafe fn(Contents, Completion) -> Option<Entry>>,
     /// Tells the operation in the slot that its owner has gone while the kernel has it.
     pub(super) abandoned: unsafe fn(Contents),
     /// Whether it is then to be cancelled.
@@ -64,11 +70,20 @@ pub(super) struct Queued {
 pub(super) struct Header {
     pub(super) state: State,
     generation: u32,
-    next_free: u32,
+    /// While the slot is vacant, the next vacant one; else the slot of the operation that is linked to this one.
+    next: u32,
     pub(super) result: i32,
     pub(super) flags: u32,
     pub(super) waker: Option<Waker>,
     pub(super) vtable: &'static Vtable,
+}
+
+impl Header {
+    /// The slot of the operation that begins when this one has ended. (It has not ended before, so it is still there.)
+    #[inline]
+    pub(super) fn take_next(&mut self) -> Option<u32> {
+        (self.next != NONE).then(|| std::mem::replace(&mut self.next, NONE))
+    }
 }
 
 #[repr(C, align(64))]
@@ -162,11 +177,9 @@ impl Slots {
         }
         let index = self.first_free;
         let header = self.header(index);
-        self.first_free = {
-            header.state = State::InFlight;
-            header.vtable = vtable;
-            header.next_free
-        };
+        header.state = State::InFlight;
+        header.vtable = vtable;
+        self.first_free = std::mem::replace(&mut header.next, NONE);
         let generation = self.header(index).generation;
         self.in_flight += 1;
         self.occupied += 1;
@@ -192,9 +205,21 @@ impl Slots {
         debug_assert!(header.waker.is_none());
         header.state = State::Vacant;
         header.generation = (header.generation + 1) % GENERATIONS;
-        header.next_free = next_free;
+        header.next = next_free;
         self.first_free = index;
         self.occupied -= 1;
+    }
+
+    /// Says that the operation in the one slot begins when that in the other has ended.
+    pub(super) fn link(&mut self, first: u32, second: u32) {
+        self.header(first).next = second;
+    }
+
+    /// The operation in a slot, if it is an orphan.
+    pub(super) fn orphan(&mut self, index: u32) -> Option<(Key, &'static Vtable)> {
+        let header = self.header(index);
+        let key = Key { index, generation: header.generation };
+        (header.state == State::Orphaned).then_some((key, header.vtable))
     }
 
     /// All slots that hold something, for the end of the core.
@@ -224,7 +249,7 @@ impl Slots {
                 header: Header {
                     state: State::Vacant,
                     generation: 0,
-                    next_free: if last { NONE } else { first + place as u32 + 1 },
+                    next: if last { NONE } else { first + place as u32 + 1 },
                     result: 0,
                     flags: 0,
                     waker: None,
@@ -285,7 +310,7 @@ impl Drop for Slots {
 
 /// The table of a slot that nothing has been in.
 static NOTHING: Vtable =
-    Vtable { queue: None, dispose: nothing_to_dispose, abandoned: nobody_to_tell, cancel_on_drop: false };
+    Vtable { queue: None, dispose: nothing_to_dispose, resume: None, abandoned: nobody_to_tell, cancel_on_drop: false };
 
 fn nothing_to_dispose(_: Contents, _: Completion) {}
 

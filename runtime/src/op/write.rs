@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use io_uring::opcode;
 
 use super::descriptor::{Descriptor, Held};
-use super::read::{MOST, Parts, again_if_interrupted};
+use super::read::{MOST, Parts};
 use super::{Completion, OnDrop, Operation, Progress, Submission};
 use crate::buf::IoBuf;
 
@@ -54,7 +54,7 @@ unsafe impl<B: IoBuf> Operation for Write<B> {
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {
-        again_if_interrupted(completion)
+        self.held.again_if_interrupted(completion)
     }
 
     fn complete(self, completion: Completion) -> Self::Output {
@@ -110,13 +110,14 @@ unsafe impl<B: IoBuf> Operation for WriteAll<B> {
     fn progress(&mut self, completion: Completion) -> Progress {
         if completion.result > 0 {
             self.done += completion.result as usize;
-            return if self.done < self.buffer.as_slice().len() { Progress::Again } else { Progress::Done };
+            let more = self.done < self.buffer.as_slice().len() && !self.held.was_cancelled();
+            return if more { Progress::Again } else { Progress::Done };
         }
-        again_if_interrupted(completion)
+        self.held.again_if_interrupted(completion)
     }
 
     fn complete(self, completion: Completion) -> Self::Output {
-        let result = all_or_error(completion, self.buffer.as_slice().is_empty());
+        let result = all_or_error(completion, self.buffer.as_slice().len() - self.done);
         (result, self.buffer)
     }
 
@@ -125,12 +126,12 @@ unsafe impl<B: IoBuf> Operation for WriteAll<B> {
     }
 }
 
-/// What the last part of writing everything says.
-pub(super) fn all_or_error(completion: Completion, nothing_to_do: bool) -> io::Result<()> {
-    match completion.to_result() {
-        Ok(0) if !nothing_to_do => Err(io::Error::new(io::ErrorKind::WriteZero, "the other side takes no more bytes")),
-        Ok(_) => Ok(()),
-        Err(error) => Err(error),
+/// What the last part of writing everything says when `left` bytes have not been written.
+pub(super) fn all_or_error(completion: Completion, left: usize) -> io::Result<()> {
+    match completion.to_result()? {
+        _ if left == 0 => Ok(()),
+        0 => Err(io::Error::new(io::ErrorKind::WriteZero, "the other side takes no more bytes")),
+        _ => Err(io::Error::from_raw_os_error(libc::ECANCELED)),
     }
 }
 
@@ -175,7 +176,7 @@ unsafe impl<B: IoBuf> Operation for WriteVectored<B> {
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {
-        again_if_interrupted(completion)
+        self.held.again_if_interrupted(completion)
     }
 
     fn complete(self, completion: Completion) -> Self::Output {

@@ -77,6 +77,10 @@ impl Sizes {
         if possible { Ok(()) } else { Err(SetupError::InvalidEntries { entries: self.submissions }) }
     }
 
+    fn at_least(self, entries: u32) -> Self {
+        Self { submissions: self.submissions.max(entries), completions: self.completions.max(2 * entries) }
+    }
+
     /// What the kernel charges for both queues.
     fn locked_bytes(self) -> u64 {
         let submissions = u64::from(self.submissions.next_power_of_two()) * 64;
@@ -92,6 +96,9 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
+    /// The shortest submission queue: the longest chain has room in it, and so it is not cut.
+    const SHORTEST: u32 = 8;
+
     /// Makes a ring for this thread.
     ///
     /// When locked memory is short, smaller queues are tried before it gives up: a small ring works, only with more
@@ -117,6 +124,7 @@ impl Ring {
 
     /// With the array between queue and submissions left out where the kernel can (since 6.6).
     fn with_sizes(sizes: Sizes) -> io::Result<Self> {
+        let sizes = sizes.at_least(Self::SHORTEST);
         let io = match Self::builder(sizes).setup_no_sqarray().build(sizes.submissions) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                 Self::builder(sizes).build(sizes.submissions)?

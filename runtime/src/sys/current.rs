@@ -58,16 +58,18 @@ pub(crate) fn set(core: CoreId) {
     CORE.set(core);
 }
 
-/// Takes the core away again.
-pub(crate) fn clear() {
-    CORE.set(CoreId::NONE);
+/// Takes the core away again, if it is this thread's.
+pub(crate) fn clear(core: CoreId) {
+    if CORE.get() == core {
+        CORE.set(CoreId::NONE);
+    }
 }
 
 /// A forked child has no ring (its memory is not inherited, K17) and must not touch its parent's: there, this
 /// thread has no core.
 fn clear_in_forked_children() {
     extern "C" fn in_child() {
-        clear();
+        CORE.set(CoreId::NONE);
     }
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

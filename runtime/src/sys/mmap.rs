@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     bytes: usize,
+    process: u32,
 }
 
 // SAFETY: a mapping is memory without any thread's mark on it; access is the owner's to arrange.
@@ -34,7 +35,7 @@ impl Mapping {
         let Some(start) = NonNull::new(start.cast::<u8>()) else {
             return Err(io::Error::from(io::ErrorKind::OutOfMemory));
         };
-        let mapping = Self { start, bytes };
+        let mapping = Self { start, bytes, process: std::process::id() };
         // SAFETY: names exactly the mapping made above.
         let advised = unsafe { libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTFORK) };
         if advised < 0 {
@@ -54,6 +55,10 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if std::process::id() != self.process {
+            // A forked child did not inherit it: whatever lies there now is not ours.
+            return;
+        }
         // SAFETY: the mapping is ours alone, and whoever points into it does not outlive it (see `buf::pool`).
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
     }

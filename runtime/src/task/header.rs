@@ -193,7 +193,13 @@ impl Header {
             // SAFETY: no reference is left anywhere.
             0 => unsafe { Self::free(this) },
             1 if header.has(JOINED) => header.set(SOLE),
-            _ => header.state.complete(),
+            _ => {
+                // Others may have given theirs back since the count was taken, and then it was for us to free.
+                if left + header.state.complete() == 0 {
+                    // SAFETY: no reference is left anywhere.
+                    unsafe { Self::free(this) };
+                }
+            }
         }
     }
 

@@ -170,18 +170,19 @@ impl Local {
         let header = unsafe { task.as_ref() };
         // SAFETY: the core's thread; the task has ended and its handle is gone.
         if let Some(what) = unsafe { (header.vtable.drop_output)(task) } {
-            let hook = self.hook.borrow().clone();
-            unhandled::report(hook.as_deref(), &Unhandled::new(header.info(), what));
+            unhandled::report(self.hook(), &Unhandled::new(header.info(), what));
         }
+    }
+
+    fn hook(&self) -> Option<Rc<unhandled::Hook>> {
+        self.hook.borrow().clone()
     }
 
     /// Drops all tasks, in the order of their spawning, and those that these spawn while they are dropped.
     pub(crate) fn abort_all(&self) {
         loop {
             let tasks: Vec<_> = self.oldest_first();
-            if tasks.is_empty() {
-                break;
-            }
+            let is_last = tasks.is_empty();
             for task in tasks {
                 // SAFETY: it was in the list a moment ago; it may have ended since only if it was run, and nothing
                 //         runs here.
@@ -189,7 +190,11 @@ impl Local {
                 header.set(ABORTED);
                 self.schedule(header);
             }
+            // Also what has ended and was still in the queue: the queue's reference is the core's own.
             while self.run_next() {}
+            if is_last && self.tasks.borrow().is_empty() {
+                return;
+            }
         }
     }
 
@@ -238,9 +243,11 @@ impl Local {
     }
 }
 
-/// Leaves this thread without tasks.
-pub(crate) fn uninstall() {
-    CURRENT.set(ptr::null());
+/// Leaves this thread without tasks, if these are its.
+pub(crate) fn uninstall(local: &Local) {
+    if ptr::eq(CURRENT.get(), local) {
+        CURRENT.set(ptr::null());
+    }
 }
 
 #[inline]
@@ -312,10 +319,11 @@ pub(super) unsafe fn release_joined(task: NonNull<Header>) {
     let joiner = header.joiner.take();
     drop(joiner);
     if header.has(COMPLETE) {
-        let dropped = with(|local| local.drop_output(task));
-        if dropped.is_none() {
-            // SAFETY: the thread of the core that was; the task has ended and its handle is going.
-            unsafe { (header.vtable.drop_output)(task) };
+        // Nothing of the core is borrowed while the output is dropped: it may do anything.
+        // SAFETY: the thread of the core (or of the one that was); the task has ended and its handle is going.
+        let wrong = unsafe { (header.vtable.drop_output)(task) };
+        if let (Some(what), Some(hook)) = (wrong, with(Local::hook)) {
+            unhandled::report(hook, &Unhandled::new(header.info(), what));
         }
     }
     if header.has(super::header::SOLE) {

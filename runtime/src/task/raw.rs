@@ -139,9 +139,15 @@ unsafe fn drop_output<F: Future>(header: NonNull<Header>) -> Option<String> {
             // SAFETY: the header is alive.
             let describe = unsafe { header.as_ref() }.describe.get();
             // SAFETY: it was made for this type of output.
-            let wrong = unsafe { describe(std::ptr::from_ref(&output).cast()) };
+            let wrong = catch_unwind(AssertUnwindSafe(|| unsafe { describe(std::ptr::from_ref(&output).cast()) }));
             forget_panics(|| drop(output));
-            wrong.map(|error| format!("failed: {error}"))
+            match wrong {
+                Ok(wrong) => wrong.map(|error| format!("failed: {error}")),
+                Err(payload) => {
+                    std::mem::forget(payload);
+                    Some("failed, with an error that panics when it is printed".to_owned())
+                }
+            }
         }
     }
 }

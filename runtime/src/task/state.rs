@@ -114,9 +114,10 @@ impl State {
         self.0.fetch_and(!NOTIFIED, Ordering::AcqRel) & COMPLETE == 0
     }
 
-    /// On the core: the future has ended.
-    pub(super) fn complete(&self) {
-        self.0.fetch_or(COMPLETE, Ordering::AcqRel);
+    /// On the core: the future has ended. The references counted here at that moment: what is given back from now on
+    /// is sent home.
+    pub(super) fn complete(&self) -> isize {
+        count(self.0.fetch_or(COMPLETE, Ordering::AcqRel))
     }
 
     /// On the core: the references counted here. With the core's own, an exact sum.
@@ -279,6 +280,18 @@ mod loom_tests {
             self.free_if(self.local.get() + self.state.count() == 0);
         }
 
+        /// The task has ended: the core gives its own reference back, as `Header::release_own` does.
+        fn release_own(&self) {
+            let left = self.local.get() - 1;
+            self.local.set(left);
+            if left + self.state.count() == 0 {
+                self.free_if(true);
+            } else {
+                let count = self.state.complete();
+                self.free_if(left + count == 0);
+            }
+        }
+
         fn close(&self) {
             for _ in self.inbox.close() {
                 self.act(self.state.refused());
@@ -301,8 +314,7 @@ mod loom_tests {
                 })
                 .into();
             task.open();
-            task.state.complete();
-            task.release();
+            task.release_own();
             task.open();
             for other in others {
                 other.join().unwrap();
@@ -325,12 +337,30 @@ mod loom_tests {
                     })
                 })
                 .into();
-            task.state.complete();
-            task.release();
+            task.release_own();
             task.close();
             for other in others {
                 other.join().unwrap();
             }
+            assert_eq!(task.freed.load(Ordering::SeqCst), 1);
+        });
+    }
+
+    #[test]
+    fn a_task_is_freed_once_when_its_last_wakers_are_dropped_while_it_ends() {
+        loom::model(|| {
+            let task = Task::new(3);
+            let others: Vec<_> = (0..2)
+                .map(|_| {
+                    let task = task.clone();
+                    thread::spawn(move || task.act(task.state.give_back()))
+                })
+                .collect();
+            task.release_own();
+            for other in others {
+                other.join().unwrap();
+            }
+            task.open();
             assert_eq!(task.freed.load(Ordering::SeqCst), 1);
         });
     }

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use super::{JoinError, TaskInfo, local};
@@ -68,10 +69,14 @@ pub fn on_unhandled(hook: impl Fn(&Unhandled) + 'static) {
     local::set_hook(Rc::new(hook));
 }
 
-pub(super) fn report(hook: Option<&Hook>, unhandled: &Unhandled) {
-    match hook {
-        Some(hook) => hook(unhandled),
-        None => crate::report(format_args!("{unhandled}")),
+pub(super) fn report(hook: Option<Rc<Hook>>, unhandled: &Unhandled) {
+    let Some(hook) = hook else {
+        return crate::report(format_args!("{unhandled}"));
+    };
+    // A hook that panics must not stop the loop, nor may what it was told of get lost.
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| hook(unhandled))) {
+        std::mem::forget(payload);
+        crate::report(format_args!("the hook of on_unhandled panicked; it was told: {unhandled}"));
     }
 }
 

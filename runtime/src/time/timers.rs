@@ -65,9 +65,11 @@ impl Timers {
     }
 }
 
-/// Leaves this thread without timers.
-pub(crate) fn uninstall() {
-    CURRENT.set(ptr::null());
+/// Leaves this thread without timers, if these are its.
+pub(crate) fn uninstall(timers: &Timers) {
+    if ptr::eq(CURRENT.get(), timers) {
+        CURRENT.set(ptr::null());
+    }
 }
 
 #[inline]
@@ -78,7 +80,9 @@ fn with<R>(use_them: impl FnOnce(&Timers) -> R) -> Option<R> {
     }
     // SAFETY: `install` promises that they stay where they are until `uninstall` clears the pointer. `use_them` is
     //         code of this file, which calls nothing that could end a runtime.
-    Some(use_them(unsafe { &*timers }))
+    let timers = unsafe { &*timers };
+    // In a forked child this thread has no core, though the pointer is still there.
+    (timers.core == current::core()).then(|| use_them(timers))
 }
 
 /// A timer that somebody waits for.
@@ -104,16 +108,14 @@ impl Armed {
             self.core,
             current::core()
         );
-        let replaced = with(|timers| {
-            let mut wheel = timers.wheel.borrow_mut();
-            match wheel.waker(self.key) {
-                None => Err(()),
-                Some(old) if old.will_wake(waker) => Ok(None),
-                Some(old) => Ok(Some(std::mem::replace(old, waker.clone()))),
-            }
-        });
-        // The old waker, if any, is dropped here, with the wheel free.
-        !matches!(replaced, Some(Ok(_)))
+        let same = with(|timers| timers.wheel.borrow_mut().waker(self.key).map(|old| old.will_wake(waker))).flatten();
+        if let Some(false) = same {
+            // Wakers are cloned and dropped with the wheel free.
+            let waker = waker.clone();
+            let old = with(|timers| timers.wheel.borrow_mut().waker(self.key).map(|old| std::mem::replace(old, waker)));
+            drop(old);
+        }
+        same.is_none()
     }
 }
 

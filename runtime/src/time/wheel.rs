@@ -165,7 +165,8 @@ impl Wheel {
             return Some(first);
         }
         let end = first.saturating_add(SHARED_NS);
-        let slots = (end >> TICK_BITS) - start;
+        // A deadline that has passed lies in the current tick, which may begin after its time is over.
+        let slots = (end >> TICK_BITS).saturating_sub(start);
         let rows = self.slots[slot..SLOTS].iter().take(slots as usize + 1);
         let mut last = first;
         for (looked_at, item) in rows.flatten().enumerate() {
