@@ -10,6 +10,7 @@ mod faults;
 mod guard;
 mod life;
 mod limits;
+mod pipes;
 mod smoke;
 mod tasks;
 mod wakers;
