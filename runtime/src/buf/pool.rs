@@ -8,6 +8,9 @@
 //! that the core empties when it looks for buffers. When few buffers are left, chunks are copies and the buffer goes
 //! back at once, so whoever holds chunks for long cannot starve the core.
 //!
+//! Not all buffers circulate from the start: the kernel takes them in turn, so each one that does is memory that has to
+//! be resident, and that falls out of the caches. More are brought in when those that circulate run low.
+//!
 //! Invariant: a buffer is offered, or named by exactly one completion or chunk, never both.
 
 use std::cell::RefCell;
@@ -39,9 +42,14 @@ pub(crate) struct Pool {
 
 struct Local {
     ring: BufferRing,
-    /// Buffers that the kernel does not have.
+    /// The buffers with numbers below have been offered at least once.
+    circulating: u16,
+    /// Those of them that the kernel does not have.
     taken: u16,
 }
+
+/// How many buffers circulate at first.
+const FIRST: u16 = 64;
 
 // SAFETY: `local` is touched only by the thread on which `core` lives (each access compares the number first), and
 //         dropped by whoever drops the pool, when nobody else can touch it; all other fields are `Sync`.
@@ -58,14 +66,36 @@ impl Pool {
             count,
             size,
             memory: Mapping::new(usize::from(count) * size as usize)?,
-            local: RefCell::new(Local { ring: BufferRing::new(count)?, taken: count }),
+            local: RefCell::new(Local { ring: BufferRing::new(count)?, circulating: 0, taken: 0 }),
             returned: Mutex::new(Vec::new()),
             any_returned: AtomicBool::new(false),
         };
-        for id in 0..count {
-            pool.offer(id);
-        }
+        pool.bring_in(FIRST);
         Ok(pool)
+    }
+
+    /// Lets so many more buffers circulate, or what is left of them.
+    fn bring_in(&self, more: u16) {
+        let mut local = self.local.borrow_mut();
+        let first = local.circulating;
+        let end = self.count.min(first.saturating_add(more));
+        for id in first..end {
+            // SAFETY: the buffer was never offered before, so nobody touches it; the memory lives as long as the pool,
+            //         which the driver keeps until its ring is closed, and each of the `count` numbers is offered once.
+            unsafe { local.ring.offer(id, self.buffer(id), self.size) };
+        }
+        local.circulating = end;
+    }
+
+    /// Few buffers are left, or none: lets more circulate. False if there are no more.
+    #[cold]
+    pub(crate) fn ran_low(&self) -> bool {
+        if current::core() != self.core {
+            return false;
+        }
+        let circulating = self.local.borrow().circulating;
+        self.bring_in(circulating);
+        circulating < self.count
     }
 
     /// Makes the ring known to the kernel.
@@ -91,15 +121,19 @@ impl Pool {
     /// Returns nothing if the completion cannot be true: it names no buffer of ours.
     #[inline]
     pub(crate) fn take(self: &Arc<Self>, id: u16, len: u32) -> Option<Chunk> {
-        if id >= self.count || current::core() != self.core {
+        if current::core() != self.core {
             return None;
         }
         let scarce = {
             let mut local = self.local.borrow_mut();
+            if id >= local.circulating {
+                return None;
+            }
             local.taken += 1;
             // A quarter is kept for those who give back at once.
-            local.taken > self.count - self.count / 4
+            local.taken > local.circulating - local.circulating / 4
         };
+        let scarce = scarce && !self.ran_low();
         let chunk = Chunk(Inner::Pooled(Pooled { pool: Arc::clone(self), id, start: 0, end: len.min(self.size) }));
         if scarce {
             return Some(Chunk::from(chunk.to_vec()));

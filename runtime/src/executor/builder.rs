@@ -72,13 +72,13 @@ pub struct Builder {
     paused_time: bool,
 }
 
-/// Pooled buffers of a core that was not told otherwise: 256 of 4 KiB.
-const BUFFERS: (u32, u32) = (256, 4096);
+/// Pooled buffers of a core that was not told otherwise: 1,024 of 4 KiB.
+const BUFFERS: (u32, u32) = (1024, 4096);
 const MOST_BUFFERS: u32 = 32768;
 const LARGEST_BUFFER: u32 = 16 << 20;
 
 impl Builder {
-    /// A core with a submission queue of 256, a completion queue of 4,096, and 256 pooled buffers of 4 KiB.
+    /// A core with a submission queue of 256, a completion queue of 4,096, and 1,024 pooled buffers of 4 KiB.
     pub fn new() -> Self {
         Self {
             entries: 256,
@@ -107,7 +107,8 @@ impl Builder {
     }
 
     /// Pools `count` buffers (a power of two) of `size` bytes for received data. Called again, it adds buffers of
-    /// another size; with a count of 0 the core has none, and each receive brings its own memory.
+    /// another size; with a count of 0 the core has none, and each receive brings its own memory. They take memory only
+    /// from when they are first needed.
     pub fn buffers(mut self, count: u32, size: u32) -> Self {
         if std::mem::take(&mut self.default_buffers) {
             self.buffers.clear();

@@ -133,6 +133,9 @@ fn pooled_chunk(group: u16, completion: Completion) -> io::Result<Chunk> {
         let len = completion.result.max(0) as u32;
         context::with(|operations| operations.pool_of(group).and_then(|pool| pool.take(id, len)))?
     });
+    if completion.result == -libc::ENOBUFS {
+        context::with(|operations| operations.pool_of(group).map(|pool| pool.ran_low()));
+    }
     completion.to_result()?;
     Ok(chunk.unwrap_or_else(|| Chunk::from(Vec::new())))
 }
