@@ -12,6 +12,7 @@ mod life;
 mod limits;
 mod smoke;
 mod tasks;
+mod time;
 mod wakers;
 
 /// Runs a body on a core of its own, and checks that it leaves nothing behind: no task, timer, operation or pooled

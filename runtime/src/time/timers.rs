@@ -13,6 +13,10 @@ thread_local! {
     static CURRENT: Cell<*const Timers> = const { Cell::new(ptr::null()) };
 }
 
+/// From here on lies the far end of time, 292 years from the clock's beginning: such a deadline never comes, and a
+/// paused clock does not jump there.
+const NEVER_NS: u64 = 1 << 63;
+
 /// One core's timers.
 pub(crate) struct Timers {
     core: CoreId,
@@ -55,7 +59,7 @@ impl Timers {
 
     /// Until when the core may sleep, in nanoseconds of the clock.
     pub(crate) fn next_ns(&self) -> Option<u64> {
-        self.wheel.borrow().next_ns(clock::is_paused())
+        self.wheel.borrow().next_ns(clock::is_paused()).filter(|next| *next < NEVER_NS)
     }
 
     /// Drops a timer whose sleep was dropped on another thread.
