@@ -39,7 +39,7 @@ pub(crate) struct Pool {
 
 struct Local {
     ring: BufferRing,
-    /// Buffers that the kernel does not have.
+    /// Buffers that chunks hold (at first, those that are yet to be offered).
     taken: u16,
 }
 
@@ -156,7 +156,7 @@ impl Pool {
         unsafe { self.memory.start().add(usize::from(id) * self.size as usize) }
     }
 
-    /// How many buffers the kernel does not have: held by chunks, or by results that nobody has fetched yet.
+    /// How many buffers chunks hold. Those of results that nobody has fetched yet are not among them.
     pub(crate) fn held(&self) -> usize {
         usize::from(self.local.borrow().taken)
     }
