@@ -282,10 +282,7 @@ fn abort_returns_before_destructors_run_and_cancel_after_them() {
         yield_now().await;
         assert!(task.cancel().await.expect_err("cancelled").is_cancelled());
         log(&seen, "cancel has returned");
-        assert_eq!(
-            *seen.borrow(),
-            ["abort has returned", "inner", "outer", "inner", "outer", "cancel has returned"]
-        );
+        assert_eq!(*seen.borrow(), ["abort has returned", "inner", "outer", "inner", "outer", "cancel has returned"]);
     });
 }
 

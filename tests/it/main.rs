@@ -8,11 +8,13 @@
 
 mod asyncio;
 mod cancel;
+mod drops;
 mod faults;
 mod guard;
 mod life;
 mod limits;
 mod multishots;
+mod scene;
 mod smoke;
 mod tasks;
 mod time;

@@ -18,7 +18,8 @@ use crate::{clean, clean_on, idle, soon};
 fn messages() -> (Descriptor, UnixStream) {
     let mut fds = [0; 2];
     // SAFETY: there is room for two descriptors.
-    let made = unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0, fds.as_mut_ptr()) };
+    let made =
+        unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0, fds.as_mut_ptr()) };
     assert_eq!(made, 0);
     // SAFETY: both are new, and nobody else's.
     let [ours, theirs] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
@@ -43,7 +44,8 @@ enum End {
 #[test]
 fn connections_that_a_multishot_had_accepted_are_closed_with_it_and_the_others_stay() {
     clean(async || {
-        for (round, end) in [End::Dropped, End::DroppedElsewhere, End::Closed].into_iter().cycle().take(30).enumerate() {
+        for (round, end) in [End::Dropped, End::DroppedElsewhere, End::Closed].into_iter().cycle().take(30).enumerate()
+        {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             let socket = Descriptor::new(OwnedFd::from(listener.try_clone().expect("a copy")));
             let mut accepts = Multishot::new(AcceptMulti::new(&socket));
@@ -92,7 +94,8 @@ fn connections_that_a_multishot_had_accepted_are_closed_with_it_and_the_others_s
 fn buffers_that_a_multishot_had_filled_come_home_with_it() {
     const BUFFERS: u32 = 32;
     clean_on(Builder::new().buffers(BUFFERS, 64), async || {
-        for (round, end) in [End::Dropped, End::DroppedElsewhere, End::Closed].into_iter().cycle().take(60).enumerate() {
+        for (round, end) in [End::Dropped, End::DroppedElsewhere, End::Closed].into_iter().cycle().take(60).enumerate()
+        {
             let (socket, mut peer) = messages();
             let mut items = Multishot::new(ReceiveMulti::new(&socket, 1).expect("a pool"));
             assert!(!poll_once(&mut poll_fn(|cx| items.poll_next(cx))).await);
@@ -191,7 +194,8 @@ fn a_multishot_that_nobody_fetches_from_is_stopped_and_goes_on_without_a_gap() {
 fn several_tasks_that_wait_for_one_multishot_share_what_comes() {
     clean(async || {
         let (socket, mut peer) = messages();
-        let items = std::rc::Rc::new(std::cell::RefCell::new(Multishot::new(ReceiveMulti::new(&socket, 1).expect("a pool"))));
+        let items =
+            std::rc::Rc::new(std::cell::RefCell::new(Multishot::new(ReceiveMulti::new(&socket, 1).expect("a pool"))));
         let start = || {
             let items = items.clone();
             corering::spawn(poll_fn(move |cx| items.borrow_mut().poll_next(cx)))
