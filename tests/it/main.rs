@@ -14,6 +14,7 @@ mod guard;
 mod life;
 mod limits;
 mod multishots;
+mod order;
 mod scene;
 mod smoke;
 mod tasks;
