@@ -15,6 +15,7 @@ mod life;
 mod limits;
 mod multishots;
 mod order;
+mod panics;
 mod scene;
 mod smoke;
 mod tasks;

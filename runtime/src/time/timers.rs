@@ -8,6 +8,7 @@ use super::wheel::{Due, Key, Wheel};
 use crate::driver::clock;
 use crate::driver::mailbox::{self, Letter};
 use crate::sys::current::{self, CoreId};
+use crate::sys::wake::wake_all;
 
 thread_local! {
     static CURRENT: Cell<*const Timers> = const { Cell::new(ptr::null()) };
@@ -51,9 +52,7 @@ impl Timers {
     pub(crate) fn expire(&self) {
         let mut due = self.due.take();
         self.wheel.borrow_mut().expire(clock::now_ns(), &mut due);
-        for due in due.drain(..) {
-            due.waker.wake();
-        }
+        wake_all(due.drain(..).map(|due| due.waker));
         self.due.replace(due);
     }
 
