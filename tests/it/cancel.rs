@@ -15,7 +15,7 @@ use corering::op::{Descriptor, Op, Receive, SendAll};
 use corering::time::timeout;
 
 use crate::life::{pair, poll_once, turn};
-use crate::tracked::Alive;
+use crate::tracked::{Alive, Tracked};
 use crate::{clean, clean_on, idle, soon};
 
 /// Numbers that are the same in every run.
@@ -238,17 +238,20 @@ fn cancels_that_find_the_queue_full_arrive() {
     });
 }
 
+/// A receive that the kernel has.
+async fn begun(socket: &Descriptor, alive: &Alive) -> Op<Receive<Tracked>> {
+    let mut receive = Op::new(Receive::new(socket, alive.buffer()));
+    assert!(!poll_once(&mut receive).await);
+    turn().await;
+    receive
+}
+
 #[test]
 fn cancelling_again_and_too_late_changes_nothing() {
     clean(async || {
         let alive = Alive::default();
         let (socket, mut peer) = pair();
-        let begin = async || {
-            let mut receive = Op::new(Receive::new(&socket, alive.buffer()));
-            assert!(!poll_once(&mut receive).await);
-            turn().await;
-            receive
-        };
+        let begin = || begun(&socket, &alive);
         // Everything on the descriptor, twice, and then by itself.
         let receive = begin().await;
         socket.cancel_all();

@@ -12,7 +12,7 @@ use corering::net::{TcpListener, TcpStream};
 use corering::op::{Descriptor, Op, Read, Send, SendAll, Sync, Truncate, Write, WriteAll, WriteVectored, chain};
 use corering::time::timeout;
 
-use crate::life::{pair, poll_once, turn};
+use crate::life::{pair, pipe, poll_once, turn};
 use crate::{clean, idle, soon};
 
 const LENGTH: usize = 65536;
@@ -155,8 +155,8 @@ fn what_is_appended_stays_in_order_whatever_is_dropped() {
 #[test]
 fn several_who_wait_behind_what_was_dropped_go_on_in_their_order() {
     clean(async || {
-        let (mut reader, writer) = std::io::pipe().expect("a pipe");
-        let pipe = Descriptor::new(OwnedFd::from(writer));
+        let (mut reader, writer) = pipe();
+        let pipe = Descriptor::new(writer);
         begin_and_drop(Op::new(WriteAll::stream(&pipe, vec![0; 200_000]))).await;
         turn().await;
         let later: Vec<_> =
@@ -181,8 +181,8 @@ fn several_who_wait_behind_what_was_dropped_go_on_in_their_order() {
 #[test]
 fn one_who_waits_behind_what_was_dropped_may_go_and_the_others_get_their_turn() {
     clean(async || {
-        let (mut reader, writer) = std::io::pipe().expect("a pipe");
-        let pipe = Descriptor::new(OwnedFd::from(writer));
+        let (mut reader, writer) = pipe();
+        let pipe = Descriptor::new(writer);
         begin_and_drop(Op::new(WriteAll::stream(&pipe, vec![0; 200_000]))).await;
         turn().await;
         let start = |byte: u8| corering::spawn(Op::new(WriteAll::stream(&pipe, vec![byte; 10])));
@@ -202,12 +202,14 @@ fn one_who_waits_behind_what_was_dropped_may_go_and_the_others_get_their_turn() 
     });
 }
 
+type First = for<'a> fn(&'a Descriptor) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+
 /// What goes out is some of the first message (all of it if all was asked for) and then the second, whichever way
 /// each is sent, and however far the first had got.
 #[test]
 fn what_was_dropped_goes_out_before_the_next_whichever_way_it_is_sent() {
     const FIRST: usize = 100_000;
-    let firsts: [(&str, bool, fn(&Descriptor) -> Pin<Box<dyn Future<Output = ()> + '_>>); 5] = [
+    let firsts: [(&str, bool, First); 5] = [
         ("all", true, |socket| Box::pin(async { drop(Op::new(SendAll::new(socket, vec![1; FIRST])).await) })),
         ("a part", false, |socket| Box::pin(async { drop(Op::new(Send::new(socket, vec![1; FIRST])).await) })),
         ("parts", false, |socket| {
@@ -291,7 +293,7 @@ fn a_stream_that_loses_its_writes_to_timeouts_still_carries_them_whole_and_in_or
 #[test]
 fn a_read_that_is_dropped_holds_nothing_up() {
     clean(async || {
-        let (reader, _writer) = std::io::pipe().expect("a pipe");
+        let (reader, _writer) = pipe();
         let pipe = Descriptor::new(OwnedFd::from(reader));
         begin_and_drop(Op::new(Read::stream(&pipe, Vec::with_capacity(8)))).await;
         assert!(pipe.has_orphans());

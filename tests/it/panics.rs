@@ -19,7 +19,7 @@ use corering::time::{Sleep, sleep, timeout};
 use corering::{Builder, Runtime, spawn};
 
 use crate::guard::Guarded;
-use crate::life::{pair, poll_once, turn};
+use crate::life::{pair, pipe, poll_once, turn};
 use crate::soon;
 
 /// A waker that panics whenever it is woken, and counts that.
@@ -134,8 +134,8 @@ fn a_waker_that_panics_for_a_task_takes_no_wake_from_the_others() {
 
 #[test]
 fn a_waker_that_panics_behind_a_dropped_write_takes_no_wake_from_the_others() {
-    let (mut reader, writer) = std::io::pipe().expect("a pipe");
-    let pipe = corering::op::Descriptor::new(writer.into());
+    let (mut reader, writer) = pipe();
+    let pipe = corering::op::Descriptor::new(writer);
     let blocked = Cell::new(false);
     let draining = RefCell::new(None);
     others_are_woken(

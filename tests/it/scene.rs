@@ -11,7 +11,7 @@ use corering::fs::File;
 use corering::net::{TcpListener, TcpStream};
 use corering::op::{Descriptor, DirectSlot, Op, Receive};
 
-use crate::life::{pair, turn};
+use crate::life::{pair, pipe, turn};
 use crate::soon;
 use crate::tracked::Alive;
 
@@ -39,9 +39,9 @@ pub(crate) struct Scene {
     pub(crate) full: StdListener,
     _guest: StdStream,
     pub(crate) empty_pipe: Descriptor,
-    _writer: std::io::PipeWriter,
+    _writer: OwnedFd,
     pub(crate) full_pipe: Descriptor,
-    pipe_reader: std::io::PipeReader,
+    pipe_reader: std::fs::File,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) file: File,
     pub(crate) descriptor: Descriptor,
@@ -69,8 +69,8 @@ impl Scene {
         socket2::SockRef::from(&full).listen(0).expect("set");
         let guest = StdStream::connect(full.local_addr().expect("an address")).expect("the last one");
 
-        let (empty, writer) = std::io::pipe().expect("a pipe");
-        let (pipe_reader, full_pipe) = std::io::pipe().expect("a pipe");
+        let (empty, writer) = pipe();
+        let (pipe_reader, full_pipe) = pipe();
         nonblocking(&pipe_reader);
 
         let directory = tempfile::tempdir().expect("a directory");
@@ -95,7 +95,7 @@ impl Scene {
             _guest: guest,
             empty_pipe: Descriptor::new(OwnedFd::from(empty)),
             _writer: writer,
-            full_pipe: Descriptor::new(OwnedFd::from(full_pipe)),
+            full_pipe: Descriptor::new(full_pipe),
             pipe_reader,
             directory,
             file,
