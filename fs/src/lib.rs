@@ -10,7 +10,7 @@ mod whole;
 pub use corering_runtime::op::Metadata;
 pub use file::File;
 pub use options::OpenOptions;
-pub use whole::{metadata, read, read_to_string, symlink_metadata, write};
+pub use whole::{metadata, read, read_into, read_to_string, symlink_metadata, write};
 
 use std::ffi::CString;
 use std::io;

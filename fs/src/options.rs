@@ -1,9 +1,12 @@
 //! How a file is to be opened.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
+use std::task::Poll;
 
-use corering_runtime::op::{Op, OpenAt};
+use corering_runtime::op::{Descriptor, Op, OpenAt, Readiness, Stat};
 
 use crate::File;
 
@@ -115,11 +118,22 @@ impl OpenOptions {
     ///
     /// # Kernel
     ///
-    /// `IORING_OP_OPENAT`. With `create` or `truncate` a kernel worker does it.
+    /// `IORING_OP_OPENAT`. With `create` or `truncate` a kernel worker does it. A named pipe is waited for as `open(2)`
+    /// does it: for a writer if it is to be read, for a reader if it is to be written.
     pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
         let path = crate::c_path(path.as_ref())?;
-        let descriptor = Op::new(OpenAt::new(path, self.to_flags()?, self.mode)).await?;
-        Ok(File::new(descriptor, self.append))
+        let flags = self.to_flags()?;
+        let open = || OpenAt::new(path.clone(), flags, self.mode);
+        let may_wait = flags & libc::O_NONBLOCK == 0;
+        let file = match Op::new(open()).await {
+            Err(error) if may_wait && error.raw_os_error() == Some(libc::ENXIO) => Op::new(open().in_worker()).await?,
+            opened => opened?,
+        };
+        let only_reads = flags & libc::O_ACCMODE == libc::O_RDONLY;
+        if may_wait && only_reads && !file.is_seekable() && Stat::of(&file)?.is_fifo() {
+            wait_for_writer(&file, Op::new(open().in_worker())).await?;
+        }
+        Ok(File::new(file, self.append))
     }
 
     fn to_flags(&self) -> io::Result<i32> {
@@ -150,6 +164,17 @@ impl OpenOptions {
         }
         Ok(flags)
     }
+}
+
+/// The ring opens a named pipe without waiting for a writer (K41): so this waits until it can be opened by waiting for
+/// one, or until one has come, and perhaps has gone again.
+async fn wait_for_writer(pipe: &Descriptor, mut open: Op<OpenAt>) -> io::Result<()> {
+    let mut ready = Op::new(Readiness::of(pipe, libc::POLLIN));
+    poll_fn(|cx| match Pin::new(&mut open).poll(cx) {
+        Poll::Ready(opened) => Poll::Ready(opened.map(drop)),
+        Poll::Pending => Pin::new(&mut ready).poll(cx).map_ok(drop),
+    })
+    .await
 }
 
 impl Default for OpenOptions {

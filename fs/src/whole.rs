@@ -1,14 +1,19 @@
 //! Whole files, in one go.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use corering_runtime::op::{CloseDirect, DirectSlot, Metadata, Op, OpenDirect, ProbeDirect, ReadDirect, Stat, chain};
+use corering_runtime::op::{DirectSlot, Metadata, Op, OpenDirect, Operation, ReadDirect, Readiness, Stat};
 
 use crate::File;
 
-/// Files that are shorter are read by one submission.
+/// How much the first read asks for: shorter files are read by one submission.
 const AT_ONCE: usize = 16 * 1024;
+/// The page cache gives whole pages of this size, or what is before the end of the file.
+const PAGE: usize = 4096;
 /// What a file of unknown length is read by, at first and then.
 const BLOCK: usize = 4096;
 const PART: usize = 64 * 1024;
@@ -25,8 +30,9 @@ const PART: usize = 64 * 1024;
 ///
 /// # Kernel
 ///
-/// A file shorter than 16 KiB is opened, read and closed by one submission of linked operations on a direct
-/// descriptor. Pipes, terminals and what has no page cache (/proc, tmpfs) are read until a read brings nothing.
+/// `IORING_OP_OPENAT` into a direct descriptor and `IORING_OP_READ`, submitted together; the descriptor is closed in the
+/// background. Longer files, pipes, terminals and what has no page cache (/proc, tmpfs) are read until a read brings
+/// nothing.
 ///
 /// # Examples
 ///
@@ -39,10 +45,69 @@ const PART: usize = 64 * 1024;
 /// ```
 pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let path = path.as_ref();
-    match read_at_once(path).await {
-        Some(result) => result,
-        None => read_in_parts(path).await,
+    let (begun, mut bytes) = begin(path, Vec::with_capacity(AT_ONCE)).await;
+    match begun? {
+        Begun::Ended => {
+            bytes.shrink_to_fit();
+            Ok(bytes)
+        }
+        Begun::Open(slot) => read_rest(&Source::Direct(slot), bytes).await,
+        Begun::Nothing => read_by_descriptor(path).await,
     }
+}
+
+/// Reads the beginning of a file into the spare capacity of a buffer, until that is full or the file ends, and says how
+/// many bytes these were. Nothing is allocated for them: so one buffer does for many files.
+///
+/// # Errors
+///
+/// What `open(2)` and `read(2)` say; [`InvalidInput`](io::ErrorKind::InvalidInput) if the buffer has no spare capacity. The
+/// buffer then holds what was read before.
+///
+/// # Cancel safety
+///
+/// Dropping it cancels, and closes the file. The buffer goes with it.
+///
+/// # Kernel
+///
+/// As [`read`].
+///
+/// # Examples
+///
+/// ```
+/// corering_runtime::run(async {
+///     let mut buffer = Vec::with_capacity(64);
+///     for path in ["/etc/hostname", "/etc/passwd"] {
+///         buffer.clear();
+///         let read;
+///         (read, buffer) = corering_fs::read_into(path, buffer).await;
+///         # if read.is_err() { continue }
+///         assert!(read? <= 64);
+///     }
+///     std::io::Result::Ok(())
+/// })??;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn read_into(path: impl AsRef<Path>, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+    let path = path.as_ref();
+    let before = buffer.len();
+    if before == buffer.capacity() {
+        let text = "the buffer has no spare capacity to read into: clear it, or reserve some";
+        return (Err(io::Error::new(io::ErrorKind::InvalidInput, text)), buffer);
+    }
+    let (begun, buffer) = begin(path, buffer).await;
+    let source = match begun {
+        Ok(Begun::Ended) => return (Ok(buffer.len() - before), buffer),
+        Ok(Begun::Open(slot)) => Source::Direct(slot),
+        Ok(Begun::Nothing) => match File::open(path).await {
+            Ok(file) => Source::File(file),
+            Err(error) => return (Err(error), buffer),
+        },
+        Err(error) => return (Err(error), buffer),
+    };
+    let offset = (buffer.len() - before) as u64;
+    let (filled, buffer) = source.fill(buffer, offset).await;
+    (filled.map(|()| buffer.len() - before), buffer)
 }
 
 /// Reads a whole file that is text.
@@ -97,48 +162,125 @@ pub async fn symlink_metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
     Op::new(Stat::new(crate::c_path(path.as_ref())?, false)).await
 }
 
-/// Opens, reads and closes in one chain. `None` if that does not tell the whole file: it is too long, or its length
-/// cannot be told from one read.
-async fn read_at_once(path: &Path) -> Option<io::Result<Vec<u8>>> {
+/// What the first read of a file has told.
+enum Begun {
+    /// It has no more bytes.
+    Ended,
+    /// It may have more: to be read from the direct descriptor.
+    Open(DirectSlot),
+    /// It could not be opened directly.
+    Nothing,
+}
+
+/// Opens a file directly and reads into the spare capacity, by two operations that go to the kernel together, and that
+/// it does one after the other if it has what they need in its caches. What it has to wait for is to be asked again.
+async fn begin(path: &Path, buffer: Vec<u8>) -> (io::Result<Begun>, Vec<u8>) {
     let c_path = match crate::c_path(path) {
-        Ok(path) => path,
-        Err(error) => return Some(Err(error)),
+        Ok(c_path) => c_path,
+        Err(error) => return (Err(error), buffer),
     };
-    let slot = DirectSlot::take()?;
-    let open = OpenDirect::new(c_path, libc::O_RDONLY, &slot);
-    let probe = ProbeDirect::new(&slot);
-    let whole = ReadDirect::new(&slot, Vec::with_capacity(AT_ONCE), 0);
-    let close = CloseDirect::new(slot);
-    let (opened, probed, (read, mut bytes), _) =
-        chain((Op::new(open), Op::new(probe), Op::new(whole).always(), Op::new(close))).await;
+    let Some(slot) = DirectSlot::take() else {
+        return (Ok(Begun::Nothing), buffer);
+    };
+    let room = buffer.capacity() - buffer.len();
+    let open = Op::new(OpenDirect::new(c_path, libc::O_RDONLY, &slot));
+    let read = Op::new(ReadDirect::new(&slot, buffer, 0).cached());
+    let (opened, (read, buffer)) = in_order(open, read).await;
     if let Err(error) = opened {
-        return Some(Err(error));
+        return (Err(error), buffer);
     }
-    match (probed, read) {
-        (Err(_), _) => None,
-        (Ok(()), Ok(count)) if count < AT_ONCE => {
-            bytes.shrink_to_fit();
-            Some(Ok(bytes))
+    let begun = match read {
+        Ok(count) if count < room && (count == 0 || count % PAGE != 0) => Ok(Begun::Ended),
+        Ok(_) => Ok(Begun::Open(slot)),
+        Err(error) => match error.raw_os_error() {
+            // Not cached, or the open was slower than the read.
+            Some(libc::EAGAIN | libc::EBADF) => Ok(Begun::Open(slot)),
+            Some(libc::EOPNOTSUPP) => wait_for_writer(path, &slot).await.map(|()| Begun::Open(slot)),
+            _ => Err(error),
+        },
+    };
+    (begun, buffer)
+}
+
+/// The ring opens a named pipe without waiting for a writer, and then it reads as if it had ended (K41).
+async fn wait_for_writer(path: &Path, slot: &DirectSlot) -> io::Result<()> {
+    if metadata(path).await?.is_fifo() {
+        Op::new(Readiness::of_direct(slot, libc::POLLIN)).await?;
+    }
+    Ok(())
+}
+
+/// Awaits two operations that are submitted one after the other.
+async fn in_order<A: Operation, B: Operation>(mut first: Op<A>, mut second: Op<B>) -> (A::Output, B::Output) {
+    fn step<O: Operation>(op: &mut Op<O>, output: &mut Option<O::Output>, cx: &mut Context<'_>) {
+        if output.is_none() {
+            if let Poll::Ready(done) = Pin::new(op).poll(cx) {
+                *output = Some(done);
+            }
         }
-        (Ok(()), Ok(_)) => None,
-        (Ok(()), Err(error)) => Some(Err(error)),
+    }
+    let (mut first_output, mut second_output) = (None, None);
+    poll_fn(move |cx| {
+        step(&mut first, &mut first_output, cx);
+        step(&mut second, &mut second_output, cx);
+        if first_output.is_none() || second_output.is_none() {
+            return Poll::Pending;
+        }
+        first_output.take().zip(second_output.take()).map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}
+
+/// A file that is read part by part.
+enum Source {
+    Direct(DirectSlot),
+    File(File),
+}
+
+impl Source {
+    async fn read(&self, buffer: Vec<u8>, offset: u64) -> (io::Result<usize>, Vec<u8>) {
+        match self {
+            Source::Direct(slot) => Op::new(ReadDirect::new(slot, buffer, offset)).await,
+            Source::File(file) => file.read_at(buffer, offset).await,
+        }
+    }
+
+    /// Reads into the spare capacity, from `offset`, until that is full or a read brings nothing.
+    async fn fill(&self, mut buffer: Vec<u8>, mut offset: u64) -> (io::Result<()>, Vec<u8>) {
+        while buffer.len() < buffer.capacity() {
+            let (read, back) = self.read(buffer, offset).await;
+            buffer = back;
+            match read {
+                Ok(0) => break,
+                Ok(count) => offset += count as u64,
+                Err(error) => return (Err(error), buffer),
+            }
+        }
+        (Ok(()), buffer)
     }
 }
 
-async fn read_in_parts(path: &Path) -> io::Result<Vec<u8>> {
+async fn read_by_descriptor(path: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(path).await?;
     let expected = usize::try_from(file.metadata().await?.len()).unwrap_or(0);
     // One byte more, so that the end is found without growing; and what says nothing of its length gets some room.
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(expected.saturating_add(1).max(BLOCK))?;
+    read_rest(&Source::File(file), bytes).await
+}
+
+/// Reads what comes after `bytes`, all of it.
+async fn read_rest(source: &Source, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     loop {
-        if bytes.spare_capacity_mut().is_empty() {
+        if bytes.len() == bytes.capacity() {
             bytes.try_reserve(PART)?;
         }
         let offset = bytes.len() as u64;
-        let (read, buffer) = file.read_at(bytes, offset).await;
-        bytes = buffer;
-        if read? == 0 {
+        let (filled, back) = source.fill(bytes, offset).await;
+        filled?;
+        bytes = back;
+        if bytes.len() < bytes.capacity() {
+            bytes.shrink_to_fit();
             return Ok(bytes);
         }
     }

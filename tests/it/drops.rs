@@ -11,8 +11,8 @@ use std::time::Duration;
 use corering::fs::{self, File};
 use corering::net::TcpStream;
 use corering::op::{
-    AcceptMulti, CloseDirect, DirectSlot, Multishot, Op, OpenAt, OpenDirect, ProbeDirect, Read, ReadDirect,
-    ReadVectored, Receive, ReceiveMulti, ReceivePooled, Receiver, Send, SendAll, Stat, Sync, Truncate, Write, WriteAll,
+    AcceptMulti, CloseDirect, DirectSlot, Multishot, Op, OpenAt, OpenDirect, Read, ReadDirect, ReadVectored, Readiness,
+    Receive, ReceiveMulti, ReceivePooled, Receiver, Send, SendAll, Stat, Sync, Truncate, Write, WriteAll,
     WriteVectored, chain,
 };
 use corering::{spawn, task, time};
@@ -168,6 +168,10 @@ fn calls_of_files_may_be_dropped_anywhere() {
         "create", false, s => File::create(s.path("new"));
         "read of a whole file", false, s => fs::read(s.path("small"));
         "read of a whole long file", false, s => fs::read(s.path("large"));
+        "read into a buffer", false, s => fs::read_into(s.path("small"), room());
+        "read of a long file into a buffer", false, s => fs::read_into(s.path("large"), Vec::with_capacity(LARGE));
+        "read of a named pipe", false, s => fs::read(s.path("pipe"));
+        "open of a named pipe", false, s => File::open(s.path("pipe"));
         "read of no file", false, s => fs::read(s.path("nothing"));
         "write of a whole file", false, s => fs::write(s.path("new"), vec![1; LARGE]);
         "metadata", false, s => fs::metadata(s.path("small"));
@@ -197,6 +201,9 @@ fn operations_on_descriptors_may_be_dropped_anywhere() {
     drop_everywhere(cases! {
         "open", false, s => Op::new(OpenAt::new(c_path(s, "small"), libc::O_RDONLY, 0));
         "open of nothing", false, s => Op::new(OpenAt::new(c_path(s, "nothing"), libc::O_RDONLY, 0));
+        "readiness", false, s => Op::new(Readiness::of(&s.quiet, libc::POLLIN));
+        "readiness of what is ready", false, s => Op::new(Readiness::of(&s.ready, libc::POLLIN));
+        "readiness of a pipe", false, s => Op::new(Readiness::of(&s.empty_pipe, libc::POLLIN));
         "stat", false, s => Op::new(Stat::new(c_path(s, "small"), true));
         "read of a pipe", false, s => Op::new(Read::stream(&s.empty_pipe, s.alive.buffer()));
         "read of parts of a pipe", false, s => {
@@ -222,9 +229,16 @@ fn operations_on_descriptors_may_be_dropped_anywhere() {
         "open, read and close in a direct place", false, s => {
             let slot = DirectSlot::take().expect("a place");
             let open = Op::new(OpenDirect::new(c_path(s, "large"), libc::O_RDONLY, &slot));
-            let probe = Op::new(ProbeDirect::new(&slot)).always();
+            let probe = Op::new(ReadDirect::new(&slot, s.alive.buffer(), 0).cached()).always();
             let read = Op::new(ReadDirect::new(&slot, s.alive.buffer(), 0)).always();
             chain((open, probe, read, Op::new(CloseDirect::new(slot))))
+        };
+        "open and wait in a direct place", false, s => {
+            let slot = DirectSlot::take().expect("a place");
+            // Open for reading and writing, it waits for nobody; and nothing comes.
+            let open = Op::new(OpenDirect::new(c_path(s, "pipe"), libc::O_RDWR, &slot));
+            let ready = Op::new(Readiness::of_direct(&slot, libc::POLLIN));
+            chain((open, ready, Op::new(CloseDirect::new(slot))))
         };
         "open of nothing in a direct place", false, s => {
             let slot = DirectSlot::take().expect("a place");

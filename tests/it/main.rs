@@ -16,6 +16,7 @@ mod limits;
 mod multishots;
 mod order;
 mod panics;
+mod pipes;
 mod scene;
 mod smoke;
 mod tasks;

@@ -1,8 +1,10 @@
 //! A scene with one of everything that operations work on, and what must hold after one of them was given up.
 
+use std::ffi::CString;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -76,6 +78,9 @@ impl Scene {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("small"), vec![1; 100]).expect("room");
         std::fs::write(directory.path().join("large"), vec![2; 40_000]).expect("room");
+        let name = CString::new(directory.path().join("pipe").as_os_str().as_bytes()).expect("no zero byte");
+        // SAFETY: a valid path.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
         let file = File::options().read(true).write(true).open(directory.path().join("small")).await.expect("there");
         let options = || std::fs::OpenOptions::new().read(true).write(true).to_owned();
         let descriptor = options().open(directory.path().join("large")).expect("there");

@@ -67,9 +67,13 @@ pub(crate) fn small_files(paths: Vec<PathBuf>, time: Duration) -> io::Result<(u6
                 let files = files.clone();
                 corering::spawn(async move {
                     let (paths, next, until) = &*files;
+                    let mut buffer = Vec::with_capacity(BLOCK);
                     while !until.borrow_mut().is_over() {
                         let number = next.replace(next.get() + 1);
-                        whole(fs::read(&paths[number % paths.len()]).await?.len())?;
+                        buffer.clear();
+                        let read;
+                        (read, buffer) = fs::read_into(&paths[number % paths.len()], buffer).await;
+                        whole(read?)?;
                     }
                     io::Result::Ok(())
                 })

@@ -255,7 +255,7 @@ impl Operations {
     pub(crate) fn receive(&self, letter: Letter) {
         match letter {
             Letter::Operation { index, generation } => self.abandon(Key { index, generation }).dispose(),
-            Letter::Direct { index } => self.direct.give_back(index),
+            Letter::Direct { index } => self.release_direct(index),
             Letter::Timer { .. } => {}
         }
     }

@@ -62,6 +62,12 @@ impl Descriptor {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Whether it has a position, as files of disks have and pipes have not.
+    pub fn is_seekable(&self) -> bool {
+        // SAFETY: takes no pointers.
+        unsafe { libc::lseek(self.0.fd, 0, libc::SEEK_CUR) >= 0 }
+    }
+
     /// Waits until no dropped operation can change anything any more.
     #[inline]
     pub fn poll_settled(&self, cx: &mut Context<'_>) -> Poll<()> {

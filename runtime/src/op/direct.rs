@@ -1,7 +1,10 @@
-//! Direct descriptors: files that only the ring knows, open for the length of one chain.
+//! Direct descriptors: files that only the ring knows, open for the length of a few operations.
 //!
-//! A chain `open, read, close` needs a place for the file that the later operations can name before it is open. The
-//! places are a table of the ring, made when the first is asked for.
+//! Operations that go to the kernel together need a place for the file that the later ones can name before it is open.
+//! The places are a table of the ring, made when the first is asked for.
+//!
+//! Invariant: a place is held by its handle and by every operation that names it. When the last of them goes, what is
+//! open there is closed; and the close is in the kernel's queue before the place is used again.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
@@ -9,42 +12,65 @@ use std::io;
 
 use io_uring::{opcode, types};
 
-use super::context;
-use super::read::{read_into, room_of};
-use super::{Completion, Operation, Progress, Submission, check};
+use super::context::{self, Operations};
+use super::read::{again_if_interrupted, read_into, room_of};
+use super::{Completion, OnDrop, Operation, Progress, Submission, check};
 use crate::buf::IoBufMut;
-use crate::driver::Driver;
 use crate::driver::mailbox::{self, Letter};
 use crate::sys::current::{self, CoreId};
 
-/// How many places there are: as many chains can be under way at once.
+/// How many places there are: as many files can be open at once.
 const PLACES: u32 = 256;
 
 pub(super) struct DirectTable {
     made: Cell<bool>,
     free: RefCell<Vec<u32>>,
+    places: RefCell<Vec<Place>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Place {
+    /// The handle, and the operations that name it.
+    holders: u32,
+    open: bool,
 }
 
 impl DirectTable {
     pub(super) fn new() -> Self {
-        Self { made: Cell::new(false), free: RefCell::new(Vec::new()) }
+        Self { made: Cell::new(false), free: RefCell::new(Vec::new()), places: RefCell::new(Vec::new()) }
     }
 
-    /// A free place. `None` while all are taken, or if the kernel gives us no table (a limit on descriptors).
-    #[inline]
-    fn take(&self, driver: &Driver) -> Option<u32> {
-        if !self.made.replace(true) && driver.register_direct(PLACES).is_ok() {
-            self.free.borrow_mut().extend((0..PLACES).rev());
+    #[cold]
+    fn make(operations: &Operations) {
+        if operations.driver.register_direct(PLACES).is_ok() {
+            operations.direct.free.borrow_mut().extend((0..PLACES).rev());
+            operations.direct.places.borrow_mut().resize(PLACES as usize, Place::default());
         }
-        self.free.borrow_mut().pop()
     }
 
-    pub(super) fn give_back(&self, index: u32) {
-        self.free.borrow_mut().push(index);
+    fn with<T>(&self, index: u32, change: impl FnOnce(&mut Place) -> T) -> T {
+        change(&mut self.places.borrow_mut()[index as usize])
     }
 }
 
-/// A place for a direct descriptor. Whoever closes the file holds it, so it is not used again before that.
+impl Operations {
+    /// One holder of a direct place has gone.
+    #[inline]
+    pub(super) fn release_direct(&self, index: u32) {
+        let (last, open) = self.direct.with(index, |place| {
+            place.holders -= 1;
+            (place.holders == 0, place.open)
+        });
+        if last {
+            if open {
+                self.close_direct(index);
+            }
+            self.direct.free.borrow_mut().push(index);
+        }
+    }
+}
+
+/// A place for a direct descriptor. Dropped, it closes what is open there once no operation uses it any more.
 #[derive(Debug)]
 pub struct DirectSlot {
     core: CoreId,
@@ -52,41 +78,45 @@ pub struct DirectSlot {
 }
 
 impl DirectSlot {
-    /// Takes a free place of this thread's core. `None` while all are taken, if the kernel gives no table of them,
-    /// and outside a runtime: then open an ordinary descriptor.
+    /// Takes a free place of this thread's core. `None` while all are taken, if the kernel gives no table of them
+    /// (a limit on descriptors), and outside a runtime: then open an ordinary descriptor.
     #[inline]
     pub fn take() -> Option<Self> {
         context::with(|operations| {
-            let index = operations.direct.take(&operations.driver)?;
+            if !operations.direct.made.replace(true) {
+                DirectTable::make(operations);
+            }
+            let index = operations.direct.free.borrow_mut().pop()?;
+            operations.direct.with(index, |place| *place = Place { holders: 1, open: false });
             Some(Self { core: operations.core, index })
         })
         .flatten()
     }
 
-    fn place(&self) -> Place {
-        Place { core: self.core, index: self.index }
+    /// Another holder of the same place.
+    #[inline]
+    pub(super) fn share(&self) -> Self {
+        let index = self.index();
+        context::with(|operations| operations.direct.with(index, |place| place.holders += 1));
+        Self { core: self.core, index }
     }
-}
 
-/// A place as the operations name it, on the ring whose place it is.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    core: CoreId,
-    index: u32,
-}
-
-impl Place {
     /// Its number, for a submission of this thread's core.
     #[inline]
-    fn index(self) -> u32 {
+    fn index(&self) -> u32 {
         let here = current::core();
         assert!(self.core == here, "a direct place of {} was used on {here}: take one there", self.core);
         self.index
     }
 
     #[inline]
-    fn fixed(self) -> types::Fixed {
+    pub(super) fn fixed(&self) -> types::Fixed {
         types::Fixed(self.index())
+    }
+
+    #[inline]
+    fn set_open(&self, open: bool) {
+        context::with(|operations| operations.direct.with(self.index, |place| place.open = open));
     }
 }
 
@@ -96,7 +126,7 @@ impl Drop for DirectSlot {
         let at_home = context::with(|operations| {
             let home = operations.core == self.core;
             if home {
-                operations.direct.give_back(self.index);
+                operations.release_direct(self.index);
             }
             home
         });
@@ -108,18 +138,22 @@ impl Drop for DirectSlot {
 
 /// Opens a file for reading, into a direct place.
 ///
-/// It is for chains, whose last link is a [`CloseDirect`] of the same place.
+/// For operations that go to the kernel together with it; the last may be a [`CloseDirect`].
 #[derive(Debug)]
 pub struct OpenDirect {
     path: CString,
     flags: i32,
-    place: Place,
+    slot: DirectSlot,
 }
 
 impl OpenDirect {
     /// Opens `path` with `flags` (`O_RDONLY` and the like) into `slot`.
+    ///
+    /// # Panics
+    ///
+    /// On another core than that of `slot`, as the other operations with a direct place.
     pub fn new(path: CString, flags: i32, slot: &DirectSlot) -> Self {
-        Self { path, flags, place: slot.place() }
+        Self { path, flags, slot: slot.share() }
     }
 }
 
@@ -129,28 +163,45 @@ unsafe impl Operation for OpenDirect {
 
     #[inline]
     fn submission(&mut self) -> Submission {
-        let place = types::DestinationSlot::try_from_slot_target(self.place.index()).ok();
+        let place = types::DestinationSlot::try_from_slot_target(self.slot.index()).ok();
         opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), self.path.as_ptr()).flags(self.flags).file_index(place).build()
     }
 
     #[inline]
+    fn progress(&mut self, completion: Completion) -> Progress {
+        again_if_interrupted(completion)
+    }
+
+    #[inline]
     fn complete(self, completion: Completion) -> io::Result<()> {
-        check(completion.result).map(drop)
+        check(completion.result)?;
+        self.slot.set_open(true);
+        Ok(())
     }
 }
 
-/// Reads from the file in a direct place.
+/// Reads from the file in a direct place; output `(io::Result<usize>, B)`.
 #[derive(Debug)]
 pub struct ReadDirect<B> {
-    place: Place,
+    slot: DirectSlot,
     offset: u64,
     buffer: B,
+    cached: bool,
 }
 
 impl<B: IoBufMut> ReadDirect<B> {
     /// Reads into the room of `buffer`, from `offset`.
     pub fn new(slot: &DirectSlot, buffer: B, offset: u64) -> Self {
-        Self { place: slot.place(), offset, buffer }
+        Self { slot: slot.share(), offset, buffer, cached: false }
+    }
+
+    /// Reads only what is in the page cache, and fails with `EAGAIN` if nothing is.
+    ///
+    /// What has no page cache (pipes, terminals, the files of /proc, some file systems) fails with `EOPNOTSUPP`. A count
+    /// that is less than the room tells the end of the file, unless it is a multiple of the page size: then the next
+    /// page may just not be there.
+    pub fn cached(self) -> Self {
+        Self { cached: true, ..self }
     }
 }
 
@@ -161,7 +212,13 @@ unsafe impl<B: IoBufMut> Operation for ReadDirect<B> {
     #[inline]
     fn submission(&mut self) -> Submission {
         let (start, len) = room_of(&mut self.buffer);
-        opcode::Read::new(self.place.fixed(), start, len).offset(self.offset).build()
+        let flags = if self.cached { libc::RWF_NOWAIT } else { 0 };
+        opcode::Read::new(self.slot.fixed(), start, len).offset(self.offset).rw_flags(flags).build()
+    }
+
+    #[inline]
+    fn progress(&mut self, completion: Completion) -> Progress {
+        if self.cached { Progress::Done } else { again_if_interrupted(completion) }
     }
 
     #[inline]
@@ -170,38 +227,8 @@ unsafe impl<B: IoBufMut> Operation for ReadDirect<B> {
     }
 }
 
-/// Asks whether the file in a direct place is one whose end a short read tells; output `io::Result<()>`.
-///
-/// It fails with `EOPNOTSUPP` for pipes, terminals and the files of /proc and /sys, whose reads may stop short of the
-/// end, and changes nothing: a read of no bytes that must not wait, which only files with a page cache allow.
-#[derive(Debug)]
-pub struct ProbeDirect {
-    place: Place,
-}
-
-impl ProbeDirect {
-    /// Asks about what is open in `slot`.
-    pub fn new(slot: &DirectSlot) -> Self {
-        Self { place: slot.place() }
-    }
-}
-
-// SAFETY: it reads no bytes, so it points to nothing.
-unsafe impl Operation for ProbeDirect {
-    type Output = io::Result<()>;
-
-    #[inline]
-    fn submission(&mut self) -> Submission {
-        opcode::Read::new(self.place.fixed(), std::ptr::null_mut(), 0).rw_flags(libc::RWF_NOWAIT).build()
-    }
-
-    #[inline]
-    fn complete(self, completion: Completion) -> io::Result<()> {
-        check(completion.result).map(drop)
-    }
-}
-
-/// Closes the file in a direct place, and frees the place. If the chain ends before it, it is done all the same.
+/// Closes the file in a direct place; output `io::Result<()>`. If a chain ends before it, the place is closed when
+/// nobody uses it any more.
 #[derive(Debug)]
 pub struct CloseDirect {
     slot: DirectSlot,
@@ -217,24 +244,15 @@ impl CloseDirect {
 // SAFETY: a close points to nothing.
 unsafe impl Operation for CloseDirect {
     type Output = io::Result<()>;
-    const ON_DROP: super::OnDrop = super::OnDrop::Finish;
+    const ON_DROP: OnDrop = OnDrop::Finish;
 
-    #[inline]
     fn submission(&mut self) -> Submission {
-        opcode::Close::new(self.slot.place().fixed()).build()
+        opcode::Close::new(self.slot.fixed()).build()
     }
 
-    #[inline]
-    fn progress(&mut self, completion: Completion) -> Progress {
-        if completion.result == -libc::ECANCELED { Progress::Again } else { Progress::Done }
-    }
-
-    #[inline]
     fn complete(self, completion: Completion) -> io::Result<()> {
-        if completion.result == -libc::ECANCELED {
-            // Nobody waits for it, but the place is given back only then.
-            context::with(|operations| operations.close_direct(self.slot.index));
-        }
-        check(completion.result).map(drop)
+        check(completion.result)?;
+        self.slot.set_open(false);
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use io_uring::squeue::Flags;
 use io_uring::{opcode, types};
 
 use super::descriptor::{Descriptor, Held};
@@ -21,12 +22,21 @@ pub struct OpenAt {
     path: CString,
     flags: i32,
     mode: u32,
+    in_worker: bool,
 }
 
 impl OpenAt {
     /// Opens `path` with the `flags` and, if it is created, the `mode` of `open(2)`.
+    ///
+    /// The kernel first tries to open it without waiting, which for a named pipe is another thing: it opens for reading
+    /// though nobody writes, and for writing it fails with `ENXIO` if nobody reads.
     pub fn new(path: CString, flags: i32, mode: u32) -> Self {
-        Self { path, flags, mode }
+        Self { path, flags, mode, in_worker: false }
+    }
+
+    /// Lets a kernel worker open it, which may wait, as `open(2)` does.
+    pub fn in_worker(self) -> Self {
+        Self { in_worker: true, ..self }
     }
 }
 
@@ -35,10 +45,11 @@ unsafe impl Operation for OpenAt {
     type Output = io::Result<Descriptor>;
 
     fn submission(&mut self) -> Submission {
-        opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), self.path.as_ptr())
+        let entry = opcode::OpenAt::new(types::Fd(libc::AT_FDCWD), self.path.as_ptr())
             .flags(self.flags | libc::O_CLOEXEC)
             .mode(self.mode)
-            .build()
+            .build();
+        if self.in_worker { entry.flags(Flags::ASYNC) } else { entry }
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {
@@ -231,6 +242,11 @@ impl Metadata {
     /// Whether it is a symbolic link (and was not followed).
     pub fn is_symlink(&self) -> bool {
         self.kind() == libc::S_IFLNK
+    }
+
+    /// Whether it is a named pipe.
+    pub fn is_fifo(&self) -> bool {
+        self.kind() == libc::S_IFIFO
     }
 
     /// Its kind and permission bits, as in `st_mode`.
