@@ -1,11 +1,14 @@
 //! Cancels: against completions, in a full queue, twice and too late, and around accepts and multishots.
 
+use std::future::{Future as _, poll_fn};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use corering::Builder;
@@ -362,4 +365,64 @@ fn a_loop_of_accepts_that_time_out_serves_every_client() {
         assert!(accepted > 0 && given_up > 0, "{accepted} accepted, {given_up} given up");
         listener.close().await.expect("closed");
     });
+}
+
+/// However reads are given up, and wherever the core takes its memory from: every byte comes once, in order.
+#[test]
+fn reads_that_are_given_up_lose_no_byte_whatever_memory_they_use() {
+    const NUMBERS: u32 = 3000;
+    for builder in [Builder::new().buffers(0, 0), Builder::new().buffers(2, 64), Builder::new()] {
+        clean_on(builder, async || {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let mut client = std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("there");
+            let (server, _) = soon(listener.accept()).await.expect("a connection");
+            let (mut reader, _writer) = server.into_split();
+            let sender = std::thread::spawn(move || {
+                let mut random = Random::new(5);
+                for number in 0..NUMBERS {
+                    client.write_all(&number.to_le_bytes()).expect("open");
+                    spin(Duration::from_micros(random.below(60)));
+                }
+            });
+            let (mut random, mut all, mut given_up) = (Random::new(6), Vec::new(), 0);
+            loop {
+                let limit = Duration::from_micros(random.below(50));
+                let got = match random.below(4) {
+                    0 => {
+                        let mut read = reader.read(Vec::with_capacity(7));
+                        match poll_fn(|cx| Poll::Ready(Pin::new(&mut read).poll(cx))).await {
+                            Poll::Ready((_, bytes)) => Some(bytes),
+                            Poll::Pending => None,
+                        }
+                    }
+                    1 => match timeout(limit, reader.recv()).await {
+                        Ok(chunk) => Some(chunk.expect("received").map_or(Vec::new(), |chunk| chunk.to_vec())),
+                        Err(_) => None,
+                    },
+                    2 => match reader.read(Vec::with_capacity(5)).deadline(limit).await {
+                        (Ok(_), bytes) => Some(bytes),
+                        (Err(error), bytes) => {
+                            assert_eq!((error.kind(), bytes.len()), (ErrorKind::TimedOut, 0));
+                            None
+                        }
+                    },
+                    _ => {
+                        let (count, bytes) = soon(reader.read(Vec::with_capacity(3))).await;
+                        assert_eq!(count.expect("received"), bytes.len());
+                        Some(bytes)
+                    }
+                };
+                match got {
+                    None => given_up += 1,
+                    Some(bytes) if bytes.is_empty() => break,
+                    Some(bytes) => all.extend_from_slice(&bytes),
+                }
+            }
+            sender.join().expect("no panic");
+            let expected: Vec<u8> = (0..NUMBERS).flat_map(u32::to_le_bytes).collect();
+            assert!(all == expected, "{} bytes of {}, or not in order", all.len(), expected.len());
+            assert!(given_up > 100);
+            listener.close().await.expect("closed");
+        });
+    }
 }

@@ -131,6 +131,52 @@ fn a_read_a_sync_and_a_length_come_after_what_was_dropped() {
     });
 }
 
+/// The writes of one file are done by one worker of the kernel in turn, and a cut by another: only the barrier keeps
+/// it from coming in between.
+#[test]
+fn a_cut_comes_after_all_writes_that_were_dropped() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("file");
+    clean(async || {
+        let file = File::create(&path).await.expect("room");
+        for _ in 0..20 {
+            let mut writes: Vec<_> = (0..4).map(|_| file.write_all_at(vec![1; 1 << 20], 0)).collect();
+            for write in &mut writes {
+                assert!(!poll_once(write).await);
+            }
+            turn().await;
+            drop(writes);
+            soon(file.set_len(10)).await.expect("cut");
+            idle().await;
+            assert_eq!(std::fs::metadata(&path).expect("there").len(), 10);
+        }
+    });
+}
+
+/// A write that has not even begun when it is dropped, since it waits in a chain.
+#[test]
+fn a_write_that_is_dropped_in_a_chain_never_lands_after_a_later_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("file");
+    clean(async || {
+        let (reader, _writer) = pipe();
+        let reader = Descriptor::new(OwnedFd::from(reader));
+        let file = Descriptor::new(std::fs::File::create(&path).expect("room").into());
+        for round in 1..100_u8 {
+            let waits = Op::new(Read::stream(&reader, Vec::with_capacity(8))).always();
+            let mut stale = chain((waits, Op::new(WriteAll::at(&file, vec![0xff; LENGTH], 0))));
+            assert!(!poll_once(&mut stale).await);
+            if round % 2 == 0 {
+                turn().await;
+            }
+            drop(stale);
+            soon(Op::new(WriteAll::at(&file, vec![round; LENGTH], 0))).await.0.expect("written");
+            idle().await;
+            assert!(is_all(&std::fs::read(&path).expect("there"), round), "the dropped write came later");
+        }
+    });
+}
+
 #[test]
 fn what_is_appended_stays_in_order_whatever_is_dropped() {
     let directory = tempfile::tempdir().expect("a directory");
