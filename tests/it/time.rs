@@ -293,6 +293,8 @@ fn a_result_wins_over_a_deadline_that_is_due_in_the_same_turn() {
         assert!(!poll_once(&mut limited).await);
         value.set(Some(9));
         advance(2 * SECOND);
+        sleep(Duration::ZERO).await;
+        assert_eq!(timers(), 0, "its timer has ended");
         assert_eq!(limited.await, Ok(9));
 
         let mut late = Box::pin(timeout(SECOND, pending::<()>()));
