@@ -9,6 +9,9 @@
     reason = "a test program without a public API, which watches processes with the standard library"
 )]
 
+#[path = "process/cancels.rs"]
+mod cancels;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::RefCell;
 use std::process::{Command, ExitCode, Output, Stdio};
@@ -94,6 +97,16 @@ const CASES: &[Case] = &[
         name: "calls_that_are_busy_lose_nothing",
         check: |case| under_strace(case, "io_uring_enter:error=EBUSY:when=5+3", "300 round trips"),
         child: || round_trips(300),
+    },
+    Case {
+        name: "cancels_that_meet_a_busy_kernel_arrive_later",
+        check: |case| under_strace(case, "io_uring_enter:error=EBUSY:when=5+2", "300 cancels"),
+        child: || cancels::cancel_often(300),
+    },
+    Case {
+        name: "cancels_that_meet_a_kernel_without_memory_arrive_later",
+        check: |case| under_strace(case, "io_uring_enter:error=EAGAIN:when=5+2", "300 cancels"),
+        child: || cancels::cancel_often(300),
     },
     Case {
         name: "a_lost_completion_ends_the_core_and_does_not_hang",

@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use corering::{Builder, io};
 
 use crate::clean;
 use crate::clean_on;
-use crate::life::{pair, poll_once, turn};
+use crate::life::{pair, pipe, poll_once, turn};
 
 /// A buffer that does something when it is dropped.
 struct Dropped<F: FnMut()>(Vec<u8>, F);
@@ -210,8 +209,8 @@ fn a_deadline_ends_a_send_that_went_out_in_part() {
 fn a_write_of_many_parts_goes_on_after_its_future_was_dropped() {
     clean(async || {
         // A pipe takes 64 KiB at once, so this is four parts at least.
-        let (mut reader, writer) = std::io::pipe().expect("a pipe");
-        let pipe = Descriptor::new(OwnedFd::from(writer));
+        let (mut reader, writer) = pipe();
+        let pipe = Descriptor::new(writer);
         let mut write = Op::new(WriteAll::stream(&pipe, vec![b'a'; 256 * 1024]));
         assert!(!poll_once(&mut write).await);
         turn().await;

@@ -3,7 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::task::Poll;
@@ -31,6 +31,16 @@ pub(crate) async fn turn() {
 pub(crate) fn pair() -> (Descriptor, UnixStream) {
     let (ours, theirs) = UnixStream::pair().expect("a pair");
     (Descriptor::new(OwnedFd::from(ours)), theirs)
+}
+
+/// A pipe: its end to read from and its end to write to.
+pub(crate) fn pipe() -> (std::fs::File, OwnedFd) {
+    let mut fds = [0; 2];
+    // SAFETY: there is room for two descriptors.
+    assert_eq!(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
+    // SAFETY: both are new, and nobody else's.
+    let [reader, writer] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    (reader.into(), writer)
 }
 
 async fn connected() -> (TcpStream, TcpStream) {

@@ -6,13 +6,22 @@
     reason = "a test binary has no public API, sets its scenes with the standard library, and wakes in every way"
 )]
 
+mod asyncio;
+mod cancel;
+mod drops;
 mod faults;
 mod guard;
 mod life;
 mod limits;
+mod multishots;
+mod order;
+mod panics;
 mod pipes;
+mod scene;
 mod smoke;
 mod tasks;
+mod time;
+mod tracked;
 mod wakers;
 
 /// Runs a body on a core of its own, and checks that it leaves nothing behind: no task, timer, operation or pooled
@@ -52,4 +61,26 @@ fn clean_on<T>(builder: corering::Builder, body: impl AsyncFnOnce() -> T) -> T {
     });
     drop(runtime);
     output
+}
+
+/// Waits until no operation is left, fetched or given up.
+async fn idle() {
+    let began = std::time::Instant::now();
+    while corering::metrics().expect("a core").operations > 0 {
+        assert!(began.elapsed().as_secs() < 10, "an operation is left: {:?}", corering::metrics());
+        life::turn().await;
+    }
+}
+
+/// Awaits what has to come soon: a bug then fails, and does not hang.
+#[track_caller]
+fn soon<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
+    let limited = corering::time::timeout(std::time::Duration::from_secs(10), future);
+    let caller = std::panic::Location::caller();
+    async move {
+        match limited.await {
+            Ok(output) => output,
+            Err(elapsed) => panic!("{caller}: {elapsed}"),
+        }
+    }
 }

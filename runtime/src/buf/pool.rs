@@ -44,7 +44,7 @@ struct Local {
     ring: BufferRing,
     /// The buffers with numbers below have been offered at least once.
     circulating: u16,
-    /// Those of them that the kernel does not have.
+    /// Those of them that chunks hold.
     taken: u16,
 }
 
@@ -190,7 +190,7 @@ impl Pool {
         unsafe { self.memory.start().add(usize::from(id) * self.size as usize) }
     }
 
-    /// How many buffers the kernel does not have: held by chunks, or by results that nobody has fetched yet.
+    /// How many buffers chunks hold. Those of results that nobody has fetched yet are not among them.
     pub(crate) fn held(&self) -> usize {
         usize::from(self.local.borrow().taken)
     }

@@ -18,7 +18,7 @@ pub struct Metrics {
     pub operations: usize,
     /// Bytes of the memory that operations lie in.
     pub operation_bytes: usize,
-    /// Pooled buffers that are held: by chunks, or by results that were not fetched.
+    /// Pooled buffers that chunks hold. (Those of results that were not fetched are known to the kernel only.)
     pub buffers_held: usize,
     /// Times the kernel was entered.
     pub enters: u64,

@@ -140,6 +140,8 @@ impl Core {
 
     /// The loop.
     fn turn_until(&self, done: &dyn Fn() -> bool) {
+        // If a waker panicked when the loop ran last, what came with its completion is still to be handed on.
+        self.dispatch();
         loop {
             self.operations.begin_turn();
             if self.run_batch(done) {

@@ -18,6 +18,7 @@ use crate::driver::Driver;
 use crate::driver::mailbox::{self, Letter};
 use crate::ring::Completion;
 use crate::sys::current::{self, CoreId};
+use crate::sys::wake::wake_all;
 
 thread_local! {
     static CURRENT: Cell<*const Operations> = const { Cell::new(ptr::null()) };
@@ -145,9 +146,7 @@ impl Operations {
                 if enough && !last {
                     self.cancel(key);
                 }
-                for waker in wakers {
-                    waker.wake();
-                }
+                wake_all(wakers.into_iter());
             }
             (State::Orphaned, queue) => {
                 if !last {

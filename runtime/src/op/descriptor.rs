@@ -19,6 +19,7 @@ use io_uring::{opcode, types};
 use super::context;
 use super::read::again_if_interrupted;
 use super::{Completion, OnDrop, Operation, Progress, Submission, check};
+use crate::sys::wake::wake_all;
 
 /// An open file, socket or pipe, shared by its owner and the operations in flight on it.
 #[derive(Clone)]
@@ -263,9 +264,7 @@ impl Drop for Held {
         }
         self.descriptor.0.orphans.fetch_sub(1, Ordering::Release);
         let waiting = std::mem::take(&mut *self.descriptor.waiting());
-        for waker in waiting {
-            waker.wake();
-        }
+        wake_all(waiting.into_iter());
     }
 }
 

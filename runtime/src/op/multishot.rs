@@ -32,6 +32,11 @@ pub unsafe trait MultishotOperation: 'static {
     /// Describes it to the kernel. Called again whenever it has ended and more is wanted.
     fn submission(&mut self) -> Submission;
 
+    /// Whether a completion gives an item. If not it is passed over, and the operation armed again if it was the last.
+    fn gives_item(&mut self, _completion: Completion) -> bool {
+        true
+    }
+
     /// Makes the item of one completion. Also called for what nobody fetched, and the item then dropped: that must
     /// close a descriptor and give a buffer back.
     fn item(&mut self, completion: Completion) -> Self::Item;
@@ -213,7 +218,8 @@ fn poll_active<M: MultishotOperation>(operations: &Operations, key: Key, cx: &mu
     let stored = unsafe { place.as_mut() };
     while let Some(completion) = stored.completed.pop_front() {
         // That it was stopped because nobody fetched is not news to whoever does.
-        if completion.result != -libc::ECANCELED || !std::mem::take(&mut stored.stopped) {
+        let stopped = completion.result == -libc::ECANCELED && std::mem::take(&mut stored.stopped);
+        if !stopped && stored.operation.gives_item(completion) {
             return Poll::Ready(stored.operation.item(completion));
         }
     }

@@ -113,7 +113,7 @@ unsafe impl Operation for ReceivePooled {
 
     #[inline]
     fn progress(&mut self, completion: Completion) -> Progress {
-        self.held.again_if_interrupted(completion)
+        if got_buffers(self.group, completion) { Progress::Again } else { self.held.again_if_interrupted(completion) }
     }
 
     #[inline]
@@ -126,6 +126,13 @@ unsafe impl Operation for ReceivePooled {
     }
 }
 
+/// Whether a receive failed for want of buffers, and there are more now.
+#[inline]
+fn got_buffers(group: u16, completion: Completion) -> bool {
+    completion.result == -libc::ENOBUFS
+        && context::with(|operations| operations.pool_of(group).is_some_and(|pool| pool.ran_low())) == Some(true)
+}
+
 /// The chunk of a completion. Whatever the result is, a buffer that came with it is taken, and so given back.
 #[inline]
 fn pooled_chunk(group: u16, completion: Completion) -> io::Result<Chunk> {
@@ -133,9 +140,6 @@ fn pooled_chunk(group: u16, completion: Completion) -> io::Result<Chunk> {
         let len = completion.result.max(0) as u32;
         context::with(|operations| operations.pool_of(group).and_then(|pool| pool.take(id, len)))?
     });
-    if completion.result == -libc::ENOBUFS {
-        context::with(|operations| operations.pool_of(group).map(|pool| pool.ran_low()));
-    }
     completion.to_result()?;
     Ok(chunk.unwrap_or_else(|| Chunk::from(Vec::new())))
 }
@@ -165,6 +169,10 @@ unsafe impl MultishotOperation for ReceiveMulti {
 
     fn submission(&mut self) -> Submission {
         opcode::RecvMulti::new(self.held.fd(), self.group).build()
+    }
+
+    fn gives_item(&mut self, completion: Completion) -> bool {
+        !got_buffers(self.group, completion)
     }
 
     fn item(&mut self, completion: Completion) -> io::Result<Chunk> {

@@ -7,3 +7,4 @@ pub(crate) mod event;
 pub(crate) mod limits;
 pub(crate) mod mmap;
 pub(crate) mod thread;
+pub(crate) mod wake;

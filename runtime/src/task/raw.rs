@@ -140,14 +140,19 @@ unsafe fn drop_output<F: Future>(header: NonNull<Header>) -> Option<String> {
             let describe = unsafe { header.as_ref() }.describe.get();
             // SAFETY: it was made for this type of output.
             let wrong = catch_unwind(AssertUnwindSafe(|| unsafe { describe(std::ptr::from_ref(&output).cast()) }));
-            forget_panics(|| drop(output));
-            match wrong {
+            let wrong = match wrong {
                 Ok(wrong) => wrong.map(|error| format!("failed: {error}")),
                 Err(payload) => {
                     std::mem::forget(payload);
                     Some("failed, with an error that panics when it is printed".to_owned())
                 }
-            }
+            };
+            let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(output))) else {
+                return wrong;
+            };
+            let panicked = format!("panicked when its output was dropped: {}", super::join::message_of(&*payload));
+            std::mem::forget(payload);
+            Some(wrong.unwrap_or(panicked))
         }
     }
 }

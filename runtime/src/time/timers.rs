@@ -8,10 +8,15 @@ use super::wheel::{Due, Key, Wheel};
 use crate::driver::clock;
 use crate::driver::mailbox::{self, Letter};
 use crate::sys::current::{self, CoreId};
+use crate::sys::wake::wake_all;
 
 thread_local! {
     static CURRENT: Cell<*const Timers> = const { Cell::new(ptr::null()) };
 }
+
+/// From here on lies the far end of time, 292 years from the clock's beginning: such a deadline never comes, and a
+/// paused clock does not jump there.
+const NEVER_NS: u64 = 1 << 63;
 
 /// One core's timers.
 pub(crate) struct Timers {
@@ -47,15 +52,13 @@ impl Timers {
     pub(crate) fn expire(&self) {
         let mut due = self.due.take();
         self.wheel.borrow_mut().expire(clock::now_ns(), &mut due);
-        for due in due.drain(..) {
-            due.waker.wake();
-        }
+        wake_all(due.drain(..).map(|due| due.waker));
         self.due.replace(due);
     }
 
     /// Until when the core may sleep, in nanoseconds of the clock.
     pub(crate) fn next_ns(&self) -> Option<u64> {
-        self.wheel.borrow().next_ns(clock::is_paused())
+        self.wheel.borrow().next_ns(clock::is_paused()).filter(|next| *next < NEVER_NS)
     }
 
     /// Drops a timer whose sleep was dropped on another thread.
