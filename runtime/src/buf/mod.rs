@@ -23,7 +23,7 @@ use std::mem::MaybeUninit;
 use std::ops::RangeBounds;
 
 pub use self::pool::Chunk;
-pub(crate) use self::pool::Pool;
+pub(crate) use self::pool::{OwnedPool, Pool};
 pub use self::slice::{Limit, Slice};
 
 /// Bytes that can be written from.

@@ -11,7 +11,8 @@
 //! Not all buffers circulate from the start: the kernel takes them in turn, so each one that does is memory that has to
 //! be resident, and that falls out of the caches. More are brought in when those that circulate run low.
 //!
-//! Invariant: a buffer is offered, or named by exactly one completion or chunk, never both.
+//! Invariants: a buffer is offered, or named by exactly one completion or chunk, never both. A pool lives until its core
+//! has let go of it and no chunk is left; the core counts its chunks, so that a chunk needs no count of its own.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -19,7 +20,7 @@ use std::io;
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::IoBuf;
 use crate::ring::BufferRing;
@@ -35,9 +36,17 @@ pub(crate) struct Pool {
     memory: Mapping,
     /// Only for the thread of `core`.
     local: RefCell<Local>,
-    /// What other threads have dropped.
-    returned: Mutex<Vec<u16>>,
+    elsewhere: Mutex<Elsewhere>,
     any_returned: AtomicBool,
+}
+
+/// What happens to chunks away from the core, or after it.
+#[derive(Default)]
+struct Elsewhere {
+    /// What was dropped there and not collected.
+    returned: Vec<u16>,
+    /// The core is gone: so many chunks are left, and the last frees the pool.
+    left: Option<usize>,
 }
 
 struct Local {
@@ -59,7 +68,7 @@ unsafe impl Send for Pool {}
 
 impl Pool {
     /// `count` buffers of `size` bytes, for `group` of the ring of this thread's core.
-    pub(crate) fn new(core: CoreId, group: u16, count: u16, size: u32) -> io::Result<Self> {
+    pub(crate) fn create(core: CoreId, group: u16, count: u16, size: u32) -> io::Result<OwnedPool> {
         let pool = Self {
             core,
             group,
@@ -67,11 +76,11 @@ impl Pool {
             size,
             memory: Mapping::new(usize::from(count) * size as usize)?,
             local: RefCell::new(Local { ring: BufferRing::new(count)?, circulating: 0, taken: 0 }),
-            returned: Mutex::new(Vec::new()),
+            elsewhere: Mutex::default(),
             any_returned: AtomicBool::new(false),
         };
         pool.bring_in(FIRST);
-        Ok(pool)
+        Ok(OwnedPool(NonNull::from(Box::leak(Box::new(pool)))))
     }
 
     /// Lets so many more buffers circulate, or what is left of them.
@@ -120,7 +129,7 @@ impl Pool {
     ///
     /// Returns nothing if the completion cannot be true: it names no buffer of ours.
     #[inline]
-    pub(crate) fn take(self: &Arc<Self>, id: u16, len: u32) -> Option<Chunk> {
+    pub(crate) fn take(&self, id: u16, len: u32) -> Option<Chunk> {
         if current::core() != self.core {
             return None;
         }
@@ -134,7 +143,7 @@ impl Pool {
             local.taken > local.circulating - local.circulating / 4
         };
         let scarce = scarce && !self.ran_low();
-        let chunk = Chunk(Inner::Pooled(Pooled { pool: Arc::clone(self), id, start: 0, end: len.min(self.size) }));
+        let chunk = Chunk(Inner::Pooled(Pooled { pool: NonNull::from(self), id, start: 0, end: len.min(self.size) }));
         if scarce {
             return Some(Chunk::from(chunk.to_vec()));
         }
@@ -155,21 +164,45 @@ impl Pool {
         if current::core() != self.core || !self.any_returned.swap(false, Ordering::Acquire) {
             return;
         }
-        let returned = std::mem::take(&mut *self.returned.lock().unwrap_or_else(PoisonError::into_inner));
+        let returned = std::mem::take(&mut self.elsewhere().returned);
         for id in returned {
             self.offer(id);
         }
     }
 
+    /// A chunk has gone.
+    ///
+    /// # Safety
+    ///
+    /// `this` is the pool of a chunk that nobody uses any more, with buffer `id`.
     #[inline]
-    fn give_back(&self, id: u16) {
-        if current::core() == self.core {
-            self.offer(id);
-        } else {
-            self.returned.lock().unwrap_or_else(PoisonError::into_inner).push(id);
-            // Release: pairs with the Acquire in `collect_all`.
-            self.any_returned.store(true, Ordering::Release);
+    unsafe fn give_back(this: NonNull<Self>, id: u16) {
+        // SAFETY: the pool lives as long as any of its chunks.
+        let pool = unsafe { this.as_ref() };
+        if current::core() == pool.core {
+            pool.offer(id);
+        } else if pool.give_back_elsewhere(id) {
+            // SAFETY: `create` leaked this very box; the core has let go of it, and this was the last chunk.
+            drop(unsafe { Box::from_raw(this.as_ptr()) });
         }
+    }
+
+    /// True if it was the last chunk of a core that is gone.
+    #[cold]
+    fn give_back_elsewhere(&self, id: u16) -> bool {
+        let mut elsewhere = self.elsewhere();
+        if let Some(left) = &mut elsewhere.left {
+            *left -= 1;
+            return *left == 0;
+        }
+        elsewhere.returned.push(id);
+        // Release: pairs with the Acquire in `collect_all`.
+        self.any_returned.store(true, Ordering::Release);
+        false
+    }
+
+    fn elsewhere(&self) -> MutexGuard<'_, Elsewhere> {
+        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a taken buffer into the ring.
@@ -193,6 +226,42 @@ impl Pool {
     /// How many buffers chunks hold. Those of results that nobody has fetched yet are not among them.
     pub(crate) fn held(&self) -> usize {
         usize::from(self.local.borrow().taken)
+    }
+}
+
+/// A core's own hold on a pool. Dropped when the ring has been closed; chunks may still be left.
+pub(crate) struct OwnedPool(NonNull<Pool>);
+
+impl OwnedPool {
+    /// Never frees the pool: the kernel may still write to its buffers.
+    pub(crate) fn leak(&self) {
+        self.elsewhere().left = Some(usize::MAX);
+    }
+}
+
+impl Deref for OwnedPool {
+    type Target = Pool;
+
+    #[inline]
+    fn deref(&self) -> &Pool {
+        // SAFETY: the pool is freed only after this has been dropped.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for OwnedPool {
+    fn drop(&mut self) {
+        let mut elsewhere = self.elsewhere();
+        if elsewhere.left.is_some() {
+            return;
+        }
+        let left = self.held() - elsewhere.returned.len();
+        elsewhere.left = Some(left);
+        drop(elsewhere);
+        if left == 0 {
+            // SAFETY: `create` leaked this very box; no chunk is left, and the core lets go of it here.
+            drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        }
     }
 }
 
@@ -223,16 +292,30 @@ enum Inner {
 }
 
 struct Pooled {
-    pool: Arc<Pool>,
+    pool: NonNull<Pool>,
     id: u16,
     start: u32,
     end: u32,
 }
 
+// SAFETY: as a reference to the pool, which is `Sync`; its buffer is the chunk's alone, and only read.
+unsafe impl Send for Pooled {}
+// SAFETY: as above.
+unsafe impl Sync for Pooled {}
+
+impl Pooled {
+    #[inline]
+    fn pool(&self) -> &Pool {
+        // SAFETY: the pool lives as long as any of its chunks.
+        unsafe { self.pool.as_ref() }
+    }
+}
+
 impl Drop for Pooled {
     #[inline]
     fn drop(&mut self) {
-        self.pool.give_back(self.id);
+        // SAFETY: the chunk's own pool and buffer, which nobody can reach any more.
+        unsafe { Pool::give_back(self.pool, self.id) };
     }
 }
 
@@ -264,7 +347,7 @@ impl Deref for Chunk {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Inner::Pooled(pooled) => {
-                let start = pooled.pool.buffer(pooled.id).as_ptr();
+                let start = pooled.pool().buffer(pooled.id).as_ptr();
                 // SAFETY: start <= end <= size, so this lies in the buffer.
                 let start = unsafe { start.add(pooled.start as usize) };
                 // SAFETY: the kernel has filled the buffer up to `end` and does not have it until this chunk is

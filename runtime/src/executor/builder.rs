@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Core, Runtime};
-use crate::buf::Pool;
+use crate::buf::{OwnedPool, Pool};
 use crate::driver::mailbox::Mailbox;
 use crate::driver::{Driver, Sizes, clock};
 use crate::error::SetupError;
@@ -203,17 +203,17 @@ impl Builder {
         Ok(runtime.block_on(future))
     }
 
-    fn pools(&self, core: CoreId, driver: &Driver) -> Result<Vec<Arc<Pool>>, SetupError> {
+    fn pools(&self, core: CoreId, driver: &Driver) -> Result<Vec<OwnedPool>, SetupError> {
         let mut pools = Vec::new();
         for (group, &(count, size)) in (0..).zip(&self.buffers) {
             let possible = count.is_power_of_two() && count <= MOST_BUFFERS && (1..=LARGEST_BUFFER).contains(&size);
             if !possible {
                 return Err(SetupError::InvalidBuffers { count, size });
             }
-            let pool = Pool::new(core, group, count as u16, size)
+            let pool = Pool::create(core, group, count as u16, size)
                 .map_err(|source| SetupError::Other { action: "map memory for pooled buffers", source })?;
             driver.register_pool(&pool)?;
-            pools.push(Arc::new(pool));
+            pools.push(pool);
         }
         Ok(pools)
     }

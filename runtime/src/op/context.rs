@@ -5,7 +5,6 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Waker;
 
 use io_uring::squeue::{Entry, Flags};
@@ -13,7 +12,7 @@ use io_uring::{cqueue, opcode, types};
 
 use super::direct::DirectTable;
 use super::slot::{Contents, Key, Queued, Slots, State, Vtable};
-use crate::buf::Pool;
+use crate::buf::{OwnedPool, Pool};
 use crate::driver::Driver;
 use crate::driver::mailbox::{self, Letter};
 use crate::ring::Completion;
@@ -43,7 +42,7 @@ pub(crate) struct Operations {
     pub(super) core: CoreId,
     pub(super) slots: RefCell<Slots>,
     pub(super) direct: DirectTable,
-    pools: Vec<Arc<Pool>>,
+    pools: Vec<OwnedPool>,
     /// Completions that were fetched and not yet handed on.
     batch: RefCell<Vec<Completion>>,
     /// Closes in the background that have not ended.
@@ -57,7 +56,7 @@ pub(crate) struct Operations {
 }
 
 impl Operations {
-    pub(crate) fn new(core: CoreId, driver: Rc<Driver>, pools: Vec<Arc<Pool>>) -> Self {
+    pub(crate) fn new(core: CoreId, driver: Rc<Driver>, pools: Vec<OwnedPool>) -> Self {
         Self {
             core,
             driver,
@@ -325,13 +324,16 @@ impl Operations {
     }
 
     /// The pool for `bytes`: the smallest whose buffers hold as much, or else the one with the largest.
-    pub(crate) fn pool(&self, bytes: usize) -> Option<&Arc<Pool>> {
-        let large_enough = self.pools.iter().filter(|pool| pool.size() as usize >= bytes);
-        large_enough.min_by_key(|pool| pool.size()).or_else(|| self.pools.iter().max_by_key(|pool| pool.size()))
+    pub(crate) fn pool(&self, bytes: usize) -> Option<&Pool> {
+        let pools = || self.pools.iter().map(|pool| &**pool);
+        let large_enough = pools().filter(|pool| pool.size() as usize >= bytes);
+        large_enough.min_by_key(|pool| pool.size()).or_else(|| pools().max_by_key(|pool| pool.size()))
     }
 
-    pub(super) fn pool_of(&self, group: u16) -> Option<&Arc<Pool>> {
-        self.pools.iter().find(|pool| pool.group() == group)
+    #[inline]
+    pub(super) fn pool_of(&self, group: u16) -> Option<&Pool> {
+        // Groups are numbered as the pools stand.
+        self.pools.get(usize::from(group)).map(|pool| &**pool)
     }
 
     /// Whether an operation may still end at once in this turn.
@@ -375,7 +377,7 @@ impl Operations {
     pub(crate) fn leak_if_busy(&self) {
         if self.in_flight() > 0 {
             for pool in &self.pools {
-                std::mem::forget(Arc::clone(pool));
+                pool.leak();
             }
         }
     }
@@ -514,6 +516,12 @@ pub(super) fn abandon(core: CoreId, key: Key) {
             mailbox::send(core, Letter::Operation { index, generation });
         }
     }
+}
+
+/// Sets the waker of an operation that has just been placed, and has none.
+#[inline]
+pub(super) fn begin_to_wait(operations: &Operations, key: Key, waker: Waker) {
+    operations.slots.borrow_mut().set_first_waker(key.index, waker);
 }
 
 /// Sets the waker of an operation in flight. The old one is dropped with nothing borrowed.

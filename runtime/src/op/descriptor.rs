@@ -217,6 +217,12 @@ impl Held {
         Self { descriptor: descriptor.clone(), cancels, changes, orphan: false }
     }
 
+    /// For the same operation once more: what was cancelled before does not count.
+    #[inline]
+    pub(super) fn renew(&mut self) {
+        self.cancels = self.descriptor.0.cancels.load(Ordering::Relaxed);
+    }
+
     #[inline]
     pub(super) fn fd(&self) -> types::Fd {
         types::Fd(self.descriptor.0.fd)

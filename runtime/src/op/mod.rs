@@ -320,11 +320,12 @@ impl<O: Operation> Op<O> {
                 return Poll::Ready(self.end_unsubmitted(result));
             }
         }
+        let waker = cx.waker().clone();
         let key = self.place(operations, |entry, key| {
             // SAFETY: `place` made the entry of an operation that lies in the slot.
             unsafe { context::submit(operations, key, entry) }
         });
-        context::wait(operations, key, cx.waker());
+        context::begin_to_wait(operations, key, waker);
         Poll::Pending
     }
 

@@ -91,6 +91,13 @@ impl ReceivePooled {
         Some(Self { held: Held::to_look(socket), group, wait_first: false })
     }
 
+    /// The same receive, to be submitted once more.
+    #[inline]
+    fn again(mut self) -> Self {
+        self.held.renew();
+        self
+    }
+
     /// Waits for data before it asks for a buffer.
     fn wait_first(mut self) -> Self {
         self.wait_first = true;
@@ -194,25 +201,56 @@ pub struct Receiver {
     /// The armed receive was asked to end by [`stop`](Self::stop), which may have been dropped since.
     stopping: bool,
     chunk_bytes: usize,
+    /// That has changed since the last receive was made.
+    pool_changed: bool,
 }
 
 #[derive(Debug)]
 enum State {
-    Idle,
-    /// With whether it waits for data before it asks for a buffer.
-    Pooled(Op<ReceivePooled>, bool),
+    /// Perhaps with the receive that ended last, to be used again.
+    Idle(Option<ReceivePooled>),
+    Pooled(Op<Again>),
     Own(Op<Receive<Vec<u8>>>),
+}
+
+/// A pooled receive that comes back with its result.
+#[derive(Debug)]
+struct Again(ReceivePooled);
+
+// SAFETY: as the receive in it.
+unsafe impl Operation for Again {
+    type Output = (io::Result<Chunk>, ReceivePooled);
+
+    #[inline]
+    fn submission(&mut self) -> Submission {
+        self.0.submission()
+    }
+
+    #[inline]
+    fn progress(&mut self, completion: Completion) -> Progress {
+        self.0.progress(completion)
+    }
+
+    #[inline]
+    fn complete(self, completion: Completion) -> Self::Output {
+        (pooled_chunk(self.0.group, completion), self.0)
+    }
+
+    fn abandoned(&mut self) {
+        self.0.abandoned();
+    }
 }
 
 impl Receiver {
     /// For the stream socket `socket`, which nobody else receives from.
     pub fn new(socket: Descriptor) -> Self {
-        Self { socket, state: State::Idle, rest: None, stopping: false, chunk_bytes: 0 }
+        Self { socket, state: State::Idle(None), rest: None, stopping: false, chunk_bytes: 0, pool_changed: false }
     }
 
     /// From the next receive on, takes buffers of the pool that fits `bytes` best. At first it is the smallest.
     pub fn set_chunk_bytes(&mut self, bytes: usize) {
         self.chunk_bytes = bytes;
+        self.pool_changed = true;
     }
 
     /// The next bytes of the stream; `None` at its end.
@@ -223,31 +261,49 @@ impl Receiver {
         }
         loop {
             let received = match &mut self.state {
-                State::Idle => {
-                    self.state = match ReceivePooled::new(&self.socket, self.chunk_bytes) {
-                        Some(receive) => State::Pooled(Op::new(receive), false),
-                        None => self.own_memory(),
-                    };
+                State::Idle(last) => {
+                    let last = last.take();
+                    self.state = self.armed(last);
                     continue;
                 }
-                State::Pooled(receive, _) => ready!(Pin::new(receive).poll(cx)),
+                State::Pooled(receive) => {
+                    let (received, receive) = ready!(Pin::new(receive).poll(cx));
+                    let no_buffers = matches!(&received, Err(error) if error.raw_os_error() == Some(libc::ENOBUFS));
+                    if no_buffers {
+                        self.stopping = false;
+                        self.state = self.without_buffers(receive);
+                        continue;
+                    }
+                    self.state = State::Idle(Some(receive));
+                    received
+                }
                 State::Own(receive) => {
                     let (received, bytes) = ready!(Pin::new(receive).poll(cx));
+                    self.state = State::Idle(None);
                     received.map(|_| Chunk::from(bytes))
                 }
             };
-            let was = std::mem::replace(&mut self.state, State::Idle);
             let stopped = std::mem::take(&mut self.stopping);
             return Poll::Ready(match received {
                 Ok(chunk) if chunk.is_empty() => Ok(None),
                 Ok(chunk) => Ok(Some(chunk)),
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    self.state = self.without_buffers(&was);
-                    continue;
-                }
                 Err(error) if stopped && error.raw_os_error() == Some(libc::ECANCELED) => continue,
                 Err(error) => Err(error),
             });
+        }
+    }
+
+    /// The next receive to be armed. It uses the last one again if that took a buffer at once: then there are some.
+    #[inline]
+    fn armed(&mut self, last: Option<ReceivePooled>) -> State {
+        let pool_changed = std::mem::take(&mut self.pool_changed);
+        let receive = match last {
+            Some(last) if !last.wait_first && !pool_changed => Some(last.again()),
+            _ => ReceivePooled::new(&self.socket, self.chunk_bytes),
+        };
+        match receive {
+            Some(receive) => State::Pooled(Op::new(Again(receive))),
+            None => self.own_memory(),
         }
     }
 
@@ -280,10 +336,10 @@ impl Receiver {
     /// Dropped, it may not have ended the receive; nothing is lost, and it can be called again.
     pub async fn stop(&mut self) {
         match &self.state {
-            State::Pooled(receive, _) if receive.is_submitted() => receive.ask_to_cancel(),
+            State::Pooled(receive) if receive.is_submitted() => receive.ask_to_cancel(),
             State::Own(receive) if receive.is_submitted() => receive.ask_to_cancel(),
-            State::Idle | State::Pooled(..) | State::Own(_) => {
-                self.state = State::Idle;
+            State::Idle(_) | State::Pooled(_) | State::Own(_) => {
+                self.state = State::Idle(None);
                 return;
             }
         }
@@ -293,14 +349,14 @@ impl Receiver {
 
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let received = match &mut self.state {
-            State::Idle => return Poll::Ready(()),
-            State::Pooled(receive, _) => ready!(receive.poll_as(cx, Some(-libc::ECANCELED))),
+            State::Idle(_) => return Poll::Ready(()),
+            State::Pooled(receive) => ready!(receive.poll_as(cx, Some(-libc::ECANCELED))).0,
             State::Own(receive) => {
                 let (received, bytes) = ready!(receive.poll_as(cx, Some(-libc::ECANCELED)));
                 received.map(|_| Chunk::from(bytes))
             }
         };
-        (self.state, self.stopping) = (State::Idle, false);
+        (self.state, self.stopping) = (State::Idle(None), false);
         if let Ok(chunk) = received {
             self.keep(chunk);
         }
@@ -315,15 +371,9 @@ impl Receiver {
     }
 
     /// The kernel had no buffer: wait for data first, and if then there is still none, bring one.
-    fn without_buffers(&self, was: &State) -> State {
-        let receive = match was {
-            State::Pooled(_, false) => ReceivePooled::new(&self.socket, self.chunk_bytes),
-            State::Pooled(_, true) | State::Own(_) | State::Idle => None,
-        };
-        match receive {
-            Some(receive) => State::Pooled(Op::new(receive.wait_first()), true),
-            None => self.own_memory(),
-        }
+    #[cold]
+    fn without_buffers(&self, was: ReceivePooled) -> State {
+        if was.wait_first { self.own_memory() } else { State::Pooled(Op::new(Again(was.again().wait_first()))) }
     }
 
     fn own_memory(&self) -> State {

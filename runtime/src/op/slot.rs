@@ -92,6 +92,32 @@ struct Slot {
     contents: MaybeUninit<[u64; INLINE / 8]>,
 }
 
+impl Slot {
+    /// Where the header of a slot is.
+    ///
+    /// # Safety
+    ///
+    /// `slot` lies in a page that lives.
+    #[inline]
+    unsafe fn header(slot: NonNull<Slot>) -> *mut Header {
+        // SAFETY: the caller's promise.
+        unsafe { &raw mut (*slot.as_ptr()).header }
+    }
+
+    /// Where the contents of a slot are.
+    ///
+    /// # Safety
+    ///
+    /// As for [`header`](Self::header).
+    #[inline]
+    unsafe fn contents(slot: NonNull<Slot>) -> Contents {
+        // SAFETY: the caller's promise.
+        let contents = unsafe { &raw mut (*slot.as_ptr()).contents };
+        // SAFETY: a field of a slot is not null.
+        Contents(unsafe { NonNull::new_unchecked(contents) }.cast())
+    }
+}
+
 /// The address of what is in a slot.
 #[derive(Clone, Copy)]
 pub(super) struct Contents(NonNull<u8>);
@@ -183,17 +209,31 @@ impl Slots {
         let generation = self.header(index).generation;
         self.in_flight += 1;
         self.occupied += 1;
-        (Key { index, generation }, self.contents(index))
+        // SAFETY: pages live as long as `self`.
+        let contents = unsafe { Slot::contents(self.slot(index)) };
+        (Key { index, generation }, contents)
+    }
+
+    /// Sets the waker of a slot that was just reserved.
+    #[inline]
+    pub(super) fn set_first_waker(&mut self, index: u32, waker: Waker) {
+        let header = self.header(index);
+        debug_assert!(header.waker.is_none());
+        header.waker = Some(waker);
     }
 
     /// The slot of `key`, unless it has been freed since.
     #[inline]
     pub(super) fn get(&mut self, key: Key) -> Option<(&mut Header, Contents)> {
-        if key.index as usize >= self.pages.len() * PAGE {
-            return None;
-        }
-        let contents = self.contents(key.index);
-        let header = self.header(key.index);
+        let page = *self.pages.get((key.index >> PAGE_BITS) as usize)?;
+        // SAFETY: the remainder is below the number of slots in a page.
+        let slot = unsafe { page.add(key.index as usize % PAGE) };
+        // SAFETY: pages live as long as `self`.
+        let contents = unsafe { Slot::contents(slot) };
+        // SAFETY: as above.
+        let header = unsafe { Slot::header(slot) };
+        // SAFETY: headers are reached only through `&mut Slots`, so nobody else has a reference to this one.
+        let header = unsafe { &mut *header };
         (header.state != State::Vacant && header.generation == key.generation).then_some((header, contents))
     }
 
@@ -277,20 +317,10 @@ impl Slots {
 
     #[inline]
     fn header(&mut self, index: u32) -> &mut Header {
-        let slot = self.slot(index).as_ptr();
-        // SAFETY: `slot` points into a live page.
-        let header = unsafe { &raw mut (*slot).header };
+        // SAFETY: pages live as long as `self`.
+        let header = unsafe { Slot::header(self.slot(index)) };
         // SAFETY: headers are reached only through `&mut Slots`, so nobody else has a reference to this one.
         unsafe { &mut *header }
-    }
-
-    #[inline]
-    fn contents(&self, index: u32) -> Contents {
-        let slot = self.slot(index).as_ptr();
-        // SAFETY: `slot` points into a live page.
-        let contents = unsafe { &raw mut (*slot).contents };
-        // SAFETY: a field of a slot is not null.
-        Contents(unsafe { NonNull::new_unchecked(contents) }.cast())
     }
 }
 
