@@ -212,16 +212,18 @@ fn connections_that_nobody_took_are_closed_with_the_listener() {
 
 #[test]
 fn a_listener_frees_its_port_when_it_is_closed() {
+    // An address of its own: no other test listens there, or connects from there.
+    const HOST: &str = "127.1.2.3";
     clean(async || {
         let mut port = 0;
         for _ in 0..100 {
-            let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free");
+            let listener = TcpListener::bind((HOST, port)).await.expect("the port is free");
             port = listener.local_addr().expect("an address").port();
             let mut accept = listener.accept();
             assert!(!poll_once(&mut accept).await);
             drop(accept);
             listener.close().await.expect("closed");
-            let refused = TcpStream::connect(("127.0.0.1", port)).await.expect_err("nobody listens");
+            let refused = TcpStream::connect((HOST, port)).await.expect_err("nobody listens");
             assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         }
     });

@@ -127,19 +127,13 @@ impl Scene {
         let (result, bytes) = soon(self.stream.read(Vec::with_capacity(8))).await;
         assert_eq!((result.expect("received"), &bytes[..]), (1, &b"s"[..]), "{what}");
 
-        // Nobody who connected is lost, and what was connected is closed.
+        // Nobody who connected is lost.
         let accepted = until_the_last(&self.listener).await;
         assert_eq!(accepted.len(), 1, "{what}");
         let accepted = until_the_last(&self.busy).await;
-        if accepted.len() < 2 {
-            assert_closed(&mut self.visitor, what);
-        }
-        while let Ok((mut server, _)) = self.target.accept() {
-            server.set_nonblocking(false).expect("set");
-            assert_closed(&mut server, what);
-        }
+        let visitor_was_accepted = accepted.len() < 2;
 
-        // All places for direct descriptors are free, and nothing else is left.
+        // Nothing is left: what was connected is closed, and all places for direct descriptors are free.
         let Self { listener, busy, stream, .. } = self;
         listener.close().await.expect("closed");
         busy.close().await.expect("closed");
@@ -159,6 +153,13 @@ impl Scene {
             turn().await;
         }
         stream.close().await.expect("closed");
+        if visitor_was_accepted {
+            assert_closed(&mut self.visitor, what);
+        }
+        while let Ok((mut server, _)) = self.target.accept() {
+            server.set_nonblocking(false).expect("set");
+            assert_closed(&mut server, what);
+        }
         if whole {
             assert!(went_out.iter().all(|bytes| bytes % LARGE == 0), "{what}: {went_out:?} bytes are a part");
         }
