@@ -15,4 +15,4 @@ pub use addr::ToSocketAddrs;
 pub use listener::{Accept, Incoming, TcpListener};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use std::net::Shutdown;
-pub use stream::{Read, ReadDeadline, Recv, TcpStream};
+pub use stream::{Read, ReadDeadline, Recv, TcpStream, Writing};

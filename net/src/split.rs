@@ -5,10 +5,10 @@ use std::io;
 use std::net::Shutdown;
 
 use corering_runtime::buf::{IoBuf, IoBufMut};
-use corering_runtime::op::{Op, Receiver, Send, SendAll};
+use corering_runtime::op::{Op, Receiver, Send, SendAll, WriteVectored};
 use socket2::SockRef;
 
-use crate::stream::{Read, Recv, Sender, TcpStream};
+use crate::stream::{Read, Recv, Sender, TcpStream, Writing};
 
 /// Reads from a stream whose other half writes; made by [`TcpStream::split`].
 #[derive(Debug)]
@@ -58,25 +58,31 @@ macro_rules! writes {
     ($half:ty, $sender:ident => $get:expr) => {
         impl $half {
             /// Writes a part of a buffer; see [`TcpStream::write`].
-            pub fn write<B: IoBuf>(&mut self, buffer: B) -> Op<Send<B>> {
+            pub fn write<B: IoBuf>(&mut self, buffer: B) -> Writing<'_, Op<Send<B>>> {
                 let $sender = self;
-                Op::new(Send::new(&$get.0, buffer))
+                $get.write(buffer)
             }
 
             /// Writes all of a buffer; see [`TcpStream::write_all`].
-            pub fn write_all<B: IoBuf>(&mut self, buffer: B) -> Op<SendAll<B>> {
+            pub fn write_all<B: IoBuf>(&mut self, buffer: B) -> Writing<'_, Op<SendAll<B>>> {
                 let $sender = self;
-                Op::new(SendAll::new(&$get.0, buffer))
+                $get.write_all(buffer)
             }
 
-            /// Says that nothing more will be written: the other side then reads the end of the stream.
+            /// Writes several buffers in turn; see [`TcpStream::write_vectored`].
+            pub fn write_vectored<B: IoBuf>(&mut self, buffers: Vec<B>) -> Writing<'_, Op<WriteVectored<B>>> {
+                let $sender = self;
+                $get.write_vectored(buffers)
+            }
+
+            /// Says that nothing more will be written; see [`TcpStream::shutdown`].
             ///
             /// # Errors
             ///
             /// What `shutdown(2)` says.
-            pub fn shutdown(&mut self) -> io::Result<()> {
+            pub async fn shutdown(&mut self) -> io::Result<()> {
                 let $sender = self;
-                SockRef::from(&$get.0).shutdown(Shutdown::Write)
+                $get.shutdown(Shutdown::Write).await
             }
         }
     };
@@ -85,11 +91,20 @@ macro_rules! writes {
 reads!(ReadHalf<'_>, half => half.0);
 reads!(OwnedReadHalf, half => &mut half.0);
 writes!(WriteHalf<'_>, half => half.0);
-writes!(OwnedWriteHalf, half => half.sender());
+writes!(OwnedWriteHalf, half => half.sender_mut());
 
 impl OwnedWriteHalf {
     fn sender(&self) -> &Sender {
         match &self.0 {
+            Some(sender) => sender,
+            None => unreachable!("taken only when the half ends"),
+        }
+    }
+}
+
+impl OwnedWriteHalf {
+    fn sender_mut(&mut self) -> &mut Sender {
+        match &mut self.0 {
             Some(sender) => sender,
             None => unreachable!("taken only when the half ends"),
         }

@@ -1,8 +1,9 @@
 //! A TCP stream, which owns its receive.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::marker::PhantomData;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
@@ -10,7 +11,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use corering_runtime::buf::{Chunk, IoBuf, IoBufMut};
-use corering_runtime::op::{Connect, Descriptor, Op, Receiver, Send, SendAll, WriteVectored};
+use corering_runtime::op::{
+    Cancel, Connect, Deadline, Descriptor, Op, Operation, Receiver, Send, SendAll, WriteVectored,
+};
 use corering_runtime::time::{Instant, Sleep, sleep_until};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
@@ -57,6 +60,29 @@ impl Drop for Sender {
         if self.0.has_orphans() {
             self.0.cancel_all();
         }
+    }
+}
+
+impl Sender {
+    pub(crate) fn write<B: IoBuf>(&mut self, buffer: B) -> Writing<'_, Op<Send<B>>> {
+        Writing::new(Op::new(Send::new(&self.0, buffer)))
+    }
+
+    #[inline]
+    pub(crate) fn write_all<B: IoBuf>(&mut self, buffer: B) -> Writing<'_, Op<SendAll<B>>> {
+        Writing::new(Op::new(SendAll::new(&self.0, buffer)))
+    }
+
+    pub(crate) fn write_vectored<B: IoBuf>(&mut self, buffers: Vec<B>) -> Writing<'_, Op<WriteVectored<B>>> {
+        Writing::new(Op::new(WriteVectored::stream(&self.0, buffers)))
+    }
+
+    /// Waits until what was dropped in flight has gone out, then says that nothing more will come.
+    pub(crate) async fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
+        if how != Shutdown::Read {
+            poll_fn(|cx| self.0.poll_settled(cx)).await;
+        }
+        SockRef::from(&self.0).shutdown(how)
     }
 }
 
@@ -138,8 +164,8 @@ impl TcpStream {
     /// # Cancel safety
     ///
     /// Dropped in flight, it goes out all the same; the next write waits for it.
-    pub fn write<B: IoBuf>(&mut self, buffer: B) -> Op<Send<B>> {
-        Op::new(Send::new(&self.sender.0, buffer))
+    pub fn write<B: IoBuf>(&mut self, buffer: B) -> Writing<'_, Op<Send<B>>> {
+        self.sender.write(buffer)
     }
 
     /// Writes all of `buffer`.
@@ -153,8 +179,8 @@ impl TcpStream {
     /// Dropped in flight, it goes on until the part that the kernel has taken over is out; the next write waits for
     /// it.
     #[inline]
-    pub fn write_all<B: IoBuf>(&mut self, buffer: B) -> Op<SendAll<B>> {
-        Op::new(SendAll::new(&self.sender.0, buffer))
+    pub fn write_all<B: IoBuf>(&mut self, buffer: B) -> Writing<'_, Op<SendAll<B>>> {
+        self.sender.write_all(buffer)
     }
 
     /// Writes several buffers in turn, as much of them as goes at once.
@@ -163,17 +189,22 @@ impl TcpStream {
     ///
     /// As [`write`](Self::write), but a connection that the other side has closed also raises `SIGPIPE`, which Rust
     /// programs ignore.
-    pub fn write_vectored<B: IoBuf>(&mut self, buffers: Vec<B>) -> Op<WriteVectored<B>> {
-        Op::new(WriteVectored::stream(&self.sender.0, buffers))
+    pub fn write_vectored<B: IoBuf>(&mut self, buffers: Vec<B>) -> Writing<'_, Op<WriteVectored<B>>> {
+        self.sender.write_vectored(buffers)
     }
 
-    /// Says that nothing more will be written, or read, or both. The other side then reads the end of the stream.
+    /// Says that nothing more will be written, or read, or both. The other side then reads the end of the stream, after
+    /// all that was written: a write that was dropped in flight is waited for.
     ///
     /// # Errors
     ///
     /// What `shutdown(2)` says.
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        SockRef::from(&self.sender.0).shutdown(how)
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it may not have happened; it can be called again.
+    pub async fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
+        self.sender.shutdown(how).await
     }
 
     /// Takes chunks of about `bytes` from now on: from the core's pool of the smallest buffers that hold as much.
@@ -256,6 +287,75 @@ impl fmt::Debug for TcpStream {
             (Ok(here), Ok(there)) => write!(f, "TcpStream({here} to {there})"),
             _ => f.write_str("TcpStream"),
         }
+    }
+}
+
+/// A write to a stream; made by [`TcpStream::write`] and its like. It borrows the stream's writing side, so that one write
+/// begins after the other has ended or was dropped.
+///
+/// ```compile_fail
+/// # async fn two_at_once(stream: &mut corering_net::TcpStream) {
+/// let first = stream.write_all("one");
+/// let second = stream.write_all("two"); // error: cannot borrow `*stream` as mutable more than once at a time
+/// (first.await.0, second.await.0);
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a write does nothing unless it is awaited"]
+pub struct Writing<'a, F> {
+    write: F,
+    hold: Hold<'a>,
+}
+
+/// A hold on the writing side, until it is dropped: without a destructor it would end where it is last used.
+#[derive(Debug)]
+struct Hold<'a>(PhantomData<&'a mut Sender>);
+
+impl Drop for Hold<'_> {
+    #[inline]
+    fn drop(&mut self) {}
+}
+
+impl<'a, F> Writing<'a, F> {
+    #[inline]
+    fn new(write: F) -> Self {
+        Self { write, hold: Hold(PhantomData) }
+    }
+
+    fn map<G>(self, change: impl FnOnce(F) -> G) -> Writing<'a, G> {
+        Writing { write: change(self.write), hold: self.hold }
+    }
+}
+
+impl<'a, O: Operation> Writing<'a, Op<O>> {
+    /// Whether the kernel has it: from then on it goes out even if this is dropped.
+    pub fn is_submitted(&self) -> bool {
+        self.write.is_submitted()
+    }
+
+    /// Ends it if it is not over after `limit`, and then fails with [`TimedOut`](io::ErrorKind::TimedOut): see
+    /// [`Op::deadline`].
+    pub fn deadline(self, limit: Duration) -> Writing<'a, Deadline<O>> {
+        self.map(|write| write.deadline(limit))
+    }
+
+    /// As [`deadline`](Self::deadline), at a point in time.
+    pub fn deadline_at(self, deadline: Instant) -> Writing<'a, Deadline<O>> {
+        self.map(|write| write.deadline_at(deadline))
+    }
+
+    /// Ends it, and waits for what comes of that: see [`Op::cancel`].
+    pub fn cancel(self) -> Writing<'a, Cancel<O>> {
+        self.map(|write| write.cancel())
+    }
+}
+
+impl<F: Future + Unpin> Future for Writing<'_, F> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        Pin::new(&mut self.write).poll(cx)
     }
 }
 

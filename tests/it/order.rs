@@ -337,6 +337,40 @@ fn a_stream_that_loses_its_writes_to_timeouts_still_carries_them_whole_and_in_or
 }
 
 #[test]
+fn the_end_of_a_stream_comes_after_a_write_that_was_dropped() {
+    const LONG: usize = 3_000_000;
+    clean(async || {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        for halves in [false, true] {
+            let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("there");
+            let (mut server, _) = soon(listener.accept()).await.expect("a connection");
+            let mut write = client.write_all(vec![7; LONG]);
+            while !poll_once(&mut write).await && !write.is_submitted() {
+                turn().await;
+            }
+            drop(write);
+            let end = corering::spawn(async move {
+                if halves {
+                    let (read, mut write) = client.into_split();
+                    write.shutdown().await.expect("connected");
+                    return read.reunite(write).expect("of one stream");
+                }
+                client.shutdown(corering::net::Shutdown::Write).await.expect("connected");
+                client
+            });
+            turn().await;
+            let mut received = 0;
+            while let Some(chunk) = soon(server.recv()).await.expect("received") {
+                received += chunk.len();
+            }
+            assert_eq!(received, LONG);
+            soon(end).await.expect("no panic").close().await.expect("closed");
+        }
+        listener.close().await.expect("closed");
+    });
+}
+
+#[test]
 fn a_read_that_is_dropped_holds_nothing_up() {
     clean(async || {
         let (reader, _writer) = pipe();
