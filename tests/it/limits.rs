@@ -1,12 +1,15 @@
 //! Limits are back-pressure: full queues, completions that overflow, no pooled buffer.
 
-use std::io;
+use std::io::{self, Write as _};
 
 use corering::Builder;
+use corering::fs::File;
 use corering::net::{TcpListener, TcpStream};
-use corering::op::{Completion, Op, Operation, Submission, io_uring};
+use corering::op::{Completion, Op, Operation, Receiver, Submission, io_uring};
+use corering::task::yield_now;
 
-use crate::clean_on;
+use crate::life::pair;
+use crate::{clean, clean_on};
 
 struct Nop(u32);
 
@@ -138,5 +141,62 @@ fn a_chunk_dropped_on_another_thread_goes_home() {
             });
         }
         listener.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn reads_that_need_no_waiting_leave_room_for_other_tasks() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("file");
+    std::fs::write(&path, [1; 4096]).expect("written");
+    clean(async || {
+        let file = File::open(&path).await.expect("opened");
+        let reads = std::rc::Rc::new(std::cell::Cell::new(0_u32));
+        let reader = corering::spawn({
+            let reads = reads.clone();
+            async move {
+                let mut buffer = Vec::with_capacity(64);
+                loop {
+                    buffer.clear();
+                    let read;
+                    (read, buffer) = file.read_at(buffer, 0).await;
+                    assert_eq!(read.expect("read"), 64);
+                    reads.set(reads.get() + 1);
+                }
+            }
+        });
+        yield_now().await;
+        let mut most = 0;
+        for _ in 0..1000 {
+            let before = reads.get();
+            yield_now().await;
+            most = most.max(reads.get() - before);
+        }
+        assert!(reads.get() > 1000, "it reads: {}", reads.get());
+        assert!(most <= 64, "{most} reads went on while another task was ready");
+        reader.abort();
+        assert!(reader.await.expect_err("aborted").is_cancelled());
+    });
+}
+
+#[test]
+fn buffers_are_brought_in_as_they_are_needed() {
+    const CHUNKS: usize = 192;
+    clean_on(Builder::new().buffers(256, 64), async || {
+        let (socket, mut peer) = pair();
+        let mut receiver = Receiver::new(socket);
+        let mut next =
+            async || std::future::poll_fn(|cx| receiver.poll_chunk(cx)).await.expect("received").expect("a chunk");
+        let mut held = Vec::new();
+        // Three quarters of all buffers may be held, though fewer circulate at first.
+        for number in 0..CHUNKS {
+            peer.write_all(&[number as u8]).expect("room");
+            let chunk = next().await;
+            assert!(chunk.is_pooled(), "chunk {number} has memory of its own");
+            held.push(chunk);
+        }
+        peer.write_all(&[0]).expect("room");
+        assert!(!next().await.is_pooled(), "the rest is kept for those who give back at once");
+        assert!(held.iter().enumerate().all(|(number, chunk)| chunk[..] == [number as u8]));
     });
 }

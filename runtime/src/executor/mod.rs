@@ -173,6 +173,9 @@ impl Core {
     fn run_batch(&self, done: &dyn Fn() -> bool) -> bool {
         let mut began = None;
         for ran in 1..=BATCH {
+            if !self.operations.begin_share() {
+                return false;
+            }
             let ran_one = if self.debug { self.run_watched() } else { self.tasks.run_next() };
             if !ran_one {
                 return done();

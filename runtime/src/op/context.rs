@@ -32,8 +32,10 @@ const KIND_BELL: u64 = 2;
 /// The close of a descriptor in the background. The descriptor stands above.
 const KIND_CLOSE: u64 = 3;
 
-/// How many times an operation may end at once, without the kernel's queue, before its task must wait for a turn.
-const INLINE_BUDGET: u32 = 128;
+/// How many operations may end at once, without the kernel's queue, before their task must give way.
+const SHARE: u32 = 32;
+/// And how many of all tasks, before the loop looks at the kernel again.
+const SHARES: u32 = 256;
 
 /// One core's operations.
 pub(crate) struct Operations {
@@ -51,7 +53,10 @@ pub(crate) struct Operations {
     running: Cell<bool>,
     /// The core is ending: nothing is begun again.
     ending: Cell<bool>,
-    inline_budget: Cell<u32>,
+    /// How many more may end at once for the running task.
+    share: Cell<u32>,
+    /// And for all tasks of this turn.
+    shares: Cell<u32>,
     unknown: Cell<u64>,
 }
 
@@ -67,7 +72,8 @@ impl Operations {
             closing: Cell::new(0),
             running: Cell::new(false),
             ending: Cell::new(false),
-            inline_budget: Cell::new(INLINE_BUDGET),
+            share: Cell::new(SHARE),
+            shares: Cell::new(SHARES),
             unknown: Cell::new(0),
         }
     }
@@ -262,7 +268,7 @@ impl Operations {
     /// A new turn of the loop has begun.
     #[inline]
     pub(crate) fn begin_turn(&self) {
-        self.inline_budget.set(INLINE_BUDGET);
+        self.shares.set(SHARES);
         for pool in &self.pools {
             pool.collect();
         }
@@ -336,11 +342,19 @@ impl Operations {
         self.pools.get(usize::from(group)).map(|pool| &**pool)
     }
 
-    /// Whether an operation may still end at once in this turn.
+    /// A task begins to run. False if this turn's tasks have had enough.
     #[inline]
-    pub(super) fn may_end_inline(&self) -> bool {
-        let left = self.inline_budget.get();
-        self.inline_budget.set(left.saturating_sub(1));
+    pub(crate) fn begin_share(&self) -> bool {
+        self.share.set(SHARE);
+        self.shares.get() > 0
+    }
+
+    /// Whether one more operation of the running task may end at once.
+    #[inline]
+    pub(super) fn take_share(&self) -> bool {
+        let left = self.share.get();
+        self.share.set(left.saturating_sub(1));
+        self.shares.set(self.shares.get().saturating_sub(1));
         left > 0
     }
 

@@ -127,16 +127,19 @@ impl Descriptor {
         super::Op::new(Close(shared)).await
     }
 
+    /// Whether a read is likely to need no waiting. It is not for a while after one that would have had to wait.
+    #[inline]
+    pub(super) fn may_read_now(&self) -> bool {
+        let cold = self.0.cold.load(Ordering::Relaxed);
+        if cold > 0 && cold != ALWAYS_COLD {
+            self.0.cold.store(cold - 1, Ordering::Relaxed);
+        }
+        cold == 0
+    }
+
     /// Reads into `room` if that needs no waiting: from the page cache, or what lies ready.
     #[inline]
     pub(super) fn read_now(&self, room: &mut crate::buf::Room<'_>, offset: u64) -> Option<i32> {
-        let cold = self.0.cold.load(Ordering::Relaxed);
-        if cold > 0 {
-            if cold != ALWAYS_COLD {
-                self.0.cold.store(cold - 1, Ordering::Relaxed);
-            }
-            return None;
-        }
         let part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
         // SAFETY: `part` names the room, which is borrowed exclusively and may be written to its end.
         let read = unsafe { libc::preadv2(self.0.fd, &raw const part, 1, offset as libc::off_t, libc::RWF_NOWAIT) };

@@ -128,8 +128,14 @@ pub unsafe trait Operation: 'static {
         Poll::Ready(())
     }
 
+    /// Whether [`try_now`](Self::try_now) is worth a try.
+    #[inline]
+    fn may_end_now(&mut self) -> bool {
+        false
+    }
+
     /// Ends it without the kernel's queue, if a call that cannot block gives a result at once. The result is one of
-    /// a system call: negative for an error.
+    /// a system call: negative for an error. A task that has had many of them gives way to the others first.
     #[inline]
     fn try_now(&mut self) -> Option<i32> {
         None
@@ -315,7 +321,11 @@ impl<O: Operation> Op<O> {
         if operation.poll_ready(cx).is_pending() {
             return Poll::Pending;
         }
-        if operations.may_end_inline() {
+        if operation.may_end_now() {
+            if !operations.take_share() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if let Some(result) = operation.try_now() {
                 return Poll::Ready(self.end_unsubmitted(result));
             }

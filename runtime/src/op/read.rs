@@ -76,6 +76,11 @@ unsafe impl<B: IoBufMut> Operation for Read<B> {
     }
 
     #[inline]
+    fn may_end_now(&mut self) -> bool {
+        self.held.descriptor().may_read_now()
+    }
+
+    #[inline]
     fn try_now(&mut self) -> Option<i32> {
         let mut room = self.buffer.room();
         if room.is_empty() {
