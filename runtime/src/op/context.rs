@@ -180,7 +180,9 @@ impl Operations {
                 }
                 drop(freed);
             }
-            (State::Done | State::Leaving | State::Vacant, _) => self.unknown.set(self.unknown.get() + 1),
+            (State::Done | State::Resting | State::Leaving | State::Vacant, _) => {
+                self.unknown.set(self.unknown.get() + 1)
+            }
         }
     }
 
@@ -313,6 +315,11 @@ impl Operations {
                     ended = Some(Ended { key, vtable, contents, completion });
                 }
             }
+            State::Resting => {
+                header.state = State::Leaving;
+                slots.resting -= 1;
+                ended = Some(Ended { key, vtable, contents, completion: Completion::made_up(-libc::ECANCELED) });
+            }
             State::Orphaned | State::Leaving | State::Vacant => {}
         }
         Left { waker, ended }
@@ -401,7 +408,7 @@ impl Operations {
         let (enters, overflows) = self.driver.counts();
         Counts {
             in_flight: slots.in_flight,
-            occupied: slots.occupied,
+            occupied: slots.occupied - slots.resting,
             slot_bytes: slots.bytes(),
             buffers_held: self.pools.iter().map(|pool| pool.held()).sum(),
             unknown_completions: self.unknown.get(),

@@ -51,6 +51,7 @@ mod multishot;
 mod read;
 mod readiness;
 mod receive;
+mod repeat;
 mod send;
 mod slot;
 mod write;

@@ -23,6 +23,7 @@ use super::context;
 use super::descriptor::{Descriptor, Held};
 use super::multishot::MultishotOperation;
 use super::read::{no_room, read_into, room_of};
+use super::repeat::{Repeat, Repeating};
 use super::{Completion, Op, Operation, Progress, Submission};
 use crate::buf::{Chunk, IoBufMut};
 
@@ -89,19 +90,6 @@ impl ReceivePooled {
     pub fn new(socket: &Descriptor, bytes: usize) -> Option<Self> {
         let group = context::with(|operations| operations.pool(bytes).map(|pool| pool.group()))??;
         Some(Self { held: Held::to_look(socket), group, wait_first: false })
-    }
-
-    /// The same receive, to be submitted once more.
-    #[inline]
-    fn again(mut self) -> Self {
-        self.held.renew();
-        self
-    }
-
-    /// Waits for data before it asks for a buffer.
-    fn wait_first(mut self) -> Self {
-        self.wait_first = true;
-        self
     }
 }
 
@@ -207,44 +195,27 @@ pub struct Receiver {
 
 #[derive(Debug)]
 enum State {
-    /// Perhaps with the receive that ended last, to be used again.
-    Idle(Option<ReceivePooled>),
-    Pooled(Op<Again>),
+    Idle,
+    Pooled(Repeating<ReceivePooled>),
     Own(Op<Receive<Vec<u8>>>),
 }
 
-/// A pooled receive that comes back with its result.
-#[derive(Debug)]
-struct Again(ReceivePooled);
-
-// SAFETY: as the receive in it.
-unsafe impl Operation for Again {
-    type Output = (io::Result<Chunk>, ReceivePooled);
-
+// SAFETY: it points to nothing.
+unsafe impl Repeat for ReceivePooled {
     #[inline]
-    fn submission(&mut self) -> Submission {
-        self.0.submission()
-    }
-
-    #[inline]
-    fn progress(&mut self, completion: Completion) -> Progress {
-        self.0.progress(completion)
-    }
-
-    #[inline]
-    fn complete(self, completion: Completion) -> Self::Output {
-        (pooled_chunk(self.0.group, completion), self.0)
-    }
-
-    fn abandoned(&mut self) {
-        self.0.abandoned();
+    fn output(&mut self, completion: Completion) -> io::Result<Chunk> {
+        self.held.renew();
+        if completion.result != -libc::ENOBUFS {
+            self.wait_first = false;
+        }
+        pooled_chunk(self.group, completion)
     }
 }
 
 impl Receiver {
     /// For the stream socket `socket`, which nobody else receives from.
     pub fn new(socket: Descriptor) -> Self {
-        Self { socket, state: State::Idle(None), rest: None, stopping: false, chunk_bytes: 0, pool_changed: false }
+        Self { socket, state: State::Idle, rest: None, stopping: false, chunk_bytes: 0, pool_changed: false }
     }
 
     /// From the next receive on, takes buffers of the pool that fits `bytes` best. At first it is the smallest.
@@ -261,25 +232,23 @@ impl Receiver {
         }
         loop {
             let received = match &mut self.state {
-                State::Idle(last) => {
-                    let last = last.take();
-                    self.state = self.armed(last);
+                State::Idle => {
+                    self.state = match ReceivePooled::new(&self.socket, self.chunk_bytes) {
+                        Some(receive) => State::Pooled(Repeating::new(receive)),
+                        None => self.own_memory(),
+                    };
                     continue;
                 }
                 State::Pooled(receive) => {
-                    let (received, receive) = ready!(Pin::new(receive).poll(cx));
-                    let no_buffers = matches!(&received, Err(error) if error.raw_os_error() == Some(libc::ENOBUFS));
-                    if no_buffers {
-                        self.stopping = false;
-                        self.state = self.without_buffers(receive);
+                    if self.pool_changed && !receive.is_armed() {
+                        (self.state, self.pool_changed) = (State::Idle, false);
                         continue;
                     }
-                    self.state = State::Idle(Some(receive));
-                    received
+                    ready!(receive.poll(cx, None))
                 }
                 State::Own(receive) => {
                     let (received, bytes) = ready!(Pin::new(receive).poll(cx));
-                    self.state = State::Idle(None);
+                    self.state = State::Idle;
                     received.map(|_| Chunk::from(bytes))
                 }
             };
@@ -287,23 +256,13 @@ impl Receiver {
             return Poll::Ready(match received {
                 Ok(chunk) if chunk.is_empty() => Ok(None),
                 Ok(chunk) => Ok(Some(chunk)),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    self.without_buffers();
+                    continue;
+                }
                 Err(error) if stopped && error.raw_os_error() == Some(libc::ECANCELED) => continue,
                 Err(error) => Err(error),
             });
-        }
-    }
-
-    /// The next receive to be armed. It uses the last one again if that took a buffer at once: then there are some.
-    #[inline]
-    fn armed(&mut self, last: Option<ReceivePooled>) -> State {
-        let pool_changed = std::mem::take(&mut self.pool_changed);
-        let receive = match last {
-            Some(last) if !last.wait_first && !pool_changed => Some(last.again()),
-            _ => ReceivePooled::new(&self.socket, self.chunk_bytes),
-        };
-        match receive {
-            Some(receive) => State::Pooled(Op::new(Again(receive))),
-            None => self.own_memory(),
         }
     }
 
@@ -336,10 +295,10 @@ impl Receiver {
     /// Dropped, it may not have ended the receive; nothing is lost, and it can be called again.
     pub async fn stop(&mut self) {
         match &self.state {
-            State::Pooled(receive) if receive.is_submitted() => receive.ask_to_cancel(),
+            State::Pooled(receive) if receive.is_armed() => receive.ask_to_cancel(),
             State::Own(receive) if receive.is_submitted() => receive.ask_to_cancel(),
-            State::Idle(_) | State::Pooled(_) | State::Own(_) => {
-                self.state = State::Idle(None);
+            State::Idle | State::Pooled(_) | State::Own(_) => {
+                self.state = State::Idle;
                 return;
             }
         }
@@ -349,14 +308,14 @@ impl Receiver {
 
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let received = match &mut self.state {
-            State::Idle(_) => return Poll::Ready(()),
-            State::Pooled(receive) => ready!(receive.poll_as(cx, Some(-libc::ECANCELED))).0,
+            State::Idle => return Poll::Ready(()),
+            State::Pooled(receive) => ready!(receive.poll(cx, Some(-libc::ECANCELED))),
             State::Own(receive) => {
                 let (received, bytes) = ready!(receive.poll_as(cx, Some(-libc::ECANCELED)));
                 received.map(|_| Chunk::from(bytes))
             }
         };
-        (self.state, self.stopping) = (State::Idle(None), false);
+        (self.state, self.stopping) = (State::Idle, false);
         if let Ok(chunk) = received {
             self.keep(chunk);
         }
@@ -372,8 +331,14 @@ impl Receiver {
 
     /// The kernel had no buffer: wait for data first, and if then there is still none, bring one.
     #[cold]
-    fn without_buffers(&self, was: ReceivePooled) -> State {
-        if was.wait_first { self.own_memory() } else { State::Pooled(Op::new(Again(was.again().wait_first()))) }
+    fn without_buffers(&mut self) {
+        let mut waited = true;
+        if let State::Pooled(receive) = &mut self.state {
+            receive.change(|receive| waited = std::mem::replace(&mut receive.wait_first, true));
+        }
+        if waited {
+            self.state = self.own_memory();
+        }
     }
 
     fn own_memory(&self) -> State {

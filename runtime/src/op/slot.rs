@@ -8,6 +8,8 @@
 //!                  Orphaned --final completion--> Leaving -----> Vacant (generation + 1)
 //! ```
 //!
+//! An operation that is done again and again rests in its slot in between: `Done --fetched--> Resting --> InFlight`.
+//!
 //! Invariant: contents neither move nor drop between submit and the final completion. Pages of slots are made as
 //! needed and stay where they are; a slot's number and generation are what the kernel and the futures hold, so a
 //! late completion, wake or cancel never reaches a newer operation in the same slot.
@@ -41,6 +43,8 @@ pub(super) enum State {
     Vacant,
     InFlight,
     Done,
+    /// Done and fetched, to be submitted again from where it is.
+    Resting,
     Orphaned,
     /// Its contents are being given up.
     Leaving,
@@ -188,11 +192,13 @@ pub(crate) struct Slots {
     pub(super) in_flight: usize,
     /// Slots that are not vacant.
     pub(super) occupied: usize,
+    /// Those of them that rest.
+    pub(super) resting: usize,
 }
 
 impl Slots {
     pub(super) fn new() -> Self {
-        Self { pages: Vec::new(), first_free: NONE, in_flight: 0, occupied: 0 }
+        Self { pages: Vec::new(), first_free: NONE, in_flight: 0, occupied: 0, resting: 0 }
     }
 
     /// Takes a vacant slot for an operation that is about to be placed and submitted.
