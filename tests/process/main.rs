@@ -9,13 +9,12 @@
     reason = "a test program without a public API, which watches processes with the standard library"
 )]
 
-#[path = "process/cancels.rs"]
 mod cancels;
+mod leftovers;
+mod outside;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::RefCell;
 use std::process::{Command, ExitCode, Output, Stdio};
-use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Duration;
 
 use corering::net::{TcpListener, TcpStream};
@@ -171,14 +170,39 @@ const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "a_process_that_is_stopped_for_a_while_loses_nothing",
+        check: outside::stop_for_a_while,
+        child: outside::round_trips_for_a_while,
+    },
+    Case {
+        name: "a_completion_that_nobody_asked_for_is_counted_and_ignored",
+        check: |case| says(case, &["counted, and went on"]),
+        child: outside::receive_what_nobody_asked_for,
+    },
+    Case {
+        name: "memory_is_untouched_after_a_core_has_ended",
+        check: |case| says(case, &["untouched"]),
+        child: leftovers::end_while_the_disk_is_read,
+    },
+    Case {
+        name: "a_port_is_free_as_soon_as_its_core_has_ended",
+        check: |case| says(case, &["300 times"]),
+        child: leftovers::use_a_port_again_and_again,
+    },
+    Case {
+        name: "a_core_ends_wherever_that_is_asked_for",
+        check: |case| says(case, &["ended in a destructor", "ended while a panic unwound", "another core"]),
+        child: leftovers::end_anywhere,
+    },
+    Case {
         name: "nothing_is_left_of_a_core_that_ended",
         check: |case| says(case, &["nothing is left"]),
-        child: leave_nothing,
+        child: leftovers::leave_nothing,
     },
     Case {
         name: "a_core_ends_whatever_is_in_flight",
         check: |case| says(case, &["ended, and the port is free"]),
-        child: end_with_everything_in_flight,
+        child: leftovers::end_with_everything_in_flight,
     },
     Case {
         name: "what_lies_in_a_thread_local_may_outlive_the_core",
@@ -414,119 +438,4 @@ fn fork_with_a_core() {
     assert_eq!(status, 0, "the child ended badly");
     runtime.block_on(echo(10)).expect("the parent goes on");
     println!("parent: 10 round trips");
-}
-
-/// Counts what is allocated and not freed.
-struct Counting;
-
-static ALLOCATED: AtomicIsize = AtomicIsize::new(0);
-
-// SAFETY: hands everything on to the system's allocator, and only counts.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise is the same.
-        unsafe { System.dealloc(address, layout) };
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-/// Descriptors, threads, mappings and allocations of this process.
-fn holdings() -> [isize; 4] {
-    let count = |path| std::fs::read_dir(path).expect("there").count() as isize;
-    let mappings = std::fs::read_to_string("/proc/self/maps").expect("there").lines().count() as isize;
-    [count("/proc/self/fd"), count("/proc/self/task"), mappings, ALLOCATED.load(Ordering::Relaxed)]
-}
-
-/// Ends cores with all kinds of things in all kinds of states, and counts before and after.
-fn leave_nothing() {
-    fn once() {
-        let (handle, waker) = corering::run(async {
-            echo(3).await.expect("no error");
-            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            let address = listener.local_addr().expect("an address");
-            let mut client = TcpStream::connect(address).await.expect("there");
-            let (mut server, _) = listener.accept().await.expect("a connection");
-            // Connections that nobody takes, a receive and a send that wait, timers, a task that is woken from afar.
-            let _more = [TcpStream::connect(address).await, TcpStream::connect(address).await];
-            corering::spawn(async move { client.recv().await.map(drop) });
-            corering::spawn(async move { server.write_all(vec![0; 8 << 20]).await.0 });
-            corering::spawn(corering::time::sleep(Duration::from_secs(3600)));
-            let (send, receive) = std::sync::mpsc::channel();
-            let handle = corering::spawn(async move {
-                std::future::poll_fn(|cx| {
-                    send.send(cx.waker().clone()).expect("listened to");
-                    std::task::Poll::<()>::Pending
-                })
-                .await;
-            });
-            drop(corering::spawn(async { panic!("a task that panics") }));
-            let text = corering::fs::read("/proc/self/status").await.expect("there");
-            assert!(!text.is_empty());
-            corering::fs::read("/etc/passwd").await.expect("there");
-            corering::task::yield_now().await;
-            drop(listener);
-            (handle, receive.recv().expect("sent"))
-        })
-        .expect("io_uring");
-        // A handle and a waker outlive their core.
-        std::thread::spawn(move || waker.wake()).join().expect("no panic");
-        drop(handle);
-    }
-    std::panic::set_hook(Box::new(|_| {}));
-    for _ in 0..3 {
-        once();
-    }
-    let settled = |before: [isize; 4]| {
-        // Kernel workers of a ring go a moment after it.
-        for _ in 0..200 {
-            if holdings() == before {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        false
-    };
-    let before = holdings();
-    for _ in 0..20 {
-        once();
-    }
-    assert!(settled(before), "descriptors, threads, mappings, allocations: {before:?} before, {:?} after", holdings());
-    println!("nothing is left");
-}
-
-fn end_with_everything_in_flight() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let mut port = 0;
-    for round in 0..20 {
-        corering::run(async {
-            let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free again");
-            port = listener.local_addr().expect("an address").port();
-            let mut client = TcpStream::connect(("127.0.0.1", port)).await.expect("there");
-            let (mut server, _) = listener.accept().await.expect("a connection");
-            corering::spawn(async move { listener.accept().await.map(drop) });
-            corering::spawn(async move { client.recv().await.map(drop) });
-            corering::spawn(async move { server.write_all(vec![0; 64 << 20]).await.0 });
-            for _ in 0..100 {
-                corering::spawn(corering::time::sleep(Duration::from_secs(3600)));
-            }
-            let path = directory.path().join(round.to_string());
-            let file = corering::fs::File::create(path).await.expect("a file");
-            file.write_all_at(vec![1; 1 << 20], 0).await.0.expect("room");
-            corering::spawn(async move { file.sync_all().await });
-            for _ in 0..3 {
-                corering::task::yield_now().await;
-            }
-        })
-        .expect("io_uring");
-    }
-    println!("ended, and the port is free");
 }
