@@ -14,6 +14,7 @@ mod files;
 mod guard;
 mod life;
 mod limits;
+mod load;
 mod multishots;
 mod net;
 mod order;
