@@ -11,6 +11,7 @@ use io_uring::squeue::{Entry, Flags};
 use io_uring::{cqueue, opcode, types};
 
 use super::direct::DirectTable;
+use super::handing::{Batch, Ended, Freed, Left};
 use super::slot::{Contents, Key, Queued, Slots, State, Vtable};
 use crate::buf::{OwnedPool, Pool};
 use crate::driver::Driver;
@@ -415,81 +416,6 @@ impl Operations {
             overflows,
             enters,
         }
-    }
-}
-
-/// The completions that are being handed on. If a destructor or a waker panics meanwhile, the rest is kept.
-struct Batch<'a> {
-    home: &'a RefCell<Vec<Completion>>,
-    completions: Vec<Completion>,
-    handed_on: usize,
-}
-
-impl<'a> Batch<'a> {
-    #[inline]
-    fn of(home: &'a RefCell<Vec<Completion>>) -> Self {
-        Self { home, completions: home.take(), handed_on: 0 }
-    }
-
-    #[inline]
-    fn next(&mut self) -> Option<Completion> {
-        let completion = self.completions.get(self.handed_on).copied();
-        self.handed_on += 1;
-        completion
-    }
-}
-
-impl Drop for Batch<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        let handed_on = self.handed_on.min(self.completions.len());
-        self.completions.drain(..handed_on);
-        self.home.replace(std::mem::take(&mut self.completions));
-    }
-}
-
-/// What has ended and was not fetched. It is given up when nothing of the core is borrowed, since what it owns may
-/// do anything when it is dropped.
-#[derive(Default)]
-#[must_use]
-struct Left {
-    waker: Option<Waker>,
-    ended: Option<Ended>,
-}
-
-struct Ended {
-    key: Key,
-    vtable: &'static Vtable,
-    contents: Contents,
-    completion: Completion,
-}
-
-impl Left {
-    #[inline]
-    fn dispose(self) {
-        let Self { waker, ended } = self;
-        drop(waker);
-        if let Some(Ended { key, vtable, contents, completion }) = ended {
-            let _freed = Freed(key);
-            // SAFETY: the operation is done, so the kernel is, too; its owner has gone and will not take it. Pages with
-            //         something in them are never given back, so it is there whatever has become of the core.
-            unsafe { (vtable.dispose)(contents, completion) };
-        }
-    }
-}
-
-/// Frees a slot of this thread's core that is being emptied, also if that panics.
-struct Freed(Key);
-
-impl Drop for Freed {
-    #[inline]
-    fn drop(&mut self) {
-        with(|operations| {
-            let mut slots = operations.slots.borrow_mut();
-            if slots.get(self.0).is_some() {
-                slots.free(self.0.index);
-            }
-        });
     }
 }
 

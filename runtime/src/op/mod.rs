@@ -46,7 +46,9 @@ mod connect;
 pub(crate) mod context;
 mod descriptor;
 mod direct;
+mod ended;
 mod file;
+mod handing;
 mod multishot;
 mod read;
 mod readiness;
@@ -62,7 +64,6 @@ use std::io;
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 /// The crate whose [`opcode`](io_uring::opcode)s make submissions.
 pub use ::io_uring;
@@ -72,6 +73,7 @@ pub use self::chain::{Chain, Links, chain};
 pub use self::connect::Connect;
 pub use self::descriptor::{Close, Descriptor};
 pub use self::direct::{CloseDirect, DirectSlot, OpenDirect, ReadDirect};
+pub use self::ended::{Cancel, Deadline};
 pub use self::file::{Metadata, OpenAt, Stat, Sync, Truncate};
 pub use self::multishot::{Multishot, MultishotOperation};
 pub use self::read::{Read, ReadVectored};
@@ -85,7 +87,6 @@ use self::slot::{Contents, Key, State, Vtable};
 use crate::driver::Link;
 pub use crate::ring::Completion;
 use crate::sys::current::{self, CoreId};
-use crate::time::{Instant, Sleep, sleep_until};
 
 /// What goes to the kernel; made by the builders of [`io_uring::opcode`].
 pub type Submission = ::io_uring::squeue::Entry;
@@ -266,25 +267,6 @@ impl<O: Operation> Op<O> {
     /// Whether it has been submitted and not yet given its output.
     pub fn is_submitted(&self) -> bool {
         matches!(self.state, OpState::Submitted { .. })
-    }
-
-    /// Ends the operation if it is not over after `limit`, counted from this call, and then fails it with
-    /// [`TimedOut`](io::ErrorKind::TimedOut), along with its buffer. A result that is there first wins.
-    pub fn deadline(self, limit: Duration) -> Deadline<O> {
-        self.deadline_at(Instant::now() + limit)
-    }
-
-    /// As [`deadline`](Self::deadline), at a point in time.
-    pub fn deadline_at(self, deadline: Instant) -> Deadline<O> {
-        Deadline { op: self, sleep: sleep_until(deadline), passed: false }
-    }
-
-    /// Asks the kernel to cancel the operation, and waits for what comes of it.
-    ///
-    /// The output is a result if it was faster; else the error `ECANCELED`, with the buffer. One that was never
-    /// submitted never will be.
-    pub fn cancel(self) -> Cancel<O> {
-        Cancel { op: self, asked: false }
     }
 
     /// Polls. `cancelled_as` is there if the kernel was asked to cancel it: then it does not go on after a part, and
@@ -502,60 +484,6 @@ impl<O: Operation> fmt::Debug for Op<O> {
             OpState::Submitted { .. } => "Op(submitted)",
             OpState::Over => "Op(over)",
         })
-    }
-}
-
-/// An operation with a limit on its time; made by [`Op::deadline`].
-#[must_use = "an operation does nothing unless it is awaited"]
-#[derive(Debug)]
-pub struct Deadline<O: Operation> {
-    op: Op<O>,
-    sleep: Sleep,
-    passed: bool,
-}
-
-impl<O: Operation> Future for Deadline<O> {
-    type Output = O::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
-        let this = &mut *self;
-        let cancelled_as = this.passed.then_some(-libc::ETIMEDOUT);
-        if let Poll::Ready(output) = this.op.poll_as(cx, cancelled_as) {
-            return Poll::Ready(output);
-        }
-        if !this.passed && Pin::new(&mut this.sleep).poll(cx).is_ready() {
-            this.passed = true;
-            if let OpState::Idle(_) = this.op.state {
-                return Poll::Ready(this.op.end_unsubmitted(-libc::ETIMEDOUT));
-            }
-            this.op.ask_to_cancel();
-        }
-        Poll::Pending
-    }
-}
-
-/// An operation that is being cancelled; made by [`Op::cancel`].
-#[must_use = "await it to get the operation's output back"]
-#[derive(Debug)]
-pub struct Cancel<O: Operation> {
-    op: Op<O>,
-    asked: bool,
-}
-
-impl<O: Operation> Future for Cancel<O> {
-    type Output = O::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
-        let this = &mut *self;
-        if let OpState::Idle(_) = this.op.state {
-            return Poll::Ready(this.op.end_unsubmitted(-libc::ECANCELED));
-        }
-        let polled = this.op.poll_as(cx, this.asked.then_some(-libc::ECANCELED));
-        if polled.is_pending() && !this.asked {
-            this.asked = true;
-            this.op.ask_to_cancel();
-        }
-        polled
     }
 }
 
