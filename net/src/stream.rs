@@ -24,7 +24,7 @@ use crate::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 ///
 /// The receive belongs to the stream, not to the call: what has arrived waits here until somebody reads it, whatever
 /// becomes of the future that asked for it. Writes go out whole and in order; one whose future is dropped goes out
-/// all the same, and the next one waits for it.
+/// all the same if it had begun, and the next one waits for it.
 ///
 /// # Examples
 ///
