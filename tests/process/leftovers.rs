@@ -127,6 +127,32 @@ pub(crate) fn end_with_everything_in_flight() {
     println!("ended, and the port is free");
 }
 
+/// How many rings the process has open.
+fn rings() -> usize {
+    let is_ring = |entry: &std::fs::DirEntry| {
+        std::fs::read_link(entry.path()).is_ok_and(|link| link.to_string_lossy().contains("io_uring"))
+    };
+    std::fs::read_dir("/proc/self/fd").expect("a list").flatten().filter(is_ring).count()
+}
+
+/// Makes cores with so little address space left that the memory of large queues or buffers cannot be mapped.
+pub(crate) fn map_too_much() {
+    let pages: u64 = std::fs::read_to_string("/proc/self/statm")
+        .expect("there")
+        .split(' ')
+        .next()
+        .and_then(|pages| pages.parse().ok())
+        .expect("a number");
+    crate::set_limit(libc::RLIMIT_AS, pages * 4096 + (1 << 20));
+    let error = Builder::new().buffers(1024, 4096).build().expect_err("four megabytes of buffers");
+    assert!(error.to_string().contains("pooled buffers"), "{error}");
+    assert_eq!(rings(), 0);
+    println!("refused, and no ring is left");
+    let runtime = Builder::new().entries(32768).cq_entries(65536).buffers(0, 0).build().expect("smaller queues");
+    runtime.block_on(echo(3)).expect("no error");
+    println!("made smaller: {} ring", rings());
+}
+
 /// Memory that stays when the buffer is dropped: whoever writes there later is found out.
 struct Watched(&'static mut [u8]);
 

@@ -83,6 +83,11 @@ const CASES: &[Case] = &[
         child: || round_trips(10),
     },
     Case {
+        name: "memory_that_cannot_be_mapped_leaves_no_ring_behind",
+        check: |case| says(case, &["refused, and no ring is left", "made smaller: 1 ring"]),
+        child: leftovers::map_too_much,
+    },
+    Case {
         name: "interrupted_calls_lose_nothing",
         check: |case| under_strace(case, "io_uring_enter:error=EINTR:when=5+2", "300 round trips"),
         child: || round_trips(300),

@@ -10,7 +10,7 @@ use crate::time::{Instant, Sleep, sleep_until};
 
 impl<O: Operation> Op<O> {
     /// Ends the operation if it is not over after `limit`, counted from this call, and then fails it with
-    /// [`TimedOut`](io::ErrorKind::TimedOut), along with its buffer. A result that is there first wins.
+    /// [`TimedOut`](std::io::ErrorKind::TimedOut), along with its buffer. A result that is there first wins.
     pub fn deadline(self, limit: Duration) -> Deadline<O> {
         self.deadline_at(Instant::now() + limit)
     }
