@@ -6,7 +6,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use corering_runtime::op::{DirectSlot, Metadata, Op, OpenDirect, Operation, ReadDirect, Readiness, Stat};
+use corering_runtime::op::{DirectSlot, Metadata, Op, OpenDirect, Operation, ReadDirect, Stat};
 
 use crate::File;
 
@@ -193,21 +193,13 @@ async fn begin(path: &Path, buffer: Vec<u8>) -> (io::Result<Begun>, Vec<u8>) {
         Ok(count) if count < room && (count == 0 || count % PAGE != 0) => Ok(Begun::Ended),
         Ok(_) => Ok(Begun::Open(slot)),
         Err(error) => match error.raw_os_error() {
-            // Not cached, or the open was slower than the read.
-            Some(libc::EAGAIN | libc::EBADF) => Ok(Begun::Open(slot)),
-            Some(libc::EOPNOTSUPP) => wait_for_writer(path, &slot).await.map(|()| Begun::Open(slot)),
+            // Not cached, the open was slower than the read, or there is no page cache. (A named pipe is among these; the
+            // next read then waits until a writer has come.)
+            Some(libc::EAGAIN | libc::EBADF | libc::EOPNOTSUPP) => Ok(Begun::Open(slot)),
             _ => Err(error),
         },
     };
     (begun, buffer)
-}
-
-/// The ring opens a named pipe without waiting for a writer, and then it reads as if it had ended (K41).
-async fn wait_for_writer(path: &Path, slot: &DirectSlot) -> io::Result<()> {
-    if metadata(path).await?.is_fifo() {
-        Op::new(Readiness::of_direct(slot, libc::POLLIN)).await?;
-    }
-    Ok(())
 }
 
 /// Awaits two operations that are submitted one after the other.

@@ -237,7 +237,7 @@ fn operations_on_descriptors_may_be_dropped_anywhere() {
             let slot = DirectSlot::take().expect("a place");
             // Open for reading and writing, it waits for nobody; and nothing comes.
             let open = Op::new(OpenDirect::new(c_path(s, "pipe"), libc::O_RDWR, &slot));
-            let ready = Op::new(Readiness::of_direct(&slot, libc::POLLIN));
+            let ready = Op::new(ReadDirect::new(&slot, s.alive.buffer(), 0));
             chain((open, ready, Op::new(CloseDirect::new(slot))))
         };
         "open of nothing in a direct place", false, s => {

@@ -200,3 +200,62 @@ fn buffers_are_brought_in_as_they_are_needed() {
         assert!(held.iter().enumerate().all(|(number, chunk)| chunk[..] == [number as u8]));
     });
 }
+
+#[test]
+fn chunks_may_outlive_their_core() {
+    let chunks = clean_chunks();
+    let (first, rest) = chunks.split_first().expect("some");
+    assert!(first.is_pooled());
+    assert_eq!(&first[..], [0]);
+    assert!(rest.iter().enumerate().all(|(number, chunk)| chunk[..] == [number as u8 + 1]));
+    // They go on different threads, and the last of them takes the pool along.
+    let mut chunks = chunks;
+    let half = chunks.split_off(chunks.len() / 2);
+    let other = std::thread::spawn(move || {
+        for (number, chunk) in half.into_iter().enumerate() {
+            assert_eq!(chunk[..], [number as u8 + 10]);
+        }
+    });
+    drop(chunks);
+    other.join().expect("no panic");
+
+    fn clean_chunks() -> Vec<corering::buf::Chunk> {
+        let runtime = Builder::new().buffers(64, 64).build().expect("io_uring");
+        let mut chunks = runtime.block_on(async {
+            let (socket, mut peer) = pair();
+            let mut receiver = Receiver::new(socket);
+            let mut chunks = Vec::new();
+            for number in 0..22 {
+                peer.write_all(&[number]).expect("room");
+                let chunk = std::future::poll_fn(|cx| receiver.poll_chunk(cx)).await;
+                chunks.push(chunk.expect("received").expect("a chunk"));
+            }
+            chunks
+        });
+        // Two that were dropped elsewhere, and not collected before the end.
+        let dropped = [chunks.pop(), chunks.pop()];
+        std::thread::spawn(move || drop(dropped)).join().expect("no panic");
+        drop(runtime);
+        chunks
+    }
+}
+
+#[test]
+fn a_stream_takes_its_chunks_from_the_pool_that_it_is_told() {
+    clean_on(Builder::new().buffers(8, 64).buffers(8, 4096), async || {
+        let (socket, mut peer) = pair();
+        let mut receiver = Receiver::new(socket);
+        for (bytes, expected) in [(0, 64), (0, 64), (100, 4096), (5000, 4096), (64, 64), (65, 4096)] {
+            receiver.set_chunk_bytes(bytes);
+            peer.write_all(&[1; 4096]).expect("room");
+            let (mut received, mut first) = (0, None);
+            while received < 4096 {
+                let chunk =
+                    std::future::poll_fn(|cx| receiver.poll_chunk(cx)).await.expect("received").expect("a chunk");
+                received += chunk.len();
+                first.get_or_insert(chunk.len());
+            }
+            assert_eq!(first, Some(expected), "for {bytes} bytes");
+        }
+    });
+}

@@ -95,7 +95,7 @@ impl DirectSlot {
 
     /// Another holder of the same place.
     #[inline]
-    pub(super) fn share(&self) -> Self {
+    fn share(&self) -> Self {
         let index = self.index();
         context::with(|operations| operations.direct.with(index, |place| place.holders += 1));
         Self { core: self.core, index }
@@ -110,7 +110,7 @@ impl DirectSlot {
     }
 
     #[inline]
-    pub(super) fn fixed(&self) -> types::Fixed {
+    fn fixed(&self) -> types::Fixed {
         types::Fixed(self.index())
     }
 
