@@ -45,12 +45,18 @@ fn holdings() -> [isize; 4] {
 /// Ends cores with all kinds of things in all kinds of states, and counts before and after.
 pub(crate) fn leave_nothing() {
     fn once() {
-        let (handle, waker) = corering::run(async {
+        let (handle, waker, chunk) = corering::run(async {
             echo(3).await.expect("no error");
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let address = listener.local_addr().expect("an address");
             let mut client = TcpStream::connect(address).await.expect("there");
             let (mut server, _) = listener.accept().await.expect("a connection");
+            // A chunk that outlives the core, and one that was dropped elsewhere and not collected.
+            client.write_all("kept").await.0.expect("sent");
+            let kept = server.recv().await.expect("received").expect("a chunk");
+            client.write_all("dropped").await.0.expect("sent");
+            let dropped = server.recv().await.expect("received").expect("a chunk");
+            assert!(kept.is_pooled() && dropped.is_pooled());
             // Connections that nobody takes, a receive and a send that wait, timers, a task that is woken from afar.
             let _more = [TcpStream::connect(address).await, TcpStream::connect(address).await];
             corering::spawn(async move { client.recv().await.map(drop) });
@@ -70,11 +76,14 @@ pub(crate) fn leave_nothing() {
             corering::fs::read("/etc/passwd").await.expect("there");
             corering::task::yield_now().await;
             drop(listener);
-            (handle, receive.recv().expect("sent"))
+            std::thread::spawn(move || drop(dropped)).join().expect("no panic");
+            (handle, receive.recv().expect("sent"), kept)
         })
         .expect("io_uring");
-        // A handle and a waker outlive their core.
+        // A handle, a waker and a chunk outlive their core.
         std::thread::spawn(move || waker.wake()).join().expect("no panic");
+        assert_eq!(&chunk[..], b"kept");
+        std::thread::spawn(move || drop(chunk)).join().expect("no panic");
         drop(handle);
     }
     std::panic::set_hook(Box::new(|_| {}));
