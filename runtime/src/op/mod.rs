@@ -63,7 +63,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::ptr::NonNull;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// The crate whose [`opcode`](io_uring::opcode)s make submissions.
 pub use ::io_uring;
@@ -381,6 +381,21 @@ fn poll_submitted<O: Operation>(
     cx: &mut Context<'_>,
     cancelled_as: Option<i32>,
 ) -> Poll<O::Output> {
+    let (contents, completion) = ready!(poll_end::<O>(operations, key, cx, cancelled_as));
+    // SAFETY: the operation is done; the slot is freed right after, so nobody looks at it again.
+    let operation = unsafe { contents.take::<O>() };
+    operations.slots.borrow_mut().free(key.index);
+    Poll::Ready(operation.complete(completion))
+}
+
+/// Waits until the operation in this slot has nothing more to do. It stays there.
+#[inline]
+fn poll_end<O: Operation>(
+    operations: &Operations,
+    key: Key,
+    cx: &mut Context<'_>,
+    cancelled_as: Option<i32>,
+) -> Poll<(Contents, Completion)> {
     loop {
         let mut slots = operations.slots.borrow_mut();
         let Some((header, contents)) = slots.get(key) else {
@@ -394,38 +409,35 @@ fn poll_submitted<O: Operation>(
         let mut completion = Completion { user_data: 0, result: header.result, flags: header.flags };
         drop(slots);
         // SAFETY: this future placed an O here and has not taken it.
-        let place = unsafe { contents.get::<O>() };
+        let mut operation = unsafe { contents.get::<O>() };
         // SAFETY: the operation is done, so the kernel has let go, and only this future looks at it.
-        let operation = unsafe { &mut *place.as_ptr() };
-        let mut progress = operation.progress(completion);
+        let progress = unsafe { operation.as_mut() }.progress(completion);
         if let Some(cancelled_as) = cancelled_as {
             if progress == Progress::Again || completion.result == -libc::ECANCELED {
                 completion.result = cancelled_as;
-                progress = Progress::Done;
+                return Poll::Ready((contents, completion));
             }
         }
         match progress {
-            Progress::Done => {
-                // SAFETY: as above; the slot is freed right after, so nobody looks at it again.
-                let operation = unsafe { contents.take::<O>() };
-                let mut slots = operations.slots.borrow_mut();
-                slots.free(key.index);
-                drop(slots);
-                return Poll::Ready(operation.complete(completion));
-            }
-            Progress::Again => {
-                let entry = operation.submission();
-                let mut slots = operations.slots.borrow_mut();
-                slots.in_flight += 1;
-                if let Some((header, _)) = slots.get(key) {
-                    header.state = State::InFlight;
-                }
-                drop(slots);
-                // SAFETY: the entry was made by the operation in this slot.
-                unsafe { context::submit(operations, key, entry) };
-            }
+            Progress::Done => return Poll::Ready((contents, completion)),
+            Progress::Again => submit_again::<O>(operations, key),
         }
     }
+}
+
+/// Submits the operation in this slot, which the kernel has let go of. If making its submission panics, nothing changes.
+#[inline]
+fn submit_again<O: Operation>(operations: &Operations, key: Key) {
+    let Some((_, contents)) = operations.slots.borrow_mut().get(key) else {
+        unreachable!("a slot is freed only when its future has gone or has got its output")
+    };
+    // SAFETY: the future placed an O here and has not taken it.
+    let mut operation = unsafe { contents.get::<O>() };
+    // SAFETY: the kernel has let go of it, and only its future looks at it.
+    let entry = unsafe { operation.as_mut() }.submission();
+    operations.slots.borrow_mut().begin_again(key.index);
+    // SAFETY: the entry was made by the operation in this slot.
+    unsafe { context::submit(operations, key, entry) };
 }
 
 /// A slot with an operation that has not been submitted; if making its submission panics, both are given up.

@@ -227,12 +227,7 @@ fn poll_active<M: MultishotOperation>(operations: &Operations, key: Key, cx: &mu
     if ended {
         stored.stopped = false;
         let entry = stored.operation.submission();
-        let mut slots = operations.slots.borrow_mut();
-        slots.in_flight += 1;
-        if let Some((header, _)) = slots.get(key) {
-            header.state = State::InFlight;
-        }
-        drop(slots);
+        operations.slots.borrow_mut().begin_again(key.index);
         // SAFETY: the entry was made by the operation in this slot.
         unsafe { context::submit(operations, key, entry) };
     }

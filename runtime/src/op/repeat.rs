@@ -6,11 +6,11 @@
 //!
 //! A resting operation stays in its slot. If its owner goes it ends as if it had been cancelled with nothing done.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::context::{self, Operations};
-use super::slot::State;
-use super::{Completion, Op, OpState, Operation, Progress, on_another_core};
+use super::slot::Key;
+use super::{Completion, Op, OpState, Operation, on_another_core, poll_end, submit_again};
 
 /// An operation that can be done again after it has ended.
 ///
@@ -79,8 +79,8 @@ impl<O: Repeat> Repeating<O> {
             }
             if self.resting {
                 let waker = cx.waker().clone();
+                submit_again::<O>(operations, key);
                 self.resting = false;
-                arm::<O>(operations, key);
                 context::begin_to_wait(operations, key, waker);
                 return Some(Poll::Pending);
             }
@@ -95,64 +95,17 @@ impl<O: Repeat> Repeating<O> {
     }
 }
 
-/// Submits the operation in this slot, which the kernel does not have.
-#[inline]
-fn arm<O: Repeat>(operations: &Operations, key: super::Key) {
-    let mut slots = operations.slots.borrow_mut();
-    let Some((header, contents)) = slots.get(key) else { unreachable!("a slot is freed only when its owner has gone") };
-    let rested = std::mem::replace(&mut header.state, State::InFlight) == State::Resting;
-    slots.resting -= usize::from(rested);
-    slots.in_flight += 1;
-    drop(slots);
-    // SAFETY: an O lies there, and only its owner looks at it while the kernel does not have it.
-    let mut operation = unsafe { contents.get::<O>() };
-    // SAFETY: as above.
-    let entry = unsafe { operation.as_mut() }.submission();
-    // SAFETY: the entry was made by the operation in this slot.
-    unsafe { context::submit(operations, key, entry) };
-}
-
 #[inline]
 fn fetch<O: Repeat>(
     operations: &Operations,
-    key: super::Key,
+    key: Key,
     cx: &mut Context<'_>,
     cancelled_as: Option<i32>,
 ) -> Poll<O::Output> {
-    loop {
-        let mut slots = operations.slots.borrow_mut();
-        let Some((header, contents)) = slots.get(key) else {
-            unreachable!("a slot is freed only when its owner has gone")
-        };
-        if header.state != State::Done {
-            drop(slots);
-            context::wait(operations, key, cx.waker());
-            return Poll::Pending;
-        }
-        let mut completion = Completion { user_data: 0, result: header.result, flags: header.flags };
-        drop(slots);
-        // SAFETY: an O lies there, and only its owner looks at it: the kernel has let go of it.
-        let mut operation = unsafe { contents.get::<O>() };
-        // SAFETY: as above.
-        let operation = unsafe { operation.as_mut() };
-        let mut progress = operation.progress(completion);
-        if let Some(cancelled_as) = cancelled_as {
-            if progress == Progress::Again || completion.result == -libc::ECANCELED {
-                completion.result = cancelled_as;
-                progress = Progress::Done;
-            }
-        }
-        match progress {
-            Progress::Done => {
-                let mut slots = operations.slots.borrow_mut();
-                slots.resting += 1;
-                if let Some((header, _)) = slots.get(key) {
-                    header.state = State::Resting;
-                }
-                drop(slots);
-                return Poll::Ready(operation.output(completion));
-            }
-            Progress::Again => arm::<O>(operations, key),
-        }
-    }
+    let (contents, completion) = ready!(poll_end::<O>(operations, key, cx, cancelled_as));
+    operations.slots.borrow_mut().rest(key.index);
+    // SAFETY: an O lies there: it is not taken out while its owner has it.
+    let mut operation = unsafe { contents.get::<O>() };
+    // SAFETY: the kernel has let go of it, and only its owner looks at it.
+    Poll::Ready(unsafe { operation.as_mut() }.output(completion))
 }

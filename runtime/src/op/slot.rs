@@ -220,6 +220,21 @@ impl Slots {
         (Key { index, generation }, contents)
     }
 
+    /// The operation in an occupied slot goes to the kernel once more.
+    #[inline]
+    pub(super) fn begin_again(&mut self, index: u32) {
+        let rested = std::mem::replace(&mut self.header(index).state, State::InFlight) == State::Resting;
+        self.resting -= usize::from(rested);
+        self.in_flight += 1;
+    }
+
+    /// The operation in an occupied slot has ended and was fetched, and stays for the next time.
+    #[inline]
+    pub(super) fn rest(&mut self, index: u32) {
+        self.header(index).state = State::Resting;
+        self.resting += 1;
+    }
+
     /// Sets the waker of a slot that was just reserved.
     #[inline]
     pub(super) fn set_first_waker(&mut self, index: u32, waker: Waker) {
