@@ -20,7 +20,7 @@ use crate::workload::{Kind, WORKLOADS, Workload};
 
 const SERVER_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
-const WARM_UP: Duration = Duration::from_millis(150);
+const WARM_UP: Duration = Duration::from_millis(100);
 
 /// A directory for files to measure with, on a disk if there is one: files in memory would measure something else.
 pub(crate) fn scratch() -> io::Result<tempfile::TempDir> {
@@ -111,7 +111,7 @@ fn measure_echo(process: &mut Child, connections: usize, bytes: usize, time: Dur
         (Some(counter), Some(before)) => Some(counter.read()? - before),
         _ => None,
     };
-    let sampled = sample(process.id(), &mut load)?;
+    let sampled = sample(process.id(), &mut load, time)?;
     let per_message = |time: Duration| time.as_nanos() as f64 / messages as f64;
     let (user, system) = ((after.user - before.user).as_secs_f64(), (after.system - before.system).as_secs_f64());
     let user_share = sampled.unwrap_or(user / (user + system));
@@ -131,11 +131,11 @@ fn measure_echo(process: &mut Child, connections: usize, bytes: usize, time: Dur
 }
 
 /// How much of the server's time is user code, by samples in a window that nothing else is measured in.
-fn sample(process: u32, load: &mut Load) -> io::Result<Option<f64>> {
+fn sample(process: u32, load: &mut Load, time: Duration) -> io::Result<Option<f64>> {
     let Some(samples) = perf::Samples::of(process) else {
         return Ok(None);
     };
-    load.run(WARM_UP)?;
+    load.run(time)?;
     Ok(samples.user_share())
 }
 

@@ -42,7 +42,7 @@ struct Arguments {
     #[arg(long, value_delimiter = ',')]
     against: Vec<String>,
     /// How long each measurement lasts.
-    #[arg(long, default_value_t = 0.35)]
+    #[arg(long, default_value_t = 0.2)]
     seconds: f64,
     /// How many measurements the medians are of.
     #[arg(long, default_value_t = 3)]
