@@ -11,6 +11,7 @@ use std::task::Context;
 use corering_sync::inbox::{Closed, Inbox};
 use slab::Slab;
 
+use super::cells::{CellKind, Cells, KEPT};
 use super::header::{ABORTED, COMPLETE, Describe, Header, JOINED, SCHEDULED};
 use super::unhandled::{self, Unhandled};
 use super::{TaskId, TaskInfo, raw, waker};
@@ -58,6 +59,7 @@ pub(crate) struct Local {
     tasks: RefCell<Slab<NonNull<Header>>>,
     next_id: Cell<u64>,
     hook: RefCell<Option<Rc<unhandled::Hook>>>,
+    cells: Cells,
 }
 
 impl Local {
@@ -70,6 +72,7 @@ impl Local {
             tasks: RefCell::new(Slab::new()),
             next_id: Cell::new(1),
             hook: RefCell::new(None),
+            cells: Cells::new(KEPT),
         }
     }
 
@@ -262,6 +265,20 @@ fn with<R>(use_them: impl FnOnce(&Local) -> R) -> Option<R> {
     (local.core == current::core()).then(|| use_them(local))
 }
 
+/// Takes back the memory of a task: this thread's core may have it, whosever it was.
+///
+/// # Safety
+///
+/// As for [`CellKind::release`].
+#[inline]
+pub(super) unsafe fn give_back(kind: CellKind, cell: NonNull<u8>) {
+    // SAFETY: the caller's promise.
+    if with(|local| unsafe { local.cells.put(kind, cell) }).is_none() {
+        // SAFETY: the caller's promise.
+        unsafe { kind.release(cell) };
+    }
+}
+
 /// Schedules a task of this thread's core.
 #[inline]
 pub(super) fn schedule(header: &Header) {
@@ -294,7 +311,7 @@ pub(super) unsafe fn spawn_unchecked<F: Future>(
     with(|local| {
         let id = local.next_id.get();
         local.next_id.set(id + 1);
-        let task = raw::allocate(future, |vtable| {
+        let task = raw::allocate(future, &local.cells, |vtable| {
             let remote = Arc::as_ptr(&local.remote);
             Header::new(vtable, remote, local.core, TaskId(id), at, describe)
         });

@@ -12,6 +12,7 @@
 //! | `local` | the core's run queue and the list of its tasks |
 //! | `join` | the handle by which a task is awaited, aborted and named |
 
+mod cells;
 mod header;
 mod join;
 pub(crate) mod local;

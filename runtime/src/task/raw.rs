@@ -1,5 +1,6 @@
 //! The typed part of a task: its future, then its output, in one allocation with the header.
 
+use std::alloc::Layout;
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::future::Future;
@@ -8,7 +9,9 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
+use super::cells::{CellKind, Cells};
 use super::header::{Header, Vtable};
+use super::local;
 
 /// Header first, so that a pointer to the one is a pointer to the other.
 #[repr(C)]
@@ -41,12 +44,21 @@ impl<F: Future> Typed<F> {
         free: free::<F>,
     };
     const TABLE: &'static Vtable = &Self::VTABLE;
+    const CELL: CellKind = CellKind::of(Layout::new::<Task<F>>());
 }
 
-/// Makes the task of `future`. `header` is given its table.
-pub(super) fn allocate<F: Future>(future: F, header: impl FnOnce(&'static Vtable) -> Header) -> NonNull<Header> {
-    let task = Box::new(Task { header: header(Typed::<F>::TABLE), stage: UnsafeCell::new(Stage::Running(future)) });
-    NonNull::from(Box::leak(task)).cast()
+/// Makes the task of `future`, in memory of `cells`. `header` is given its table.
+#[inline]
+pub(super) fn allocate<F: Future>(
+    future: F,
+    cells: &Cells,
+    header: impl FnOnce(&'static Vtable) -> Header,
+) -> NonNull<Header> {
+    let task = Task { header: header(Typed::<F>::TABLE), stage: UnsafeCell::new(Stage::Running(future)) };
+    let place = cells.take(Typed::<F>::CELL).cast::<Task<F>>();
+    // SAFETY: the cell is large and aligned enough for a task of F, and nobody else has it.
+    unsafe { place.write(task) };
+    place.cast()
 }
 
 /// # Safety
@@ -161,9 +173,11 @@ unsafe fn drop_output<F: Future>(header: NonNull<Header>) -> Option<String> {
 ///
 /// As the table says.
 unsafe fn free<F: Future>(header: NonNull<Header>) {
-    let task = header.cast::<Task<F>>().as_ptr();
-    // SAFETY: `allocate` leaked this very box, and nobody refers to it any more.
-    drop(unsafe { Box::from_raw(task) });
+    let task = header.cast::<Task<F>>();
+    // SAFETY: `allocate` made a `Task<F>` here, and nobody refers to it any more.
+    unsafe { task.drop_in_place() };
+    // SAFETY: the memory that `allocate` took for it.
+    unsafe { local::give_back(Typed::<F>::CELL, task.cast()) };
 }
 
 /// A destructor that panics while nobody can be told: the hook has printed it.
