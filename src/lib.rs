@@ -38,7 +38,7 @@
 //!     slow.abort();
 //!     assert!(slow.await.unwrap_err().is_cancelled());
 //! })?;
-//! # Ok::<(), corering::SetupError>(())
+//! # Ok::<(), corering::RunError>(())
 //! ```
 //!
 //! **Time.** [`time::sleep`], [`time::interval`] and [`time::timeout`] never end early. Tests can stop the clock:
@@ -86,8 +86,8 @@
 
 pub use corering_macros::{main, test};
 pub use corering_runtime::{
-    Builder, CoreId, JoinError, JoinHandle, Metrics, Probe, Runtime, SetupError, buf, metrics, op, probe, run, spawn,
-    task, time,
+    Builder, CoreId, JoinError, JoinHandle, Metrics, Probe, RunError, Runtime, SetupError, buf, metrics, op, probe,
+    run, spawn, task, time,
 };
 /// The standard library's I/O errors and results.
 pub use std::io;
@@ -100,6 +100,24 @@ pub mod fs {
 /// TCP.
 pub mod net {
     pub use corering_net::*;
+}
+
+/// asyncio's primitives, for the tasks of one core.
+///
+/// They are not `Send`, allocate nothing to wait, are first come, first served, and lose nothing when a wait is
+/// dropped. [`Wait`](sync::Wait) has the rule.
+pub mod sync {
+    pub use corering_sync::{
+        Abandoned, AcquireError, Acquiring, AlreadySet, Awaiting, Barrier, Broken, CancellationToken, Cancelling,
+        Closed, Condition, DropGuard, Event, Fifo, Getting, Guard, Job, Jobs, Joining, Lifo, LifoQueue, Lock,
+        LockGuard, Locking, OnceCell, Order, OwnedLockGuard, OwnedPermit, Owning, Passing, Permit, Prioritized,
+        Priority, PriorityQueue, Promise, Promised, Putting, Queue, ReadGuard, Reading, Receiver, RecvError, RwLock,
+        Semaphore, Sender, TryGetError, TryPutError, Wait, Waiting, WouldBlock, WriteGuard, Writing, ZeroSize,
+        broadcast, channel, oneshot, promise, unbounded_channel, watch,
+    };
+
+    /// Lets something be done a number of times per period: see [`corering_sync::RateLimiter`].
+    pub type RateLimiter = corering_sync::RateLimiter<corering_runtime::time::CoreClock>;
 }
 
 /// The guides of `docs/`, so that their examples are compiled and run.

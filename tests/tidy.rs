@@ -18,6 +18,11 @@ const UNSAFE: &[&str] = &[
     "runtime/src/time/timeout.rs",
     "runtime/src/time/timers.rs",
     "sync/src/inbox.rs",
+    "sync/src/lock.rs",
+    "sync/src/parked.rs",
+    "sync/src/rw_lock.rs",
+    "sync/src/wait.rs",
+    "sync/src/wait_list.rs",
     "sync/tests/loom.rs",
     "tests/",
 ];

@@ -41,7 +41,7 @@ const PART: usize = 64 * 1024;
 ///     let text = corering_fs::read("/etc/hostname").await;
 ///     # let _ = text;
 /// })?;
-/// # Ok::<(), corering_runtime::SetupError>(())
+/// # Ok::<(), corering_runtime::RunError>(())
 /// ```
 pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     let path = path.as_ref();

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use corering::net::{TcpListener, TcpStream};
 use corering::op::{Op, ReceivePooled};
-use corering::{Builder, SetupError, io};
+use corering::{Builder, RunError, SetupError, io};
 
 /// A case: what the parent checks, and what the child does.
 struct Case {
@@ -324,7 +324,7 @@ fn under_strace(case: &Case, inject: &str, expected: &str) -> Result<(), String>
 /// Prints why no core can be made.
 fn report_setup() {
     let error = corering::run(async {}).expect_err("the fault is in force");
-    assert!(!matches!(error, SetupError::Other { .. }), "{error:?}");
+    assert!(!matches!(error, RunError::Setup(SetupError::Other { .. })), "{error:?}");
     println!("{error}");
 }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Core, Runtime};
+use super::{Core, RunError, Runtime};
 use crate::buf::{OwnedPool, Pool};
 use crate::driver::mailbox::Mailbox;
 use crate::driver::{Driver, Sizes, clock};
@@ -24,7 +24,7 @@ use crate::time::timers::Timers;
 ///
 /// # Errors
 ///
-/// [`SetupError`], if io_uring cannot be had here: it says what to change.
+/// [`RunError`]: io_uring cannot be had here (it says what to change).
 ///
 /// # Panics
 ///
@@ -35,10 +35,10 @@ use crate::time::timers::Timers;
 /// ```
 /// let answer = corering_runtime::run(async { 42 })?;
 /// assert_eq!(answer, 42);
-/// # Ok::<(), corering_runtime::SetupError>(())
+/// # Ok::<(), corering_runtime::RunError>(())
 /// ```
 #[track_caller]
-pub fn run<F: Future>(future: F) -> Result<F::Output, SetupError> {
+pub fn run<F: Future>(future: F) -> Result<F::Output, RunError> {
     Builder::new().run(future)
 }
 
@@ -57,7 +57,7 @@ pub fn run<F: Future>(future: F) -> Result<F::Output, SetupError> {
 ///     .thread_name("proxy-0")
 ///     .build()?;
 /// # drop(runtime);
-/// # Ok::<(), corering_runtime::SetupError>(())
+/// # Ok::<(), corering_runtime::RunError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until build or run is called"]
@@ -194,7 +194,7 @@ impl Builder {
     ///
     /// If the future panics, with the same payload, and when called from inside a runtime.
     #[track_caller]
-    pub fn run<F: Future>(self, future: F) -> Result<F::Output, SetupError> {
+    pub fn run<F: Future>(self, future: F) -> Result<F::Output, RunError> {
         assert!(
             crate::task::current().is_none(),
             "already inside a runtime on this thread: await the future or spawn it"

@@ -38,7 +38,7 @@ pub struct Metrics {
 ///     assert_eq!(metrics.tasks, 1);
 ///     assert_eq!(metrics.operations, 0);
 /// })?;
-/// # Ok::<(), corering_runtime::SetupError>(())
+/// # Ok::<(), corering_runtime::RunError>(())
 /// ```
 pub fn metrics() -> Option<Metrics> {
     let counts = context::with(context::Operations::counts)?;

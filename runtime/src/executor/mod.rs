@@ -10,6 +10,7 @@
 
 mod builder;
 mod metrics;
+mod run_error;
 
 use std::cell::Cell;
 use std::future::Future;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use self::builder::{Builder, run};
 pub use self::metrics::{Metrics, metrics};
+pub use self::run_error::RunError;
 use crate::driver::mailbox::{Letter, Mailbox};
 use crate::driver::{Driver, Wait, clock};
 use crate::op::context::{self as operations, Operations};
@@ -58,7 +60,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 ///
 /// let runtime = Builder::new().entries(64).build()?;
 /// assert_eq!(runtime.block_on(async { 1 + 1 }), 2);
-/// # Ok::<(), corering_runtime::SetupError>(())
+/// # Ok::<(), corering_runtime::RunError>(())
 /// ```
 pub struct Runtime {
     /// Boxed, since this thread knows where its parts are.

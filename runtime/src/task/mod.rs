@@ -92,7 +92,7 @@ impl fmt::Display for TaskInfo {
 ///     let task = corering_runtime::spawn(async { 6 * 7 }).name("answer");
 ///     assert_eq!(task.await.unwrap(), 42);
 /// })?;
-/// # Ok::<(), corering_runtime::SetupError>(())
+/// # Ok::<(), corering_runtime::RunError>(())
 /// ```
 #[track_caller]
 #[inline]
@@ -129,7 +129,7 @@ pub fn current() -> Option<TaskInfo> {
 ///     let names: Vec<_> = task::all().iter().map(|task| task.name().map(str::to_owned)).collect();
 ///     assert!(names.contains(&Some("waits for ever".to_owned())));
 /// })?;
-/// # Ok::<(), corering_runtime::SetupError>(())
+/// # Ok::<(), corering_runtime::RunError>(())
 /// ```
 pub fn all() -> Vec<TaskInfo> {
     local::all()

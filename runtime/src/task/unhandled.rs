@@ -63,7 +63,7 @@ pub(super) type Hook = dyn Fn(&Unhandled);
 ///     task::yield_now().await;
 ///     assert!(told.borrow()[0].contains("'tries'") && told.borrow()[0].ends_with("failed: no luck"));
 /// })?;
-/// # Ok::<(), corering_runtime::SetupError>(())
+/// # Ok::<(), corering_runtime::RunError>(())
 /// ```
 pub fn on_unhandled(hook: impl Fn(&Unhandled) + 'static) {
     local::set_hook(Rc::new(hook));

@@ -26,7 +26,7 @@ use std::task::{Context, Poll};
 ///     yield_now().await;
 ///     assert!(ran.get());
 /// })?;
-/// # Ok::<(), corering_runtime::SetupError>(())
+/// # Ok::<(), corering_runtime::RunError>(())
 /// ```
 #[inline]
 pub fn yield_now() -> YieldNow {

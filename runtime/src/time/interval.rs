@@ -38,7 +38,7 @@ pub enum MissedTick {
 ///     ticks.tick().await;
 ///     assert_eq!(start.elapsed(), Duration::from_secs(10));
 /// })?;
-/// # Ok::<(), corering_runtime::SetupError>(())
+/// # Ok::<(), corering_runtime::RunError>(())
 /// ```
 pub fn interval(period: Duration) -> Interval {
     interval_at(Instant::now(), period)

@@ -7,6 +7,7 @@
 //! In a runtime with paused time ([`Builder::paused_time`](crate::Builder::paused_time)) the clock stands still
 //! while tasks run, and jumps to the next deadline when all of them wait: tests take no time and are exact.
 
+mod core_clock;
 mod instant;
 mod interval;
 mod sleep;
@@ -14,8 +15,9 @@ mod timeout;
 pub(crate) mod timers;
 mod wheel;
 
-use std::time::Duration;
+pub use std::time::Duration;
 
+pub use self::core_clock::CoreClock;
 pub use self::instant::Instant;
 pub use self::interval::{Interval, MissedTick, interval, interval_at};
 pub use self::sleep::{Sleep, sleep, sleep_until};
@@ -39,7 +41,7 @@ use crate::driver::clock;
 ///     time::advance(Duration::from_secs(3600));
 ///     assert_eq!(start.elapsed(), Duration::from_secs(3600));
 /// })?;
-/// # Ok::<(), corering_runtime::SetupError>(())
+/// # Ok::<(), corering_runtime::RunError>(())
 /// ```
 pub fn advance(duration: Duration) {
     assert!(

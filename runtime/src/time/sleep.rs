@@ -27,7 +27,7 @@ use super::timers::{self, Armed};
 ///     time::sleep(Duration::from_millis(2)).await;
 ///     assert!(start.elapsed() >= Duration::from_millis(2));
 /// })?;
-/// # Ok::<(), corering_runtime::SetupError>(())
+/// # Ok::<(), corering_runtime::RunError>(())
 /// ```
 #[inline]
 pub fn sleep(duration: Duration) -> Sleep {

@@ -33,7 +33,7 @@ use super::{Instant, Sleep, sleep_until};
 ///     assert!(time::timeout(Duration::from_secs(1), slow).await.is_err());
 ///     assert_eq!(time::timeout(Duration::ZERO, async { 5 }).await, Ok(5));
 /// })?;
-/// # Ok::<(), corering_runtime::SetupError>(())
+/// # Ok::<(), corering_runtime::RunError>(())
 /// ```
 pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoFuture> {
     timeout_at(Instant::now() + duration, future)

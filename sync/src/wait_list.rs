@@ -1,0 +1,232 @@
+//! The list of those who wait, first come first served, under all primitives.
+//!
+//! A waiter lies in the future that waits, so waiting allocates nothing, and joining, leaving and being chosen are a
+//! few writes each, wherever in the list the waiter stands.
+//!
+//! ```text
+//!            join                 give                       taken
+//!  Outside ---------> Waiting ------------> Given/Refused ----------> Ended
+//!                        +--- dropped: taken out of the list
+//! ```
+//!
+//! Invariant: the list holds exactly the waiters that are `Waiting`. They lie in pinned futures, which take them out
+//! when they are dropped; so all in the list are alive. Nothing of the list is borrowed, and all of it is in order,
+//! when a waker is called.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomPinned;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::ptr::NonNull;
+use std::task::Waker;
+
+use crate::parked::Parked;
+
+type Link<W> = Option<NonNull<Waiter<W>>>;
+
+/// How a wait ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// What was waited for belongs to the waiter now.
+    Given,
+    /// There is nothing to wait for any more.
+    Refused,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Outside,
+    Waiting,
+    Chosen(Turn),
+    Ended,
+}
+
+/// One who waits.
+pub(crate) struct Waiter<W> {
+    place: Cell<Place>,
+    next: Cell<Link<W>>,
+    previous: Cell<Link<W>>,
+    /// What it asks for, or is told.
+    pub(crate) want: W,
+    parked: Parked,
+    _pinned: PhantomPinned,
+}
+
+impl<W> Waiter<W> {
+    pub(crate) fn new(want: W, what: &'static str, at: &'static Location<'static>) -> Self {
+        Self {
+            place: Cell::new(Place::Outside),
+            next: Cell::new(None),
+            previous: Cell::new(None),
+            want,
+            parked: Parked::new(what, at),
+            _pinned: PhantomPinned,
+        }
+    }
+
+    pub(crate) fn caller(&self) -> &'static Location<'static> {
+        self.parked.at
+    }
+
+    #[inline]
+    pub(crate) fn place(&self) -> Place {
+        self.place.get()
+    }
+
+    /// It got what it wanted without waiting.
+    #[inline]
+    pub(crate) fn end(&self) {
+        self.place.set(Place::Ended);
+    }
+
+    /// It takes the turn that it was given.
+    pub(crate) fn take_turn(&self) {
+        debug_assert!(matches!(self.place.get(), Place::Chosen(_)));
+        self.place.set(Place::Ended);
+        // SAFETY: it was hung up when it joined, and a waiter that is chosen has not left.
+        unsafe { self.parked.leave() };
+    }
+
+    pub(crate) fn renew(&self, waker: &Waker) {
+        let old = self.parked.renew(waker);
+        drop(old);
+    }
+}
+
+/// Those who wait for the same thing.
+pub struct WaitList<W> {
+    first: Cell<Link<W>>,
+    last: Cell<Link<W>>,
+    len: Cell<usize>,
+}
+
+impl<W> WaitList<W> {
+    pub(crate) const fn new() -> Self {
+        Self { first: Cell::new(None), last: Cell::new(None), len: Cell::new(0) }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.get().is_none()
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len.get()
+    }
+
+    /// Puts a waiter at the end.
+    ///
+    /// # Safety
+    ///
+    /// It is `Outside`, does not move from now on, and before its memory is used for anything else it is taken out
+    /// with [`remove`](Self::remove) if it is `Waiting`, and has taken its turn if it is `Chosen`.
+    pub(crate) unsafe fn join(&self, waiter: &Waiter<W>, waker: Waker, held_by_itself: bool) {
+        let this = NonNull::from(waiter);
+        let before = self.last.replace(Some(this));
+        waiter.previous.set(before);
+        waiter.next.set(None);
+        match before {
+            // SAFETY: all in the list are alive.
+            Some(before) => unsafe { before.as_ref() }.next.set(Some(this)),
+            None => self.first.set(Some(this)),
+        }
+        self.len.set(self.len.get() + 1);
+        waiter.place.set(Place::Waiting);
+        // SAFETY: the caller promises of the waiter what is asked of its part, and that part has not been hung up
+        //         before: the waiter was outside. It leaves in `take_turn` and `remove`.
+        unsafe { waiter.parked.enter(waker, held_by_itself) };
+    }
+
+    /// Takes a waiter out that goes without its turn. Its waker is returned, to be dropped when all is in order.
+    ///
+    /// # Safety
+    ///
+    /// It is `Waiting` in this list.
+    pub(crate) unsafe fn remove(&self, waiter: &Waiter<W>) -> Option<Waker> {
+        self.unlink(waiter);
+        waiter.place.set(Place::Ended);
+        // SAFETY: it was hung up when it joined, and has not left since.
+        unsafe { waiter.parked.leave() };
+        waiter.parked.take_waker()
+    }
+
+    fn unlink(&self, waiter: &Waiter<W>) {
+        let (previous, next) = (waiter.previous.get(), waiter.next.get());
+        match previous {
+            // SAFETY: all in the list are alive.
+            Some(previous) => unsafe { previous.as_ref() }.next.set(next),
+            None => self.first.set(next),
+        }
+        match next {
+            // SAFETY: as above.
+            Some(next) => unsafe { next.as_ref() }.previous.set(previous),
+            None => self.last.set(previous),
+        }
+        self.len.set(self.len.get() - 1);
+    }
+
+    /// Gives its turn to one after the other, from the first, as long as `fits` says so of the next.
+    ///
+    /// If a waker panics, the others are still woken; then the panic goes on.
+    #[inline]
+    pub(crate) fn give_while(&self, turn: Turn, fits: impl FnMut(&W) -> bool) {
+        if !self.is_empty() {
+            self.give_while_there_are(turn, fits);
+        }
+    }
+
+    fn give_while_there_are(&self, turn: Turn, mut fits: impl FnMut(&W) -> bool) {
+        let mut panicked: Option<Box<dyn Any + Send>> = None;
+        while let Err(payload) = catch_unwind(AssertUnwindSafe(|| while self.give_next(turn, &mut fits) {})) {
+            match &panicked {
+                None => panicked = Some(payload),
+                // One is enough to tell, and a payload may panic, too, when it is dropped.
+                Some(_) => std::mem::forget(payload),
+            }
+        }
+        if let Some(payload) = panicked {
+            resume_unwind(payload);
+        }
+    }
+
+    fn give_next(&self, turn: Turn, fits: &mut impl FnMut(&W) -> bool) -> bool {
+        let Some(first) = self.first.get() else {
+            return false;
+        };
+        // SAFETY: all in the list are alive. The waiter is not touched after its waker was called.
+        let waiter = unsafe { first.as_ref() };
+        if !fits(&waiter.want) {
+            return false;
+        }
+        self.unlink(waiter);
+        waiter.place.set(Place::Chosen(turn));
+        if let Some(waker) = waiter.parked.take_waker() {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Gives its turn to the first `count`, or to as many as there are.
+    #[inline]
+    pub(crate) fn give_some(&self, turn: Turn, mut count: usize) {
+        self.give_while(turn, |_| {
+            let more = count > 0;
+            count = count.saturating_sub(1);
+            more
+        });
+    }
+
+    /// Gives its turn to all who wait now.
+    #[inline]
+    pub(crate) fn give_all(&self, turn: Turn) {
+        self.give_some(turn, self.len());
+    }
+}
+
+impl<W> fmt::Debug for WaitList<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} waiting", self.len())
+    }
+}
