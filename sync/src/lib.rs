@@ -55,6 +55,7 @@ mod rw_lock;
 mod semaphore;
 pub mod shim;
 pub mod sleep;
+mod twin;
 mod wait;
 mod wait_list;
 pub mod watch;

@@ -3,18 +3,17 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::IntoFuture;
-use std::rc::Rc;
 
 use crate::error::Abandoned;
+use crate::twin::Twin;
 use crate::wait::{Source, Wait};
 use crate::wait_list::{Turn, WaitList};
 
 struct Shared<T> {
     value: Cell<Option<T>>,
-    sender_gone: Cell<bool>,
-    receiver_gone: Cell<bool>,
-    /// Whoever waits: the receiver for the value, or the sender for the receiver's end.
+    /// The receiver, for the value.
     receiving: WaitList<()>,
+    /// The sender, for the receiver to go.
     closing: WaitList<()>,
 }
 
@@ -33,18 +32,13 @@ struct Shared<T> {
 /// # Ok::<(), corering::RunError>(())
 /// ```
 pub fn channel<T>() -> (Sender<T>, Receiver<T>) {
-    let shared = Rc::new(Shared {
-        value: Cell::new(None),
-        sender_gone: Cell::new(false),
-        receiver_gone: Cell::new(false),
-        receiving: WaitList::new(),
-        closing: WaitList::new(),
-    });
-    (Sender(Rc::clone(&shared)), Receiver(shared))
+    let (sender, receiver) =
+        Twin::pair(Shared { value: Cell::new(None), receiving: WaitList::new(), closing: WaitList::new() });
+    (Sender(sender), Receiver(receiver))
 }
 
 /// Sends the value.
-pub struct Sender<T>(Rc<Shared<T>>);
+pub struct Sender<T>(Twin<Shared<T>>);
 
 impl<T> Sender<T> {
     /// Sends the value, without waiting.
@@ -64,7 +58,7 @@ impl<T> Sender<T> {
     /// Whether the receiver has gone.
     #[inline]
     pub fn is_closed(&self) -> bool {
-        self.0.receiver_gone.get()
+        self.0.is_alone()
     }
 
     /// Waits until the receiver has gone: nobody wants the value any more.
@@ -77,7 +71,7 @@ impl<T> Sender<T> {
 impl<T> Drop for Sender<T> {
     #[inline]
     fn drop(&mut self) {
-        self.0.sender_gone.set(true);
+        // Whoever is woken finds the value, or that there is none and will be none.
         self.0.receiving.give_all(Turn::Given);
     }
 }
@@ -87,7 +81,7 @@ impl<T> Drop for Sender<T> {
 /// # Cancel safety
 ///
 /// A [`recv`](Self::recv) that is dropped leaves the value for the next.
-pub struct Receiver<T>(Rc<Shared<T>>);
+pub struct Receiver<T>(Twin<Shared<T>>);
 
 impl<T> Receiver<T> {
     /// Waits for the value. To be used where the receiver is needed afterwards; otherwise await the receiver.
@@ -108,7 +102,7 @@ impl<T> Receiver<T> {
     pub fn try_recv(&mut self) -> Result<Option<T>, Abandoned> {
         match self.0.value.take() {
             Some(value) => Ok(Some(value)),
-            None if self.0.sender_gone.get() => Err(Abandoned),
+            None if self.0.is_alone() => Err(Abandoned),
             None => Ok(None),
         }
     }
@@ -117,11 +111,7 @@ impl<T> Receiver<T> {
 impl<T> Drop for Receiver<T> {
     #[inline]
     fn drop(&mut self) {
-        self.0.receiver_gone.set(true);
         self.0.closing.give_all(Turn::Given);
-        if self.0.sender_gone.get() {
-            drop(self.0.value.take());
-        }
     }
 }
 
@@ -153,7 +143,7 @@ macro_rules! receiving {
 
             #[inline]
             fn at_once(&self, _: &()) -> Option<Turn> {
-                self.0.0.sender_gone.get().then_some(Turn::Given)
+                self.0.0.is_alone().then_some(Turn::Given)
             }
 
             #[inline]
@@ -199,6 +189,6 @@ impl<T> fmt::Debug for Sender<T> {
 
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver").field("sender_gone", &self.0.sender_gone.get()).finish()
+        f.debug_struct("Receiver").field("sender_gone", &self.0.is_alone()).finish()
     }
 }

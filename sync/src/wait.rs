@@ -66,7 +66,7 @@ impl<S: Source> Wait<S> {
 
     #[inline]
     pub(crate) fn at(source: S, want: S::Want, at: &'static Location<'static>) -> Self {
-        Self { source, waiter: Waiter::new(want, S::WHAT, at) }
+        Self { source, waiter: Waiter::new(want, at) }
     }
 
     /// Where it was called.
@@ -94,16 +94,18 @@ impl<S: Source> Future for Wait<S> {
                     let held_by_itself = source.is_held_by(task);
                     // SAFETY: outside, as the match says. It lies in `self`, which is pinned, so it stays where it is
                     //         until `drop` runs, which removes it if it waits and ends its turn if it was chosen.
-                    unsafe { source.list().join(waiter, waker, held_by_itself) };
+                    unsafe { source.list().join(waiter, waker, S::WHAT, held_by_itself) };
                     return Poll::Pending;
                 }
             },
             Place::Waiting => {
-                waiter.renew(cx.waker());
+                // SAFETY: it waits, as the match says.
+                unsafe { waiter.renew(cx.waker()) };
                 return Poll::Pending;
             }
             Place::Chosen(turn) => {
-                waiter.take_turn();
+                // SAFETY: it is chosen, as the match says.
+                unsafe { waiter.take_turn() };
                 turn
             }
             Place::Ended => panic!("{} was polled after it had given its result", S::WHAT),
@@ -124,7 +126,8 @@ impl<S: Source> Drop for Wait<S> {
                 drop(waker);
             }
             Place::Chosen(turn) => {
-                waiter.take_turn();
+                // SAFETY: it is chosen, as the match says.
+                unsafe { waiter.take_turn() };
                 if turn == Turn::Given {
                     source.pass_on(&waiter.want);
                 }

@@ -14,9 +14,10 @@
 //! when a waker is called.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::marker::PhantomPinned;
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::task::Waker;
@@ -42,31 +43,34 @@ pub(crate) enum Place {
     Ended,
 }
 
-/// One who waits.
+/// One who waits, or has not begun to.
 pub(crate) struct Waiter<W> {
     place: Cell<Place>,
-    next: Cell<Link<W>>,
-    previous: Cell<Link<W>>,
+    at: &'static Location<'static>,
     /// What it asks for, or is told.
     pub(crate) want: W,
-    parked: Parked,
+    /// Written when it joins, since most never have to: it is there while the place is `Waiting` or `Chosen`.
+    hooks: UnsafeCell<MaybeUninit<Hooks<W>>>,
     _pinned: PhantomPinned,
 }
 
+/// By what a waiter hangs in the lists.
+struct Hooks<W> {
+    next: Cell<Link<W>>,
+    previous: Cell<Link<W>>,
+    parked: Parked,
+}
+
 impl<W> Waiter<W> {
-    pub(crate) fn new(want: W, what: &'static str, at: &'static Location<'static>) -> Self {
-        Self {
-            place: Cell::new(Place::Outside),
-            next: Cell::new(None),
-            previous: Cell::new(None),
-            want,
-            parked: Parked::new(what, at),
-            _pinned: PhantomPinned,
-        }
+    #[inline]
+    pub(crate) fn new(want: W, at: &'static Location<'static>) -> Self {
+        let hooks = UnsafeCell::new(MaybeUninit::uninit());
+        Self { place: Cell::new(Place::Outside), at, want, hooks, _pinned: PhantomPinned }
     }
 
+    #[inline]
     pub(crate) fn caller(&self) -> &'static Location<'static> {
-        self.parked.at
+        self.at
     }
 
     #[inline]
@@ -81,16 +85,52 @@ impl<W> Waiter<W> {
     }
 
     /// It takes the turn that it was given.
-    pub(crate) fn take_turn(&self) {
-        debug_assert!(matches!(self.place.get(), Place::Chosen(_)));
+    ///
+    /// # Safety
+    ///
+    /// It is `Chosen`.
+    pub(crate) unsafe fn take_turn(&self) {
+        // SAFETY: it is chosen, the caller says.
+        let hooks = unsafe { self.hooks() };
         self.place.set(Place::Ended);
         // SAFETY: it was hung up when it joined, and a waiter that is chosen has not left.
-        unsafe { self.parked.leave() };
+        unsafe { hooks.parked.leave() };
     }
 
-    pub(crate) fn renew(&self, waker: &Waker) {
-        let old = self.parked.renew(waker);
+    /// Has it wake this waker from now on.
+    ///
+    /// # Safety
+    ///
+    /// It is `Waiting`.
+    pub(crate) unsafe fn renew(&self, waker: &Waker) {
+        // SAFETY: it waits, the caller says.
+        let old = unsafe { self.hooks() }.parked.renew(waker);
         drop(old);
+    }
+
+    /// # Safety
+    ///
+    /// It is alive as long as the reference is used, and in a list.
+    unsafe fn hooks_of<'a>(this: NonNull<Self>) -> &'a Hooks<W>
+    where
+        W: 'a,
+    {
+        // SAFETY: it is alive, the caller says.
+        let this = unsafe { this.as_ref() };
+        // SAFETY: in a list, it waits.
+        unsafe { this.hooks() }
+    }
+
+    /// # Safety
+    ///
+    /// It is `Waiting` or `Chosen`.
+    unsafe fn hooks(&self) -> &Hooks<W> {
+        let hooks = self.hooks.get();
+        // SAFETY: nobody has a mutable reference: they are written once, in `join`, before the place says that they
+        //         are there.
+        let hooks = unsafe { &*hooks };
+        // SAFETY: the caller says that it has joined.
+        unsafe { hooks.assume_init_ref() }
     }
 }
 
@@ -122,21 +162,29 @@ impl<W> WaitList<W> {
     ///
     /// It is `Outside`, does not move from now on, and before its memory is used for anything else it is taken out
     /// with [`remove`](Self::remove) if it is `Waiting`, and has taken its turn if it is `Chosen`.
-    pub(crate) unsafe fn join(&self, waiter: &Waiter<W>, waker: Waker, held_by_itself: bool) {
+    #[cold]
+    pub(crate) unsafe fn join(&self, waiter: &Waiter<W>, waker: Waker, what: &'static str, held_by_itself: bool) {
         let this = NonNull::from(waiter);
         let before = self.last.replace(Some(this));
-        waiter.previous.set(before);
-        waiter.next.set(None);
+        let (next, previous) = (Cell::new(None), Cell::new(before));
+        let hooks = Hooks { next, previous, parked: Parked::new(what, waiter.at) };
+        let place = waiter.hooks.get().cast::<Hooks<W>>();
+        // SAFETY: the place is the waiter's own, and as long as it is outside nobody has a reference to it. What is
+        //         overwritten is nothing, and what is written is dropped by parts: links need not be, and the waker
+        //         is taken out when the waiter is chosen or removed.
+        unsafe { place.write(hooks) };
         match before {
             // SAFETY: all in the list are alive.
-            Some(before) => unsafe { before.as_ref() }.next.set(Some(this)),
+            Some(before) => unsafe { Waiter::hooks_of(before) }.next.set(Some(this)),
             None => self.first.set(Some(this)),
         }
         self.len.set(self.len.get() + 1);
         waiter.place.set(Place::Waiting);
+        // SAFETY: it has just been put in.
+        let parked = &unsafe { waiter.hooks() }.parked;
         // SAFETY: the caller promises of the waiter what is asked of its part, and that part has not been hung up
         //         before: the waiter was outside. It leaves in `take_turn` and `remove`.
-        unsafe { waiter.parked.enter(waker, held_by_itself) };
+        unsafe { parked.enter(waker, held_by_itself) };
     }
 
     /// Takes a waiter out that goes without its turn. Its waker is returned, to be dropped when all is in order.
@@ -145,23 +193,25 @@ impl<W> WaitList<W> {
     ///
     /// It is `Waiting` in this list.
     pub(crate) unsafe fn remove(&self, waiter: &Waiter<W>) -> Option<Waker> {
-        self.unlink(waiter);
+        // SAFETY: it waits, the caller says.
+        let hooks = unsafe { waiter.hooks() };
+        self.unlink(hooks);
         waiter.place.set(Place::Ended);
         // SAFETY: it was hung up when it joined, and has not left since.
-        unsafe { waiter.parked.leave() };
-        waiter.parked.take_waker()
+        unsafe { hooks.parked.leave() };
+        hooks.parked.take_waker()
     }
 
-    fn unlink(&self, waiter: &Waiter<W>) {
-        let (previous, next) = (waiter.previous.get(), waiter.next.get());
+    fn unlink(&self, hooks: &Hooks<W>) {
+        let (previous, next) = (hooks.previous.get(), hooks.next.get());
         match previous {
             // SAFETY: all in the list are alive.
-            Some(previous) => unsafe { previous.as_ref() }.next.set(next),
+            Some(previous) => unsafe { Waiter::hooks_of(previous) }.next.set(next),
             None => self.first.set(next),
         }
         match next {
             // SAFETY: as above.
-            Some(next) => unsafe { next.as_ref() }.previous.set(previous),
+            Some(next) => unsafe { Waiter::hooks_of(next) }.previous.set(previous),
             None => self.last.set(previous),
         }
         self.len.set(self.len.get() - 1);
@@ -200,9 +250,11 @@ impl<W> WaitList<W> {
         if !fits(&waiter.want) {
             return false;
         }
-        self.unlink(waiter);
+        // SAFETY: all in the list wait.
+        let hooks = unsafe { waiter.hooks() };
+        self.unlink(hooks);
         waiter.place.set(Place::Chosen(turn));
-        if let Some(waker) = waiter.parked.take_waker() {
+        if let Some(waker) = hooks.parked.take_waker() {
             waker.wake();
         }
         true
