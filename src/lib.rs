@@ -87,7 +87,7 @@
 pub use corering_macros::{main, test};
 pub use corering_runtime::{
     Builder, CoreId, JoinError, JoinHandle, Metrics, Probe, RunError, Runtime, SetupError, buf, metrics, op, probe,
-    run, spawn, task, time,
+    run, spawn, task,
 };
 /// The standard library's I/O errors and results.
 pub use std::io;
@@ -102,6 +102,14 @@ pub mod net {
     pub use corering_net::*;
 }
 
+/// Time: instants, sleeps, intervals, timeouts and calls, from one wheel of timers per core.
+///
+/// A timer is never early. See [`corering_runtime::time`] for what the clock is, and how tests stop it.
+pub mod time {
+    pub use corering_runtime::task::{Call, call_at, call_later};
+    pub use corering_runtime::time::*;
+}
+
 /// asyncio's primitives, for the tasks of one core.
 ///
 /// They are not `Send`, allocate nothing to wait, are first come, first served, and lose nothing when a wait is
@@ -110,7 +118,7 @@ pub mod sync {
     pub use corering_sync::{
         Abandoned, AcquireError, Acquiring, AlreadySet, Awaiting, Barrier, Broken, CancellationToken, Cancelling,
         Closed, Condition, DropGuard, Event, Fifo, Getting, Guard, Job, Jobs, Joining, Lifo, LifoQueue, Lock,
-        LockGuard, Locking, OnceCell, Order, OwnedLockGuard, OwnedPermit, Owning, Passing, Permit, Prioritized,
+        LockGuard, Locking, Notice, OnceCell, Order, OwnedLockGuard, OwnedPermit, Owning, Passing, Permit, Prioritized,
         Priority, PriorityQueue, Promise, Promised, Putting, Queue, ReadGuard, Reading, Receiver, RecvError, RwLock,
         Semaphore, Sender, TryGetError, TryPutError, Wait, Waiting, WouldBlock, WriteGuard, Writing, ZeroSize,
         broadcast, channel, oneshot, promise, unbounded_channel, watch,

@@ -4,11 +4,14 @@
 //! Everything runs on one thread, each crate's on the runtime that it is made for.
 #![allow(
     missing_docs,
+    clippy::await_holding_refcell_ref,
     clippy::disallowed_methods,
-    reason = "criterion's macros make public items, and it is timed by the standard library's clock"
+    reason = "criterion's macros make public items, and it is timed by the standard library's clock; nobody \
+              else borrows a receiver"
 )]
 
 use std::cell::Cell;
+use std::future::Future;
 use std::hint::black_box;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -174,5 +177,77 @@ fn event(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, uncontended, event);
+/// Gathers many futures that are ready, and runs many tasks that end at once.
+fn many(criterion: &mut Criterion) {
+    let mut group = Group::of(criterion, "gather 1000 ready");
+    let ready = || (0..MANY).map(|number| async move { Ok::<_, ()>(number) });
+    group.ours(async || {
+        black_box(corering::task::gather(ready()).await.is_ok());
+    });
+    group.tokio("futures join_all", async || {
+        black_box(futures_util::future::join_all(ready()).await.len());
+    });
+    drop(group);
+
+    let mut group = Group::of(criterion, "group of 1000");
+    group.ours(async || {
+        let scope = corering::TaskGroup::scope(async |group| {
+            for number in 0..MANY {
+                group.spawn(async move { Ok::<_, ()>(number) });
+            }
+            Ok(())
+        });
+        black_box(scope.await.is_ok());
+    });
+    group.tokio("tokio JoinSet", async || {
+        let mut set = tokio::task::JoinSet::new();
+        for number in 0..MANY {
+            set.spawn_local(async move { number });
+        }
+        while let Some(result) = set.join_next().await {
+            let _ = black_box(result);
+        }
+    });
+}
+
+/// Waiters of a semaphore of which half go in random order before the others get their turn: the time of each is to be
+/// the same, however many there are.
+fn waiters(criterion: &mut Criterion) {
+    let mut group = Group::of(criterion, "a waiter of many");
+    for count in [10_000, 100_000] {
+        group.0.bench_function(count.to_string(), |bench| {
+            bench.iter_custom(|rounds| {
+                let mut spent = Duration::ZERO;
+                for _ in 0..rounds {
+                    spent += half_go(count);
+                }
+                spent / count
+            });
+        });
+    }
+}
+
+fn half_go(count: u32) -> Duration {
+    let semaphore = Rc::new(corering::sync::Semaphore::new(1));
+    let held = semaphore.try_acquire().expect("free");
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let start = Instant::now();
+    let mut waits: Vec<_> = (0..count).map(|_| Some(Box::pin(semaphore.acquire_owned()))).collect();
+    for wait in waits.iter_mut().flatten() {
+        assert!(wait.as_mut().poll(&mut context).is_pending());
+    }
+    // A walk that meets each once, far from where it was before.
+    let (mut at, mut gone) = (0, 0);
+    while gone < count / 2 {
+        at = (at + 7919) % count;
+        gone += u32::from(waits[at as usize].take().is_some());
+    }
+    drop(held);
+    for mut wait in waits.into_iter().flatten() {
+        assert!(wait.as_mut().poll(&mut context).is_ready());
+    }
+    start.elapsed()
+}
+
+criterion_group!(benches, uncontended, event, many, waiters);
 criterion_main!(benches);

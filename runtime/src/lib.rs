@@ -2,7 +2,7 @@
 //! core. Programs use it through the facade crate, `corering`.
 //!
 //! Modules use only what stands to their left:
-//! `sys < ring < buf < driver < time < op < task < executor`; `error` is everybody's.
+//! `sys < ring < buf < driver < scope < time < op < task < executor`; `error` is everybody's.
 
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -12,6 +12,7 @@ mod error;
 mod executor;
 pub mod op;
 mod ring;
+mod scope;
 mod sys;
 pub mod task;
 pub mod time;
@@ -21,6 +22,9 @@ pub use executor::{Builder, Metrics, RunError, Runtime, metrics, run};
 pub use ring::{Probe, probe};
 pub use sys::current::CoreId;
 pub use task::{JoinError, JoinHandle, spawn};
+
+#[doc(hidden)]
+pub use task::reexport as __reexport;
 
 /// What the runtime has to say when nobody else can be told.
 fn report(message: std::fmt::Arguments<'_>) {

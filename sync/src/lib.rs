@@ -44,6 +44,7 @@ mod error;
 mod event;
 pub mod inbox;
 mod lock;
+mod notice;
 mod once_cell;
 pub mod oneshot;
 pub mod parked;
@@ -68,6 +69,7 @@ pub use self::error::{
 };
 pub use self::event::{Event, Waiting};
 pub use self::lock::{Guard, Lock, LockGuard, Locking, OwnedLockGuard};
+pub use self::notice::Notice;
 pub use self::once_cell::OnceCell;
 pub use self::promise::{Awaiting, Owning, Promise, Promised, promise};
 pub use self::queue::{

@@ -91,11 +91,12 @@ const KEPT: usize = if cfg!(debug_assertions) { 0 } else { 256 };
 /// Blocks of this thread that nobody uses: each begins with the address of the next.
 struct Kept {
     first: Cell<*mut u8>,
-    count: Cell<usize>,
+    /// How many more are kept.
+    room: Cell<usize>,
 }
 
 thread_local! {
-    static BLOCKS: Kept = const { Kept { first: Cell::new(ptr::null_mut()), count: Cell::new(0) } };
+    static BLOCKS: Kept = const { Kept { first: Cell::new(ptr::null_mut()), room: Cell::new(KEPT) } };
 }
 
 fn allocate(layout: Layout) -> NonNull<u8> {
@@ -128,7 +129,7 @@ impl Kept {
         let first = NonNull::new(self.first.get())?;
         // SAFETY: what is kept begins with the address of the next.
         self.first.set(unsafe { first.cast().read() });
-        self.count.set(self.count.get() - 1);
+        self.room.set(self.room.get() + 1);
         Some(first)
     }
 
@@ -139,12 +140,12 @@ impl Kept {
     /// As for [`put`].
     #[inline]
     unsafe fn put(&self, block: NonNull<u8>) -> bool {
-        if self.count.get() >= KEPT {
+        let Some(room) = self.room.get().checked_sub(1) else {
             return false;
-        }
+        };
         // SAFETY: nobody uses the block, and it is large and aligned enough for an address.
         unsafe { block.cast().write(self.first.replace(block.as_ptr())) };
-        self.count.set(self.count.get() + 1);
+        self.room.set(room);
         true
     }
 }

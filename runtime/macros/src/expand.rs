@@ -67,6 +67,24 @@ fn wrapped(what: Macro, function: &Function, item: &[TokenTree], builder: &Token
     output
 }
 
+/// A pattern without `mut` and `ref` before its names: what is bound to a reference is one anyway.
+pub(crate) fn by_reference(pattern: TokenStream) -> TokenStream {
+    let mut tokens = Vec::<TokenTree>::new();
+    for token in pattern {
+        let after_and = matches!(tokens.last(), Some(TokenTree::Punct(punct)) if punct.as_char() == '&');
+        match token {
+            TokenTree::Ident(word) if !after_and && matches!(&*word.to_string(), "mut" | "ref") => {}
+            TokenTree::Group(group) => {
+                let mut inner = Group::new(group.delimiter(), by_reference(group.stream()));
+                inner.set_span(group.span());
+                tokens.push(TokenTree::Group(inner));
+            }
+            other => tokens.push(other),
+        }
+    }
+    tokens.into_iter().collect()
+}
+
 /// The builder with what was chosen.
 fn builder(choices: &[Choice], options: &[TokenTree]) -> TokenStream {
     let value = |choice: &Choice| match &choice.value {

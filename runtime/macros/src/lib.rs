@@ -47,3 +47,10 @@ pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
 pub fn test(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::expand(parse::Macro::Test, options, item)
 }
+
+/// A pattern as it is matched against a reference: without `mut` and `ref`. For `select!`.
+#[doc(hidden)]
+#[proc_macro]
+pub fn pattern(pattern: TokenStream) -> TokenStream {
+    expand::by_reference(pattern)
+}

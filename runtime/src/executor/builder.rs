@@ -70,6 +70,7 @@ pub struct Builder {
     thread_name: Option<String>,
     debug: bool,
     paused_time: bool,
+    cleanup_limit: Duration,
 }
 
 /// Pooled buffers of a core that was not told otherwise: 1,024 of 4 KiB.
@@ -89,6 +90,7 @@ impl Builder {
             thread_name: None,
             debug: std::env::var_os("CORERING_DEBUG").is_some_and(|value| value == "1"),
             paused_time: false,
+            cleanup_limit: Duration::from_secs(10),
         }
     }
 
@@ -144,6 +146,13 @@ impl Builder {
         self
     }
 
+    /// How long [cleanup](crate::task::cancel) may take that a dropped future has left; ten seconds unless it is set.
+    /// What takes longer is dropped, which is told to [`on_unhandled`](crate::task::on_unhandled).
+    pub fn cleanup_limit(mut self, limit: Duration) -> Self {
+        self.cleanup_limit = limit;
+        self
+    }
+
     /// Makes the core, on this thread.
     ///
     /// # Errors
@@ -172,7 +181,7 @@ impl Builder {
             operations: Operations::new(id, Rc::clone(&driver), pools),
             driver,
             timers: Timers::new(id),
-            tasks: Local::new(id, Remote::new(Arc::clone(&mailbox))),
+            tasks: Local::new(id, Remote::new(Arc::clone(&mailbox)), self.cleanup_limit),
             mailbox,
             spin_ns: u64::try_from(self.spin.as_nanos()).unwrap_or(u64::MAX / 2),
             debug: self.debug,

@@ -42,6 +42,8 @@ const FETCHES: u32 = 8;
 const SLOW_POLL_NS: u64 = 100_000_000;
 /// With a paused clock, how long operations in flight may take before time jumps.
 const PAUSED_GRACE_NS: u64 = 2_000_000;
+/// At the end, how often cleanup may leave tasks that leave cleanup.
+const CLEANUP_ROUNDS: u32 = 16;
 /// At the end, how long operations that end by themselves are waited for before they are cancelled, too.
 const FINISH: Duration = Duration::from_millis(250);
 /// At the end, how long cancelled operations are waited for before what they own is leaked.
@@ -307,6 +309,19 @@ impl Core {
         ran
     }
 
+    /// Drops all tasks, and runs the cleanup that they leave.
+    fn clean_up(&self) {
+        self.running.set(true);
+        let _running = Running::of(self);
+        for _ in 0..CLEANUP_ROUNDS {
+            self.tasks.abort_unshielded();
+            if self.tasks.cleanups() == 0 {
+                return;
+            }
+            self.turn_until(&|| self.tasks.cleanups() == 0);
+        }
+    }
+
     /// Waits until the kernel has let go of everything.
     fn drain(&self) {
         let began = monotonic_ns();
@@ -354,6 +369,7 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         let ending = Ending(&mut self.core);
         if !ending.0.is_inherited() {
+            ending.0.clean_up();
             ending.0.tasks.abort_all();
             ending.0.drain();
         }

@@ -22,21 +22,32 @@ use std::task::{Context, Waker};
 use corering_sync::inbox::Node;
 use corering_sync::shim::atomic::AtomicPtr;
 
+use super::extra::Extra;
 use super::local::Remote;
 use super::state::{State, Then};
 use super::{TaskId, TaskInfo};
 use crate::sys::current::{self, CoreId};
 
 /// In the run queue.
-pub(super) const SCHEDULED: u8 = 1;
+pub(super) const SCHEDULED: u16 = 1;
 /// The future has gone: ended, panicked or aborted.
-pub(super) const COMPLETE: u8 = 2;
+pub(super) const COMPLETE: u16 = 2;
 /// To be dropped at its next turn.
-pub(super) const ABORTED: u8 = 4;
+pub(super) const ABORTED: u16 = 4;
 /// A handle exists.
-pub(super) const JOINED: u8 = 8;
+pub(super) const JOINED: u16 = 8;
 /// The handle holds the only reference that there is.
-pub(super) const SOLE: u8 = 16;
+pub(super) const SOLE: u16 = 16;
+/// The future has gone, and the task ends when the cleanup that it has left has.
+pub(super) const LINGERS: u16 = 32;
+/// Runs cleanup: is not aborted when the runtime ends.
+pub(super) const SHIELDED: u16 = 64;
+/// There is something in `extra`.
+pub(super) const EXTRA: u16 = 128;
+/// What it spawns inherits from it.
+pub(super) const LOCALS: u16 = 256;
+/// Cleanup that it has left is running.
+pub(super) const CLEANUPS: u16 = 512;
 
 /// What waking and polling touch comes first, so that it shares a cache line.
 #[repr(C)]
@@ -44,7 +55,7 @@ pub(crate) struct Header {
     pub(super) state: State,
     pub(super) vtable: &'static Vtable,
     pub(super) core: CoreId,
-    pub(super) flags: Cell<u8>,
+    pub(super) flags: Cell<u16>,
     /// References that this core has taken, less those that it has given back: may be below zero.
     references: Cell<isize>,
     /// The next in the run queue.
@@ -56,7 +67,9 @@ pub(crate) struct Header {
     link: AtomicPtr<Header>,
     pub(super) id: TaskId,
     pub(super) spawned_at: &'static Location<'static>,
-    pub(super) name: Cell<Option<Box<str>>>,
+    /// Who spawned it; 0 if nobody did.
+    pub(super) parent: TaskId,
+    extra: Cell<Option<Box<Extra>>>,
     /// Tells what is wrong with an output that nobody fetched.
     pub(super) describe: Cell<Describe>,
 }
@@ -72,6 +85,8 @@ pub(super) struct Vtable {
     pub(super) cancel: unsafe fn(NonNull<Header>),
     /// Moves the output to the given place, an `Option` of its result.
     pub(super) take_output: unsafe fn(NonNull<Header>, *mut ()),
+    /// The address of the outcome; null once it has been taken out.
+    pub(super) output: unsafe fn(NonNull<Header>) -> *const (),
     /// Drops the output, and tells what was wrong with it.
     pub(super) drop_output: unsafe fn(NonNull<Header>) -> Option<String>,
     /// Gives the memory back. The future and the output have gone before.
@@ -91,6 +106,7 @@ impl Header {
         remote: *const Remote,
         core: CoreId,
         id: TaskId,
+        parent: TaskId,
         spawned_at: &'static Location<'static>,
         describe: Describe,
     ) -> Self {
@@ -108,23 +124,24 @@ impl Header {
             joiner: Cell::new(None),
             id,
             spawned_at,
-            name: Cell::new(None),
+            parent,
+            extra: Cell::new(None),
             describe: Cell::new(describe),
         }
     }
 
     #[inline]
-    pub(super) fn has(&self, flags: u8) -> bool {
+    pub(super) fn has(&self, flags: u16) -> bool {
         self.flags.get() & flags != 0
     }
 
     #[inline]
-    pub(super) fn set(&self, flags: u8) {
+    pub(super) fn set(&self, flags: u16) {
         self.flags.set(self.flags.get() | flags);
     }
 
     #[inline]
-    pub(super) fn unset(&self, flags: u8) {
+    pub(super) fn unset(&self, flags: u16) {
         self.flags.set(self.flags.get() & !flags);
     }
 
@@ -135,10 +152,23 @@ impl Header {
     }
 
     pub(super) fn info(&self) -> TaskInfo {
-        let name = self.name.take();
-        let copy = name.as_deref().map(str::to_owned);
-        self.name.set(name);
-        TaskInfo { id: self.id, name: copy, spawned_at: self.spawned_at }
+        let name = self.look_at_extra(|extra| extra.name.as_deref().map(str::to_owned)).flatten();
+        let parent = (self.parent != TaskId::NONE).then_some(self.parent);
+        TaskInfo { id: self.id, parent, name, spawned_at: self.spawned_at }
+    }
+
+    /// Looks at what only some tasks have; makes room for it.
+    pub(super) fn with_extra<R>(&self, change: impl FnOnce(&mut Extra) -> R) -> R {
+        let mut extra = self.extra.take().unwrap_or_default();
+        let result = change(&mut extra);
+        self.extra.set(Some(extra));
+        self.set(EXTRA);
+        result
+    }
+
+    /// Looks at what only some tasks have, if this one has it. Runs no code of others meanwhile.
+    pub(super) fn look_at_extra<R>(&self, look: impl FnOnce(&mut Extra) -> R) -> Option<R> {
+        self.has(EXTRA).then(|| self.with_extra(look))
     }
 
     /// Takes a reference, on whatever thread.

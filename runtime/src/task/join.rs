@@ -8,10 +8,13 @@ use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::ptr::NonNull;
+use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use super::header::{ABORTED, COMPLETE, Header};
+use super::extra::Watch;
+use super::group::SpawnError;
+use super::header::{COMPLETE, Header};
 use super::raw::Outcome;
 use super::{TaskId, TaskInfo, local, unhandled};
 
@@ -42,7 +45,7 @@ impl<T> JoinHandle<T> {
 
     /// Gives the task a name, for reports: `spawn(..).name("echo")`, `.name(format_args!("echo {peer}"))`.
     pub fn name(self, name: impl fmt::Display) -> Self {
-        self.header().name.set(Some(name.to_string().into()));
+        self.header().with_extra(|extra| extra.name = Some(name.to_string().into()));
         self
     }
 
@@ -64,18 +67,13 @@ impl<T> JoinHandle<T> {
     /// Drops the task's future at its next turn, which cancels it; returns at once.
     ///
     /// A task that has not run yet never does. One that ends in the turn in which it is aborted keeps its output.
-    /// Returns whether there was anything to abort.
+    /// Returns whether there was anything to abort: not if the task has ended, or is being cleaned up after.
     pub fn abort(&self) -> bool {
         let header = self.header();
-        if header.has(COMPLETE) || !header.at_home() {
-            return false;
-        }
-        header.set(ABORTED);
-        local::schedule(header);
-        true
+        local::abort(header)
     }
 
-    /// Aborts the task, and waits until its future has been dropped.
+    /// Aborts the task, and waits until its future has been dropped and its [cleanup](super::cancel) is over.
     ///
     /// # Errors
     ///
@@ -83,6 +81,54 @@ impl<T> JoinHandle<T> {
     pub async fn cancel(self) -> Result<T, JoinError> {
         self.abort();
         self.await
+    }
+
+    /// Has somebody told when the task has ended; at once if it has.
+    pub(super) fn watch(&self, watcher: &Rc<impl Watch + 'static>, key: usize) {
+        if self.is_finished() {
+            return watcher.ended(key);
+        }
+        let watcher: Rc<dyn Watch> = Rc::clone(watcher) as _;
+        self.header().with_extra(|extra| extra.watch(watcher, key));
+    }
+
+    /// Takes that back.
+    pub(super) fn unwatch(&self, watcher: &Rc<impl Watch + 'static>) {
+        let watcher: Rc<dyn Watch> = Rc::clone(watcher) as _;
+        let taken = self.header().look_at_extra(|extra| extra.unwatch(&watcher));
+        drop(taken);
+    }
+
+    /// Looks at the output of a task that has ended, and has not been awaited.
+    pub(super) fn look_at_output<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
+        if !self.is_finished() {
+            return None;
+        }
+        // SAFETY: the task has ended, this is its core's thread, and T is its output, which only the handle takes out.
+        let outcome = unsafe { (self.header().vtable.output)(self.task) };
+        // SAFETY: as above.
+        let outcome = unsafe { outcome.cast::<Outcome<T>>().as_ref() };
+        match outcome? {
+            Outcome::Output(output) => Some(look(output)),
+            Outcome::Panic(_) | Outcome::Cancelled => None,
+        }
+    }
+
+    /// Whether the task has ended with a panic, and has not been awaited.
+    pub(super) fn has_panicked(&self) -> bool {
+        if !self.is_finished() {
+            return false;
+        }
+        // SAFETY: as above.
+        let outcome = unsafe { (self.header().vtable.output)(self.task) };
+        // SAFETY: as above.
+        let outcome = unsafe { outcome.cast::<Outcome<T>>().as_ref() };
+        matches!(outcome, Some(Outcome::Panic(_)))
+    }
+
+    /// A handle that aborts the task when it is dropped.
+    pub fn abort_on_drop(self) -> AbortOnDrop<T> {
+        AbortOnDrop(self)
     }
 
     #[inline]
@@ -159,6 +205,37 @@ impl<T> fmt::Debug for JoinHandle<T> {
     }
 }
 
+/// A [`JoinHandle`] that aborts its task when it is dropped; made by [`JoinHandle::abort_on_drop`].
+#[must_use = "the task is aborted when this is dropped"]
+pub struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> AbortOnDrop<T> {
+    /// The handle.
+    pub fn handle(&self) -> &JoinHandle<T> {
+        &self.0
+    }
+}
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<T> fmt::Debug for AbortOnDrop<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AbortOnDrop({})", self.0.info())
+    }
+}
+
 /// The handle of a task as `block_on` uses it: its output is fetched without waiting.
 pub(crate) struct Root<T>(ManuallyDrop<JoinHandle<T>>);
 
@@ -182,7 +259,7 @@ impl<T> Root<T> {
     }
 
     pub(crate) fn name(&self, name: &str) {
-        self.0.header().name.set(Some(name.into()));
+        self.0.header().with_extra(|extra| extra.name = Some(name.into()));
     }
 
     /// The output of a task that has ended.
@@ -208,7 +285,7 @@ impl<T> Drop for Root<T> {
     }
 }
 
-/// Why a task has no output: it panicked, or it was aborted.
+/// Why a task has no output: it panicked, or it was aborted (or, in a group, failed or was not taken).
 pub struct JoinError {
     task: TaskInfo,
     reason: Reason,
@@ -216,6 +293,10 @@ pub struct JoinError {
 
 enum Reason {
     Cancelled,
+    /// With an error that its group has.
+    Failed,
+    /// Its group did not take it.
+    Refused(SpawnError),
     Panic {
         message: String,
         /// In a lock only so that the error can be shared, as boxed errors must be.
@@ -224,6 +305,32 @@ enum Reason {
 }
 
 impl JoinError {
+    pub(super) fn failed(task: TaskInfo) -> Self {
+        Self { task, reason: Reason::Failed }
+    }
+
+    pub(super) fn refused(task: TaskInfo, why: SpawnError) -> Self {
+        Self { task, reason: Reason::Refused(why) }
+    }
+
+    /// The same once more, of one that says no more than why.
+    pub(super) fn again(&self) -> Self {
+        let reason = match &self.reason {
+            Reason::Refused(why) => Reason::Refused(*why),
+            Reason::Failed => Reason::Failed,
+            Reason::Cancelled | Reason::Panic { .. } => Reason::Cancelled,
+        };
+        Self { task: self.task.clone(), reason }
+    }
+
+    /// Why the task's group did not take it, if that is the reason.
+    pub fn spawn_error(&self) -> Option<SpawnError> {
+        match &self.reason {
+            Reason::Refused(why) => Some(*why),
+            Reason::Cancelled | Reason::Failed | Reason::Panic { .. } => None,
+        }
+    }
+
     /// Whether it was aborted (or its core ended first).
     pub fn is_cancelled(&self) -> bool {
         matches!(self.reason, Reason::Cancelled)
@@ -242,7 +349,7 @@ impl JoinError {
     pub fn into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
         match self.reason {
             Reason::Panic { payload, .. } => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
-            Reason::Cancelled => Err(self),
+            Reason::Cancelled | Reason::Failed | Reason::Refused(_) => Err(self),
         }
     }
 
@@ -267,6 +374,8 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
             Reason::Cancelled => write!(f, "{} was cancelled", self.task),
+            Reason::Failed => write!(f, "{} failed; its group has the error", self.task),
+            Reason::Refused(why) => write!(f, "the task (spawned at {}) was not started: {why}", self.task.spawned_at),
             Reason::Panic { message, .. } => write!(f, "{} panicked: {message}", self.task),
         }
     }

@@ -7,15 +7,20 @@ use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
+use std::time::Duration;
 
 use corering_sync::inbox::{Closed, Inbox};
 use slab::Slab;
 
 use super::cells::{CellKind, Cells, KEPT};
-use super::header::{ABORTED, COMPLETE, Describe, Header, JOINED, SCHEDULED};
+use super::header::{
+    ABORTED, CLEANUPS, COMPLETE, Describe, EXTRA, Header, JOINED, LINGERS, LOCALS, SCHEDULED, SHIELDED,
+};
+use super::task_local::Binding;
 use super::unhandled::{self, Unhandled};
 use super::{TaskId, TaskInfo, raw, waker};
 use crate::driver::mailbox::Mailbox;
+use crate::scope;
 use crate::sys::current::{self, CoreId};
 
 thread_local! {
@@ -60,10 +65,16 @@ pub(crate) struct Local {
     next_id: Cell<u64>,
     hook: RefCell<Option<Rc<unhandled::Hook>>>,
     cells: Cells,
+    /// How long cleanup may take that a dropped future has left.
+    cleanup_limit: Duration,
+    /// How many such cleanups have not ended.
+    cleanups: Cell<usize>,
+    /// No more is taken over: the core is at its very end.
+    at_its_end: Cell<bool>,
 }
 
 impl Local {
-    pub(crate) fn new(core: CoreId, remote: Arc<Remote>) -> Self {
+    pub(crate) fn new(core: CoreId, remote: Arc<Remote>, cleanup_limit: Duration) -> Self {
         Self {
             core,
             remote,
@@ -73,6 +84,9 @@ impl Local {
             next_id: Cell::new(1),
             hook: RefCell::new(None),
             cells: Cells::new(KEPT),
+            cleanup_limit,
+            cleanups: Cell::new(0),
+            at_its_end: Cell::new(false),
         }
     }
 
@@ -123,11 +137,22 @@ impl Local {
         // SAFETY: what is in the run queue has not given up the core's reference.
         let header = unsafe { task.as_ref() };
         header.unset(SCHEDULED);
-        if header.has(COMPLETE) {
-            // SAFETY: `finish` left the core's reference to the run queue.
-            unsafe { Header::release_own(task) };
+        if header.has(COMPLETE | LINGERS) {
+            if header.has(COMPLETE) {
+                // SAFETY: `finish` left the core's reference to the run queue.
+                unsafe { Header::release_own(task) };
+            }
             return true;
         }
+        self.run(task);
+        true
+    }
+
+    /// Polls a task that has not ended, or drops its future if it was aborted.
+    #[inline]
+    fn run(&self, task: NonNull<Header>) {
+        // SAFETY: the core holds a reference of what has not ended.
+        let header = unsafe { task.as_ref() };
         let before = RUNNING.replace(Some(task));
         let ended = if header.has(ABORTED) {
             // SAFETY: the core's thread, and the task is not being polled.
@@ -141,9 +166,12 @@ impl Local {
         };
         RUNNING.set(before);
         if ended {
-            self.finish(task);
+            if header.has(CLEANUPS) {
+                header.set(LINGERS);
+            } else {
+                self.finish(task);
+            }
         }
-        true
     }
 
     /// The task has ended: its handle is told, and the core lets go of it.
@@ -153,6 +181,9 @@ impl Local {
         let header = unsafe { task.as_ref() };
         header.set(COMPLETE);
         self.tasks.borrow_mut().remove(header.place.get());
+        if header.has(EXTRA) {
+            tell_watchers(header);
+        }
         if header.has(JOINED) {
             if let Some(joiner) = header.joiner.take() {
                 joiner.wake();
@@ -181,10 +212,23 @@ impl Local {
         self.hook.borrow().clone()
     }
 
-    /// Drops all tasks, in the order of their spawning, and those that these spawn while they are dropped.
+    /// Drops all tasks, in the order of their spawning, and those that these spawn while they are dropped, but for
+    /// those that run cleanup.
+    pub(crate) fn abort_unshielded(&self) {
+        self.abort_all_but(SHIELDED | LINGERS);
+    }
+
+    /// Drops all tasks, also those that run cleanup; with them, those end that wait for it.
     pub(crate) fn abort_all(&self) {
+        self.at_its_end.set(true);
+        self.abort_all_but(LINGERS);
+    }
+
+    fn abort_all_but(&self, spared: u16) {
         loop {
-            let tasks: Vec<_> = self.oldest_first();
+            let mut tasks: Vec<_> = self.oldest_first();
+            // SAFETY: it is in the list of those that have not ended, so the core holds its reference.
+            tasks.retain(|task| !unsafe { task.as_ref() }.has(spared));
             let is_last = tasks.is_empty();
             for task in tasks {
                 // SAFETY: it was in the list a moment ago; it may have ended since only if it was run, and nothing
@@ -195,10 +239,15 @@ impl Local {
             }
             // Also what has ended and was still in the queue: the queue's reference is the core's own.
             while self.run_next() {}
-            if is_last && self.tasks.borrow().is_empty() {
+            if is_last {
                 return;
             }
         }
+    }
+
+    /// How many cleanups of dropped futures have not ended.
+    pub(crate) fn cleanups(&self) -> usize {
+        self.cleanups.get()
     }
 
     /// Lets nothing more in. What was left is given back as by any other thread.
@@ -209,6 +258,30 @@ impl Local {
             // SAFETY: nothing is sent.
             unsafe { Header::act(task, then) };
         }
+    }
+
+    /// Makes a task, which is not scheduled yet.
+    #[inline]
+    fn allocate<F: Future>(&self, future: F, at: &'static Location<'static>, describe: Describe) -> NonNull<Header> {
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        let parent = running();
+        // SAFETY: the core holds the reference of the task that runs.
+        let parent = parent.as_ref().map(|parent| unsafe { parent.as_ref() });
+        let parent_id = parent.map_or(TaskId::NONE, |parent| parent.id);
+        let task = raw::allocate(future, &self.cells, |vtable| {
+            let remote = Arc::as_ptr(&self.remote);
+            Header::new(vtable, remote, self.core, TaskId(id), parent_id, at, describe)
+        });
+        // SAFETY: it has just been made.
+        let header = unsafe { task.as_ref() };
+        header.place.set(self.tasks.borrow_mut().insert(task));
+        if let Some(parent) = parent.filter(|parent| parent.has(LOCALS)) {
+            let locals = parent.look_at_extra(|extra| extra.locals.clone()).flatten();
+            header.with_extra(|extra| extra.locals = locals);
+            header.set(LOCALS);
+        }
+        task
     }
 
     #[inline]
@@ -309,18 +382,161 @@ pub(super) unsafe fn spawn_unchecked<F: Future>(
     describe: Describe,
 ) -> Option<NonNull<Header>> {
     with(|local| {
-        let id = local.next_id.get();
-        local.next_id.set(id + 1);
-        let task = raw::allocate(future, &local.cells, |vtable| {
-            let remote = Arc::as_ptr(&local.remote);
-            Header::new(vtable, remote, local.core, TaskId(id), at, describe)
-        });
+        let task = local.allocate(future, at, describe);
         // SAFETY: it has just been made.
-        let header = unsafe { task.as_ref() };
-        header.place.set(local.tasks.borrow_mut().insert(task));
-        local.schedule(header);
+        local.schedule(unsafe { task.as_ref() });
         task
     })
+}
+
+/// Makes a task and runs it until it first waits. `None` outside a runtime.
+#[inline]
+pub(super) fn spawn_eager<F>(future: F, at: &'static Location<'static>) -> Option<NonNull<Header>>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    with(|local| {
+        let task = local.allocate(future, at, unhandled::describe::<F::Output>);
+        // What it drops is its own affair, not of whoever runs it.
+        scope::apart(|| local.run(task));
+        task
+    })
+}
+
+/// Starts a task that runs cleanup: it has no handle, and outlives the end of the runtime's other tasks.
+pub(super) fn spawn_cleanup(
+    cleanup: impl Future<Output = Result<(), String>> + 'static,
+    at: &'static Location<'static>,
+) {
+    /// Counted as long as it lives.
+    struct Counted;
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            with(|local| local.cleanups.set(local.cleanups.get() - 1));
+        }
+    }
+    with(|local| local.cleanups.set(local.cleanups.get() + 1));
+    let counted = Counted;
+    let task = spawn(
+        async move {
+            let _counted = counted;
+            cleanup.await
+        },
+        at,
+    );
+    if let Some(task) = task {
+        // SAFETY: it has just been made, and its handle's reference is held.
+        let header = unsafe { task.as_ref() };
+        header.set(SHIELDED);
+        header.with_extra(|extra| extra.name = Some("cleanup".into()));
+        // SAFETY: the handle's reference, which nobody else has.
+        unsafe { release_joined(task) };
+    }
+}
+
+/// Starts a task that nobody awaits, whatever it gives. Without a runtime the future is dropped.
+pub(super) fn spawn_detached(future: impl Future<Output = ()> + 'static, name: &str) {
+    let at = current().map_or(Location::caller(), |task| task.spawned_at);
+    if let Some(task) = spawn(future, at) {
+        // SAFETY: it has just been made, and its handle's reference is held.
+        unsafe { task.as_ref() }.with_extra(|extra| extra.name = Some(name.into()));
+        // SAFETY: the handle's reference, which nobody else has.
+        unsafe { release_joined(task) };
+    }
+}
+
+/// How long cleanup may take here. `None` where none can be run any more.
+pub(super) fn cleanup_limit() -> Option<Duration> {
+    with(|local| (!local.at_its_end.get()).then_some(local.cleanup_limit)).flatten()
+}
+
+/// A task that does not end before some cleanup has: before this is dropped.
+pub(super) struct Lingering(NonNull<Header>);
+
+/// Has the task that runs wait with its end.
+pub(super) fn linger() -> Option<Lingering> {
+    let task = running()?;
+    // SAFETY: while a task runs, the core holds its reference.
+    let header = unsafe { task.as_ref() };
+    header.take_reference();
+    header.with_extra(|extra| extra.cleanups += 1);
+    header.set(CLEANUPS);
+    Some(Lingering(task))
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        // SAFETY: the reference that was taken.
+        let header = unsafe { self.0.as_ref() };
+        let left = header.with_extra(|extra| {
+            extra.cleanups -= 1;
+            extra.cleanups
+        });
+        if left == 0 {
+            header.unset(CLEANUPS);
+            if header.has(LINGERS) {
+                header.unset(LINGERS);
+                with(|local| local.finish(self.0));
+            }
+        }
+        // SAFETY: the reference that was taken.
+        unsafe { Header::release(self.0) };
+    }
+}
+
+/// Has a task dropped at its next turn. False if there is nothing to drop any more.
+pub(super) fn abort(header: &Header) -> bool {
+    if header.has(COMPLETE | LINGERS) || !header.at_home() {
+        return false;
+    }
+    header.set(ABORTED);
+    schedule(header);
+    true
+}
+
+/// Tells those who watch that a task has ended; what belongs to this thread goes.
+#[cold]
+fn tell_watchers(header: &Header) {
+    let (watcher, more, locals) = header
+        .with_extra(|extra| (extra.watcher.take(), std::mem::take(&mut extra.more_watchers), extra.locals.take()));
+    for (watcher, key) in watcher.into_iter().chain(more) {
+        watcher.ended(key);
+    }
+    drop(locals);
+}
+
+/// The task-locals of the task that runs.
+pub(super) fn locals() -> Option<Rc<Binding>> {
+    let task = running()?;
+    // SAFETY: while a task runs, the core holds its reference.
+    unsafe { task.as_ref() }.look_at_extra(|extra| extra.locals.clone()).flatten()
+}
+
+/// Sets the task-locals of the task that runs. Those before; `None` if no task runs.
+pub(super) fn set_locals(locals: Option<Rc<Binding>>) -> Option<Option<Rc<Binding>>> {
+    let task = running()?;
+    // SAFETY: while a task runs, the core holds its reference.
+    let header = unsafe { task.as_ref() };
+    if locals.is_some() {
+        header.set(LOCALS);
+    } else {
+        header.unset(LOCALS);
+    }
+    Some(header.with_extra(|extra| std::mem::replace(&mut extra.locals, locals)))
+}
+
+/// What is known of a task that never was.
+pub(super) fn nobody(at: &'static Location<'static>) -> TaskInfo {
+    TaskInfo { id: TaskId::NONE, parent: None, name: None, spawned_at: at }
+}
+
+/// Tells the hook what went wrong in the task that runs.
+pub(super) fn report(at: &'static Location<'static>, what: &str) {
+    let task = current().unwrap_or_else(|| nobody(at));
+    if let Some(hook) = with(Local::hook) {
+        unhandled::report(hook, &Unhandled::new(task, what.to_owned()));
+    }
 }
 
 /// The handle of a task has gone, on the core's thread (or after the core has gone).

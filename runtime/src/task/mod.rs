@@ -12,12 +12,23 @@
 //! | `local` | the core's run queue and the list of its tasks |
 //! | `join` | the handle by which a task is awaited, aborted and named |
 
+mod calls;
+pub mod cancel;
 mod cells;
+mod extra;
+mod gather;
+mod group;
 mod header;
 mod join;
+mod join_set;
 pub(crate) mod local;
+mod local_scope;
 mod raw;
+mod select;
+mod set;
+mod shield;
 mod state;
+mod task_local;
 mod unhandled;
 mod waker;
 mod yield_now;
@@ -26,15 +37,32 @@ use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 
+pub use self::calls::{Call, call_at, call_later};
+pub use self::gather::{
+    BufferUnordered, Gather, GatherSettled, NoneSucceeded, buffer_unordered, first_ok, gather, gather_settled,
+    staggered, try_join_all,
+};
+pub use self::group::{Child, Failure, GroupError, SpawnError, StartError, Started, TaskGroup};
 pub(crate) use self::join::Root;
-pub use self::join::{JoinError, JoinHandle};
+pub use self::join::{AbortOnDrop, JoinError, JoinHandle};
+pub use self::join_set::{AsCompleted, JoinSet, Joined, ReturnWhen, as_completed, wait, wait_timeout};
 pub(crate) use self::local::{Local, Remote};
+pub use self::local_scope::{LocalChild, LocalScope, LocalValue, local_scope};
+#[doc(hidden)]
+pub use self::select::{__turn, reexport};
+pub use self::shield::{Shield, shield};
+pub use self::task_local::{Scope, TaskLocal};
 pub use self::unhandled::{Unhandled, on_unhandled};
 pub use self::yield_now::yield_now;
 
 /// The number of a task, unique on its core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(u64);
+
+impl TaskId {
+    /// No task's.
+    const NONE: Self = Self(0);
+}
 
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,6 +74,7 @@ impl fmt::Display for TaskId {
 #[derive(Clone, Debug)]
 pub struct TaskInfo {
     id: TaskId,
+    parent: Option<TaskId>,
     name: Option<String>,
     spawned_at: &'static Location<'static>,
 }
@@ -54,6 +83,11 @@ impl TaskInfo {
     /// Its number.
     pub fn id(&self) -> TaskId {
         self.id
+    }
+
+    /// The task that spawned it; `None` for the first.
+    pub fn parent(&self) -> Option<TaskId> {
+        self.parent
     }
 
     /// Its name, if it was given one.
@@ -104,8 +138,57 @@ where
     let spawned_at = Location::caller();
     match local::spawn(future, spawned_at) {
         Some(header) => JoinHandle::new(header),
-        None => panic!("spawn was called outside a runtime: call it inside corering::run or Runtime::block_on"),
+        None => outside_a_runtime("spawn"),
     }
+}
+
+/// As [`spawn`], but runs the task until it first waits before this returns. asyncio's eager tasks.
+///
+/// One that never waits has ended then.
+///
+/// # Panics
+///
+/// Outside a runtime.
+///
+/// # Examples
+///
+/// ```
+/// corering_runtime::run(async {
+///     let task = corering_runtime::task::spawn_eager(async { 6 * 7 });
+///     assert!(task.is_finished());
+///     assert_eq!(task.await.unwrap(), 42);
+/// })?;
+/// # Ok::<(), corering_runtime::RunError>(())
+/// ```
+#[track_caller]
+pub fn spawn_eager<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    match local::spawn_eager(future, Location::caller()) {
+        Some(header) => JoinHandle::new(header),
+        None => outside_a_runtime("spawn_eager"),
+    }
+}
+
+/// Calls `function` when the tasks that are ready now have run. asyncio's `call_soon`.
+///
+/// The handle gives what it returns, or keeps it from being called.
+///
+/// # Panics
+///
+/// Outside a runtime.
+#[doc(alias = "call_soon")]
+#[track_caller]
+pub fn defer<T: 'static>(function: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+    spawn(async move { function() })
+}
+
+#[cold]
+#[track_caller]
+fn outside_a_runtime(what: &str) -> ! {
+    panic!("{what} was called outside a runtime: call it inside corering::run or Runtime::block_on")
 }
 
 /// The task that is running, if one is.

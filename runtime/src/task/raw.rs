@@ -40,6 +40,7 @@ impl<F: Future> Typed<F> {
         poll: poll::<F>,
         cancel: cancel::<F>,
         take_output: take_output::<F>,
+        output: output::<F>,
         drop_output: drop_output::<F>,
         free: free::<F>,
     };
@@ -128,6 +129,17 @@ unsafe fn take_output<F: Future>(header: NonNull<Header>, to: *mut ()) {
     if let Stage::Ended(outcome) = std::mem::replace(stage, Stage::Gone) {
         // SAFETY: the caller says what `to` is.
         unsafe { *to.cast::<Option<Outcome<F::Output>>>() = Some(outcome) };
+    }
+}
+
+/// # Safety
+///
+/// As the table says.
+unsafe fn output<F: Future>(header: NonNull<Header>) -> *const () {
+    // SAFETY: the future has ended, so only the handle looks at the stage, on the core's thread.
+    match unsafe { stage::<F>(header) } {
+        Stage::Ended(outcome) => std::ptr::from_ref(outcome).cast(),
+        Stage::Running(_) | Stage::Gone => std::ptr::null(),
     }
 }
 

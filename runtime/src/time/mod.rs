@@ -21,7 +21,7 @@ pub use self::core_clock::CoreClock;
 pub use self::instant::Instant;
 pub use self::interval::{Interval, MissedTick, interval, interval_at};
 pub use self::sleep::{Sleep, sleep, sleep_until};
-pub use self::timeout::{Elapsed, Timeout, timeout, timeout_at};
+pub use self::timeout::{Elapsed, Limit, NotActive, Timeout, timeout, timeout_at, timeout_scope};
 use crate::driver::clock;
 
 /// Moves the paused clock on by `duration`. Timers that this makes due end at the core's next turn.
