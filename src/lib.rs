@@ -88,8 +88,8 @@ pub use corering_macros::{main, test};
 pub use corering_runtime::task::{TaskGroup, TaskLocal, cancel, shield};
 pub use corering_runtime::time::timeout;
 pub use corering_runtime::{
-    Builder, CoreId, JoinError, JoinHandle, Metrics, Probe, RunError, Runtime, SetupError, buf, metrics, op, probe,
-    run, spawn, task,
+    Builder, CoreId, Deadlock, JoinError, JoinHandle, Metrics, Probe, RunError, Runtime, SetupError, buf, metrics, op,
+    probe, run, spawn, task,
 };
 pub use corering_runtime::{gather, join, select, try_join};
 /// The standard library's I/O errors and results.

@@ -18,7 +18,7 @@ pub mod task;
 pub mod time;
 
 pub use error::SetupError;
-pub use executor::{Builder, Metrics, RunError, Runtime, metrics, run};
+pub use executor::{Builder, Deadlock, Metrics, RunError, Runtime, metrics, run};
 pub use ring::{Probe, probe};
 pub use sys::current::CoreId;
 pub use task::{JoinError, JoinHandle, spawn};

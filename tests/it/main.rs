@@ -8,6 +8,7 @@
 
 mod asyncio;
 mod cancel;
+mod deadlocks;
 mod drops;
 mod faults;
 mod files;

@@ -1,6 +1,6 @@
 //! Setting a core up.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Core, RunError, Runtime};
+use super::watchdog::Watchdog;
+use super::{CHECK_GAP_NS, Core, RunError, Runtime};
 use crate::buf::{OwnedPool, Pool};
 use crate::driver::mailbox::Mailbox;
 use crate::driver::{Driver, Sizes, clock};
@@ -24,7 +25,8 @@ use crate::time::timers::Timers;
 ///
 /// # Errors
 ///
-/// [`RunError`]: io_uring cannot be had here (it says what to change).
+/// [`RunError`]: io_uring cannot be had here (it says what to change), or nothing could ever run again before the
+/// future has ended (it says which task waits for what).
 ///
 /// # Panics
 ///
@@ -71,6 +73,7 @@ pub struct Builder {
     debug: bool,
     paused_time: bool,
     cleanup_limit: Duration,
+    slow_poll: Duration,
 }
 
 /// Pooled buffers of a core that was not told otherwise: 1,024 of 4 KiB.
@@ -91,6 +94,7 @@ impl Builder {
             debug: std::env::var_os("CORERING_DEBUG").is_some_and(|value| value == "1"),
             paused_time: false,
             cleanup_limit: Duration::from_secs(10),
+            slow_poll: Duration::from_millis(100),
         }
     }
 
@@ -133,9 +137,22 @@ impl Builder {
         self
     }
 
-    /// Reports tasks that run for more than 100 ms without giving way. Also switched on by `CORERING_DEBUG=1`.
+    /// Debug mode, which is also switched on by `CORERING_DEBUG=1`. On standard error it names
+    ///
+    /// - tasks that run for more than 100 ms (or [another limit](Self::slow_poll)) without giving way, while they still
+    ///   do: a thread watches;
+    /// - tasks that wait for a lock that they hold themselves, or that were given something and do not take it, since
+    ///   another part of them runs.
     pub fn debug(mut self, on: bool) -> Self {
         self.debug = on;
+        self
+    }
+
+    /// In debug mode, how long a task may run without giving way before that is told; 100 ms unless it is set.
+    /// asyncio's `slow_callback_duration`.
+    #[doc(alias = "slow_callback_duration")]
+    pub fn slow_poll(mut self, limit: Duration) -> Self {
+        self.slow_poll = limit;
         self
     }
 
@@ -184,7 +201,12 @@ impl Builder {
             tasks: Local::new(id, Remote::new(Arc::clone(&mailbox)), self.cleanup_limit),
             mailbox,
             spin_ns: u64::try_from(self.spin.as_nanos()).unwrap_or(u64::MAX / 2),
-            debug: self.debug,
+            watchdog: self.debug.then(|| Watchdog::start(self.slow_poll)),
+            check_ns: Cell::new(0),
+            check_gap_ns: Cell::new(CHECK_GAP_NS),
+            turns: Cell::new(0),
+            checked_at: Cell::new(0),
+            suspected: RefCell::default(),
             running: Cell::new(false),
             id,
             process: std::process::id(),
@@ -209,7 +231,7 @@ impl Builder {
             "already inside a runtime on this thread: await the future or spawn it"
         );
         let runtime = self.build()?;
-        Ok(runtime.block_on(future))
+        Ok(runtime.try_block_on(future)?)
     }
 
     fn pools(&self, core: CoreId, driver: &Driver) -> Result<Vec<OwnedPool>, SetupError> {

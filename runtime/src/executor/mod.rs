@@ -9,26 +9,33 @@
 //! Each layer below has a thread-local of its own; this file installs them together and takes them away together.
 
 mod builder;
+mod deadlock;
 mod metrics;
 mod run_error;
+mod watchdog;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::panic::Location;
+use std::ptr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::builder::{Builder, run};
+pub use self::deadlock::Deadlock;
 pub use self::metrics::{Metrics, metrics};
 pub use self::run_error::RunError;
+use self::watchdog::Watchdog;
 use crate::driver::mailbox::{Letter, Mailbox};
 use crate::driver::{Driver, Wait, clock};
 use crate::op::context::{self as operations, Operations};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::current::{self, CoreId};
-use crate::task::{self, Local};
+use crate::task::{self, Local, WaitsFor};
 use crate::time::timers::{self, Timers};
 
 /// How many tasks run before completions are looked at again.
@@ -38,8 +45,9 @@ const BATCH_NS: u64 = 500_000;
 const CLOCK_EVERY: u32 = 16;
 /// How many calls in a row fetch what a burst left with the kernel, before its tasks run (K1, K2).
 const FETCHES: u32 = 8;
-/// A poll that takes longer is reported in debug mode.
-const SLOW_POLL_NS: u64 = 100_000_000;
+/// If only others could wake a task, it is looked after this time whether there are any, and then more and more rarely.
+const CHECK_GAP_NS: u64 = 50_000_000;
+const LONGEST_CHECK_GAP_NS: u64 = 60_000_000_000;
 /// With a paused clock, how long operations in flight may take before time jumps.
 const PAUSED_GRACE_NS: u64 = 2_000_000;
 /// At the end, how often cleanup may leave tasks that leave cleanup.
@@ -80,7 +88,16 @@ struct Core {
     tasks: Local,
     mailbox: Arc<Mailbox>,
     spin_ns: u64,
-    debug: bool,
+    /// In debug mode.
+    watchdog: Option<Watchdog>,
+    /// When it is looked whether anything can run again, if nothing is ready then, and how long not after that.
+    check_ns: Cell<u64>,
+    check_gap_ns: Cell<u64>,
+    /// Turns of the loop, and how many there had been then.
+    turns: Cell<u64>,
+    checked_at: Cell<u64>,
+    /// Where something suspicious was told of.
+    suspected: RefCell<HashSet<*const Location<'static>>>,
     running: Cell<bool>,
     id: CoreId,
     process: u32,
@@ -93,10 +110,29 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// If the future panics, with the same payload; when called from inside a runtime; and if the kernel refuses the
-    /// ring from now on (an error that no operation can be given).
+    /// If the future panics, with the same payload; when called from inside a runtime; if nothing could ever run again
+    /// before the future has ended, with the report (see [`try_block_on`](Self::try_block_on)); and if the kernel
+    /// refuses the ring from now on (an error that no operation can be given).
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        match self.try_block_on(future) {
+            Ok(output) => output,
+            Err(deadlock) => panic!("{deadlock}"),
+        }
+    }
+
+    /// As [`block_on`](Self::block_on).
+    ///
+    /// # Errors
+    ///
+    /// [`Deadlock`], if nothing could ever run again before the future has ended. The future has been dropped then; the
+    /// other tasks are left.
+    ///
+    /// # Panics
+    ///
+    /// As [`block_on`](Self::block_on) otherwise.
+    #[track_caller]
+    pub fn try_block_on<F: Future>(&self, future: F) -> Result<F::Output, Deadlock> {
         let core = &**self.core;
         assert!(!core.running.replace(true), "already inside a runtime on this thread: await the future or spawn it");
         let _running = Running::of(core);
@@ -105,9 +141,14 @@ impl Runtime {
             panic!("the runtime was made by the parent of this process: make one of its own after the fork")
         };
         root.name("main");
-        core.turn_until(&|| root.is_finished());
+        if let Err(deadlock) = core.turn_until(&|| root.is_finished()) {
+            root.abort();
+            // It ends at its next turn, or when the cleanup that it leaves has ended, which has a limit.
+            drop(core.turn_until(&|| root.is_finished()));
+            return Err(deadlock);
+        }
         match root.finish() {
-            Ok(output) => output,
+            Ok(output) => Ok(output),
             Err(error) => match error.into_panic() {
                 Ok(payload) => std::panic::resume_unwind(payload),
                 Err(error) => panic!("{error}: the main task was aborted"),
@@ -142,14 +183,15 @@ impl Core {
         std::process::id() != self.process
     }
 
-    /// The loop.
-    fn turn_until(&self, done: &dyn Fn() -> bool) {
+    /// The loop: until `done`, or nothing can ever run again.
+    fn turn_until(&self, done: &dyn Fn() -> bool) -> Result<(), Deadlock> {
         // If a waker panicked when the loop ran last, what came with its completion is still to be handed on.
         self.dispatch();
         loop {
+            self.turns.set(self.turns.get() + 1);
             self.operations.begin_turn();
             if self.run_batch(done) {
-                return;
+                return Ok(());
             }
             if self.mailbox.has_letters() {
                 self.open_letters();
@@ -164,7 +206,7 @@ impl Core {
                 self.dispatch();
             }
             if !self.tasks.has_ready() {
-                self.park();
+                self.park()?;
             } else if self.driver.wants_enter() {
                 self.enter(Wait::No);
                 self.dispatch();
@@ -180,7 +222,10 @@ impl Core {
             if !self.operations.begin_share() {
                 return false;
             }
-            let ran_one = if self.debug { self.run_watched() } else { self.tasks.run_next() };
+            let ran_one = match &self.watchdog {
+                Some(watchdog) => watchdog.watch(self.tasks.next_info(), || self.tasks.run_next()),
+                None => self.tasks.run_next(),
+            };
             if !ran_one {
                 return done();
             }
@@ -198,22 +243,62 @@ impl Core {
     }
 
     /// Nothing is ready: sleeps until something is, or the next timer is due.
-    fn park(&self) {
+    fn park(&self) -> Result<(), Deadlock> {
+        if self.watchdog.is_some() {
+            self.tell_what_is_suspicious();
+        }
         if clock::is_paused() {
             return self.park_paused();
         }
         if self.spin_ns > 0 && self.spin() {
-            return;
+            return Ok(());
         }
         self.mailbox.sleeper().announce();
         let wait = if self.tasks.has_mail() || self.mailbox.has_letters() {
             Wait::No
         } else {
-            self.timers.next_ns().map_or(Wait::Forever, Wait::Until)
+            match self.timers.next_ns() {
+                Some(next) => Wait::Until(next),
+                None if self.operations.in_flight() > 0 => Wait::Forever,
+                None => self.wait_for_others()?,
+            }
         };
         self.enter(wait);
         self.mailbox.sleeper().awake();
         self.fetch();
+        Ok(())
+    }
+
+    /// Only somebody else could wake a task: looks now and then whether there is anybody.
+    #[cold]
+    fn wait_for_others(&self) -> Result<Wait, Deadlock> {
+        let now = monotonic_ns();
+        if clock::is_paused() || now >= self.check_ns.get() {
+            if let Some(tasks) = self.tasks.stuck() {
+                self.mailbox.sleeper().awake();
+                return Err(Deadlock::new(tasks));
+            }
+            // The longer there is nothing to do, the more rarely. (The wait itself ends with a turn.)
+            let has_run = self.turns.get() > self.checked_at.replace(self.turns.get()) + 1;
+            let gap = if has_run { CHECK_GAP_NS } else { self.check_gap_ns.get() };
+            self.check_gap_ns.set((gap * 2).min(LONGEST_CHECK_GAP_NS));
+            self.check_ns.set(now + gap);
+        }
+        Ok(Wait::Until(self.check_ns.get()))
+    }
+
+    /// In debug mode: tasks that may wait for themselves.
+    fn tell_what_is_suspicious(&self) {
+        for stuck in self.tasks.suspicious() {
+            for waits in stuck.waits() {
+                let WaitsFor::Primitive { at, .. } = waits else {
+                    continue;
+                };
+                if self.suspected.borrow_mut().insert(ptr::from_ref(*at)) {
+                    crate::report(format_args!("{} may wait for itself, for ever: it {waits}", stuck.task()));
+                }
+            }
+        }
     }
 
     /// Looks for work for a while before sleeping. True if there is some.
@@ -239,10 +324,11 @@ impl Core {
     }
 
     /// With a paused clock, nothing but operations takes time: they get a moment, then time jumps to the next timer.
-    fn park_paused(&self) {
+    fn park_paused(&self) -> Result<(), Deadlock> {
         self.mailbox.sleeper().announce();
         let wait = match self.timers.next_ns() {
             _ if self.tasks.has_mail() || self.mailbox.has_letters() => Wait::No,
+            None if self.operations.in_flight() == 0 => self.wait_for_others()?,
             None => Wait::Forever,
             Some(_) if self.operations.in_flight() == 0 => Wait::No,
             Some(_) => Wait::Until(monotonic_ns() + PAUSED_GRACE_NS),
@@ -256,6 +342,7 @@ impl Core {
                 clock::advance_to(next);
             }
         }
+        Ok(())
     }
 
     /// Gets all of a burst, then hands it out.
@@ -294,21 +381,6 @@ impl Core {
         }
     }
 
-    /// Runs the next task, and reports it if that takes long.
-    fn run_watched(&self) -> bool {
-        let next = self.tasks.next_info();
-        let before = monotonic_ns();
-        let ran = self.tasks.run_next();
-        let took = monotonic_ns() - before;
-        if let Some(task) = next.filter(|_| took > SLOW_POLL_NS) {
-            crate::report(format_args!(
-                "{task} ran for {:?} without giving way: everything else on its core waited",
-                Duration::from_nanos(took)
-            ));
-        }
-        ran
-    }
-
     /// Drops all tasks, and runs the cleanup that they leave.
     fn clean_up(&self) {
         self.running.set(true);
@@ -318,7 +390,9 @@ impl Core {
             if self.tasks.cleanups() == 0 {
                 return;
             }
-            self.turn_until(&|| self.tasks.cleanups() == 0);
+            if self.turn_until(&|| self.tasks.cleanups() == 0).is_err() {
+                return;
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{fmt, io};
 
+use super::Deadlock;
 use crate::error::SetupError;
 
 /// A future was not run to its end.
@@ -10,12 +11,15 @@ use crate::error::SetupError;
 pub enum RunError {
     /// The core could not be set up.
     Setup(SetupError),
+    /// Nothing could ever run again.
+    Deadlock(Deadlock),
 }
 
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Setup(error) => error.fmt(f),
+            Self::Deadlock(deadlock) => deadlock.fmt(f),
         }
     }
 }
@@ -25,6 +29,7 @@ impl std::error::Error for RunError {
         match self {
             // Its text is this one's.
             Self::Setup(error) => error.source(),
+            Self::Deadlock(_) => None,
         }
     }
 }
@@ -35,10 +40,17 @@ impl From<SetupError> for RunError {
     }
 }
 
+impl From<Deadlock> for RunError {
+    fn from(deadlock: Deadlock) -> Self {
+        Self::Deadlock(deadlock)
+    }
+}
+
 impl From<RunError> for io::Error {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Setup(error) => error.into(),
+            RunError::Deadlock(deadlock) => io::Error::new(io::ErrorKind::Deadlock, deadlock),
         }
     }
 }

@@ -157,6 +157,11 @@ impl Header {
         TaskInfo { id: self.id, parent, name, spawned_at: self.spawned_at }
     }
 
+    /// All references that there are.
+    pub(super) fn references(&self) -> isize {
+        self.references.get() + self.state.count()
+    }
+
     /// Looks at what only some tasks have; makes room for it.
     pub(super) fn with_extra<R>(&self, change: impl FnOnce(&mut Extra) -> R) -> R {
         let mut extra = self.extra.take().unwrap_or_default();

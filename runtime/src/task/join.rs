@@ -258,6 +258,10 @@ impl<T> Root<T> {
         self.0.is_finished()
     }
 
+    pub(crate) fn abort(&self) {
+        self.0.abort();
+    }
+
     pub(crate) fn name(&self, name: &str) {
         self.0.header().with_extra(|extra| extra.name = Some(name.into()));
     }

@@ -311,7 +311,7 @@ impl Local {
         Some(task)
     }
 
-    fn oldest_first(&self) -> Vec<NonNull<Header>> {
+    pub(super) fn oldest_first(&self) -> Vec<NonNull<Header>> {
         let mut tasks: Vec<_> = self.tasks.borrow().iter().map(|(_, task)| *task).collect();
         // SAFETY: what is in the list has not ended, so the core holds its reference.
         tasks.sort_by_key(|task| unsafe { task.as_ref() }.id);

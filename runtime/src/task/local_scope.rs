@@ -167,7 +167,6 @@ impl<E> fmt::Debug for LocalScope<'_, E> {
 }
 
 /// Awaits the value of a future in a [`local_scope`]. If that fails, this never ends: the scope does.
-#[must_use = "dropped, nobody gets what the future gives; the future runs on"]
 pub struct LocalChild<T>(oneshot::Receiver<T>);
 
 impl<T> LocalChild<T> {

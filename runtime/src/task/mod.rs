@@ -28,6 +28,7 @@ mod select;
 mod set;
 mod shield;
 mod state;
+mod survey;
 mod task_local;
 mod unhandled;
 mod waker;
@@ -51,6 +52,7 @@ pub use self::local_scope::{LocalChild, LocalScope, LocalValue, local_scope};
 #[doc(hidden)]
 pub use self::select::{__turn, reexport};
 pub use self::shield::{Shield, shield};
+pub use self::survey::{StuckTask, WaitsFor};
 pub use self::task_local::{Scope, TaskLocal};
 pub use self::unhandled::{Unhandled, on_unhandled};
 pub use self::yield_now::yield_now;

@@ -3,10 +3,11 @@
 //! What is ready at once is polled with the task's own waker, and so is all of a small set each time: nothing is
 //! allocated for that. What still waits in a larger set gets a waker of its own, which notes who was woken.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
 use slab::Slab;
@@ -195,6 +196,37 @@ struct Woken {
     /// Who was woken, in this order, each once.
     list: Vec<usize>,
     task: Option<Waker>,
+    /// How many have wakers: kept here for the survey alone.
+    each: Vec<Weak<Child>>,
+}
+
+thread_local! {
+    /// The sets whose futures wait on this thread.
+    static SETS: RefCell<Vec<Weak<Shared>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A set of futures that wait within a task.
+pub(super) struct Surveyed {
+    /// What the waker of the task points to.
+    pub(super) task: *const (),
+    /// What the waker of each future points to, and how many of them there are.
+    pub(super) parts: Vec<(*const (), isize)>,
+}
+
+/// All sets whose futures wait on this thread.
+pub(super) fn all() -> Vec<Surveyed> {
+    let sets: Vec<_> = SETS.with_borrow(|sets| sets.iter().filter_map(Weak::upgrade).collect());
+    let survey = |set: &Arc<Shared>| {
+        let woken = set.lock();
+        let task = woken.task.as_ref()?.data();
+        let part = |child: &Weak<Child>| {
+            let child = child.upgrade()?;
+            // One is the set's own, one is in hand.
+            Some((Arc::as_ptr(&child).cast(), Arc::strong_count(&child) as isize - 2))
+        };
+        Some(Surveyed { task, parts: woken.each.iter().filter_map(part).collect() })
+    };
+    sets.iter().filter_map(survey).collect()
 }
 
 struct Child {
@@ -220,7 +252,9 @@ impl Wakers {
         }
         if self.each[index].is_none() {
             let shared = Arc::clone(&self.shared);
-            self.each[index] = Some(Arc::new(Child { index, is_listed: AtomicBool::new(false), shared }));
+            let child = Arc::new(Child { index, is_listed: AtomicBool::new(false), shared });
+            self.shared.lock().each.push(Arc::downgrade(&child));
+            self.each[index] = Some(child);
         }
     }
 
@@ -230,7 +264,14 @@ impl Wakers {
         if woken.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             return std::mem::take(&mut woken.list);
         }
+        let is_first = woken.task.is_none();
         drop(woken);
+        if is_first {
+            SETS.with_borrow_mut(|sets| {
+                sets.retain(|set| set.strong_count() > 0);
+                sets.push(Arc::downgrade(&self.shared));
+            });
+        }
         // Wakers are cloned and dropped with nothing locked.
         let waker = cx.waker().clone();
         let mut woken = self.shared.lock();

@@ -1,0 +1,47 @@
+//! The report that nothing can ever run again.
+
+use std::fmt;
+
+use crate::task::StuckTask;
+
+/// Nothing can ever run again on a core: no task is ready, no timer armed, no operation in flight, and nobody has a
+/// waker who could use it. Each task with what it waits for.
+///
+/// asyncio hangs then. The core is certain of it: a program with wakers on other threads, or in primitives of other
+/// crates, is not reported, since they might be used.
+///
+/// # Examples
+///
+/// ```
+/// use corering_sync::Event;
+///
+/// let deadlock = corering_runtime::run(async { Event::new().wait().await }).unwrap_err();
+/// assert!(deadlock.to_string().contains("waits for Event::wait, called at"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Deadlock {
+    tasks: Vec<StuckTask>,
+}
+
+impl Deadlock {
+    pub(super) fn new(tasks: Vec<StuckTask>) -> Self {
+        Self { tasks }
+    }
+
+    /// All tasks, oldest first.
+    pub fn tasks(&self) -> &[StuckTask] {
+        &self.tasks
+    }
+}
+
+impl fmt::Display for Deadlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("deadlock: nothing can ever run again on this core")?;
+        for task in &self.tasks {
+            write!(f, "\n{task}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Deadlock {}
