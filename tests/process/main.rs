@@ -12,6 +12,7 @@
 mod cancels;
 mod leftovers;
 mod outside;
+mod told;
 
 use std::cell::RefCell;
 use std::process::{Command, ExitCode, Output, Stdio};
@@ -208,6 +209,23 @@ const CASES: &[Case] = &[
         name: "a_core_ends_whatever_is_in_flight",
         check: |case| says(case, &["ended, and the port is free"]),
         child: leftovers::end_with_everything_in_flight,
+    },
+    Case {
+        name: "a_task_that_blocks_its_core_is_named_while_it_does",
+        check: told::is_named_while_it_blocks,
+        child: told::block_a_core,
+    },
+    Case { name: "tasks_that_wait_for_themselves_are_told", check: told::is_told, child: told::wait_for_oneself },
+    Case { name: "a_main_that_hangs_prints_the_report", check: told::prints_the_report, child: told::hang_by_main },
+    Case {
+        name: "the_first_ctrl_c_cancels_and_cleans_up",
+        check: told::is_cleaned_up_after,
+        child: told::clean_up_after_ctrl_c,
+    },
+    Case {
+        name: "the_second_ctrl_c_ends_the_process",
+        check: told::is_ended_by_the_second,
+        child: told::hang_in_cleanup,
     },
     Case {
         name: "what_lies_in_a_thread_local_may_outlive_the_core",

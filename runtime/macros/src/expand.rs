@@ -97,7 +97,7 @@ fn builder(choices: &[Choice], options: &[TokenTree]) -> TokenStream {
     for choice in choices {
         match choice.setting {
             Setting::Crate => {}
-            Setting::Debug | Setting::Entries | Setting::PausedTime | Setting::ThreadName => {
+            Setting::CancelOnCtrlC | Setting::Debug | Setting::Entries | Setting::PausedTime | Setting::ThreadName => {
                 builder.extend(code(&format!(".{}", choice.setting.name())));
                 builder.extend(group(Delimiter::Parenthesis, value(choice)));
             }

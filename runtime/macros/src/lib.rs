@@ -22,13 +22,14 @@ use proc_macro::TokenStream;
 ///
 /// | option | meaning |
 /// | --- | --- |
+/// | `cancel_on_ctrl_c` | the first Ctrl-C drops the function's future and runs its cleanup |
 /// | `debug` | reports tasks that do not give way |
 /// | `entries = 512` | the length of the submission queue |
 /// | `paused_time` | a clock that stands still, and jumps when all tasks wait |
 /// | `thread_name = "proxy"` | the thread's name |
 /// | `crate = path::to::corering` | where the facade is, if not at `::corering` |
 ///
-/// A value is any expression; `debug` and `paused_time` without one mean `= true`.
+/// A value is any expression; `cancel_on_ctrl_c`, `debug` and `paused_time` without one mean `= true`.
 #[proc_macro_attribute]
 pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::expand(parse::Macro::Main, options, item)

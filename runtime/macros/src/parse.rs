@@ -126,6 +126,7 @@ pub(crate) fn function(what: Macro, words: &[Word]) -> Result<Function, Problem>
 /// What can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Setting {
+    CancelOnCtrlC,
     Debug,
     Entries,
     PausedTime,
@@ -133,7 +134,8 @@ pub(crate) enum Setting {
     Crate,
 }
 
-const SETTINGS: [(&str, Setting); 5] = [
+const SETTINGS: [(&str, Setting); 6] = [
+    ("cancel_on_ctrl_c", Setting::CancelOnCtrlC),
     ("debug", Setting::Debug),
     ("entries", Setting::Entries),
     ("paused_time", Setting::PausedTime),
@@ -144,6 +146,7 @@ const SETTINGS: [(&str, Setting); 5] = [
 impl Setting {
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::CancelOnCtrlC => "cancel_on_ctrl_c",
             Self::Debug => "debug",
             Self::Entries => "entries",
             Self::PausedTime => "paused_time",
@@ -155,7 +158,7 @@ impl Setting {
     /// What it takes, if its name alone does not say it.
     fn example(self) -> Option<&'static str> {
         match self {
-            Self::Debug | Self::PausedTime => None,
+            Self::CancelOnCtrlC | Self::Debug | Self::PausedTime => None,
             Self::Entries => Some("entries = 256"),
             Self::ThreadName => Some("thread_name = \"proxy\""),
             Self::Crate => Some("crate = path::to::corering"),

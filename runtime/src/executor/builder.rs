@@ -16,6 +16,7 @@ use crate::driver::{Driver, Sizes, clock};
 use crate::error::SetupError;
 use crate::op::context::Operations;
 use crate::sys::current::{self, CoreId};
+use crate::sys::interrupt::Interrupts;
 use crate::sys::thread;
 use crate::task::{Local, Remote};
 use crate::time::timers::Timers;
@@ -74,6 +75,7 @@ pub struct Builder {
     paused_time: bool,
     cleanup_limit: Duration,
     slow_poll: Duration,
+    cancel_on_ctrl_c: bool,
 }
 
 /// Pooled buffers of a core that was not told otherwise: 1,024 of 4 KiB.
@@ -95,6 +97,7 @@ impl Builder {
             paused_time: false,
             cleanup_limit: Duration::from_secs(10),
             slow_poll: Duration::from_millis(100),
+            cancel_on_ctrl_c: false,
         }
     }
 
@@ -163,6 +166,16 @@ impl Builder {
         self
     }
 
+    /// Has the first Ctrl-C (SIGINT) drop the future that is run: its [cleanup](crate::task::cancel) and that of all tasks
+    /// is run, and [`run`](Self::run) returns [`RunError::Interrupted`]. The second ends the process at once, as the
+    /// first does without this. asyncio's `run` does that.
+    ///
+    /// One core of a process can listen at a time.
+    pub fn cancel_on_ctrl_c(mut self, on: bool) -> Self {
+        self.cancel_on_ctrl_c = on;
+        self
+    }
+
     /// How long [cleanup](crate::task::cancel) may take that a dropped future has left; ten seconds unless it is set.
     /// What takes longer is dropped, which is told to [`on_unhandled`](crate::task::on_unhandled).
     pub fn cleanup_limit(mut self, limit: Duration) -> Self {
@@ -194,7 +207,10 @@ impl Builder {
         if self.paused_time {
             clock::pause();
         }
+        let interrupts = self.cancel_on_ctrl_c.then(|| Interrupts::listen(mailbox.bell())).transpose();
+        let interrupts = interrupts.map_err(|source| SetupError::Other { action: "listen for Ctrl-C", source })?;
         let core = Box::new(Core {
+            interrupts,
             operations: Operations::new(id, Rc::clone(&driver), pools),
             driver,
             timers: Timers::new(id),

@@ -8,7 +8,8 @@ use crate::task::StuckTask;
 /// waker who could use it. Each task with what it waits for.
 ///
 /// asyncio hangs then. The core is certain of it: a program with wakers on other threads, or in primitives of other
-/// crates, is not reported, since they might be used.
+/// crates, is not reported, since they might be used; nor is one that [listens for
+/// Ctrl-C](crate::Builder::cancel_on_ctrl_c), which may come.
 ///
 /// # Examples
 ///

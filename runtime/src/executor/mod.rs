@@ -35,6 +35,7 @@ use crate::driver::{Driver, Wait, clock};
 use crate::op::context::{self as operations, Operations};
 use crate::sys::clock::monotonic_ns;
 use crate::sys::current::{self, CoreId};
+use crate::sys::interrupt::Interrupts;
 use crate::task::{self, Local, WaitsFor};
 use crate::time::timers::{self, Timers};
 
@@ -88,6 +89,8 @@ struct Core {
     tasks: Local,
     mailbox: Arc<Mailbox>,
     spin_ns: u64,
+    /// If Ctrl-C is listened for.
+    interrupts: Option<Interrupts>,
     /// In debug mode.
     watchdog: Option<Watchdog>,
     /// When it is looked whether anything can run again, if nothing is ready then, and how long not after that.
@@ -111,13 +114,13 @@ impl Runtime {
     /// # Panics
     ///
     /// If the future panics, with the same payload; when called from inside a runtime; if nothing could ever run again
-    /// before the future has ended, with the report (see [`try_block_on`](Self::try_block_on)); and if the kernel
-    /// refuses the ring from now on (an error that no operation can be given).
+    /// before the future has ended, with the report, and if Ctrl-C was pressed and is listened for (see
+    /// [`try_block_on`](Self::try_block_on)); and if the kernel refuses the ring from now on (an error that no operation can be given).
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         match self.try_block_on(future) {
             Ok(output) => output,
-            Err(deadlock) => panic!("{deadlock}"),
+            Err(error) => panic!("{error}"),
         }
     }
 
@@ -125,14 +128,15 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`Deadlock`], if nothing could ever run again before the future has ended. The future has been dropped then; the
-    /// other tasks are left.
+    /// [`RunError::Deadlock`], if nothing could ever run again before the future has ended, and
+    /// [`RunError::Interrupted`], if [Ctrl-C was pressed](Builder::cancel_on_ctrl_c). The future has been dropped then,
+    /// and its cleanup is over; the other tasks are left.
     ///
     /// # Panics
     ///
     /// As [`block_on`](Self::block_on) otherwise.
     #[track_caller]
-    pub fn try_block_on<F: Future>(&self, future: F) -> Result<F::Output, Deadlock> {
+    pub fn try_block_on<F: Future>(&self, future: F) -> Result<F::Output, RunError> {
         let core = &**self.core;
         assert!(!core.running.replace(true), "already inside a runtime on this thread: await the future or spawn it");
         let _running = Running::of(core);
@@ -141,17 +145,23 @@ impl Runtime {
             panic!("the runtime was made by the parent of this process: make one of its own after the fork")
         };
         root.name("main");
-        if let Err(deadlock) = core.turn_until(&|| root.is_finished()) {
+        let mut stopped = core.turn_until(&|| root.is_finished());
+        if let Err(error) = stopped {
             root.abort();
-            // It ends at its next turn, or when the cleanup that it leaves has ended, which has a limit.
+            // It ends at its next turn, or when the cleanup that it leaves has ended, which has a limit. Whatever may
+            // stop the loop has done so.
             drop(core.turn_until(&|| root.is_finished()));
-            return Err(deadlock);
+            if !root.is_finished() {
+                return Err(error);
+            }
+            stopped = Err(error);
         }
         match root.finish() {
             Ok(output) => Ok(output),
-            Err(error) => match error.into_panic() {
-                Ok(payload) => std::panic::resume_unwind(payload),
-                Err(error) => panic!("{error}: the main task was aborted"),
+            Err(error) => match (error.into_panic(), stopped) {
+                (Ok(payload), _) => std::panic::resume_unwind(payload),
+                (Err(_), Err(stopped)) => Err(stopped),
+                (Err(error), Ok(())) => panic!("{error}: the main task was aborted"),
             },
         }
     }
@@ -184,11 +194,14 @@ impl Core {
     }
 
     /// The loop: until `done`, or nothing can ever run again.
-    fn turn_until(&self, done: &dyn Fn() -> bool) -> Result<(), Deadlock> {
+    fn turn_until(&self, done: &dyn Fn() -> bool) -> Result<(), RunError> {
         // If a waker panicked when the loop ran last, what came with its completion is still to be handed on.
         self.dispatch();
         loop {
             self.turns.set(self.turns.get() + 1);
+            if self.interrupts.as_ref().is_some_and(Interrupts::take) {
+                return Err(RunError::Interrupted);
+            }
             self.operations.begin_turn();
             if self.run_batch(done) {
                 return Ok(());
@@ -243,7 +256,7 @@ impl Core {
     }
 
     /// Nothing is ready: sleeps until something is, or the next timer is due.
-    fn park(&self) -> Result<(), Deadlock> {
+    fn park(&self) -> Result<(), RunError> {
         if self.watchdog.is_some() {
             self.tell_what_is_suspicious();
         }
@@ -259,7 +272,7 @@ impl Core {
         } else {
             match self.timers.next_ns() {
                 Some(next) => Wait::Until(next),
-                None if self.operations.in_flight() > 0 => Wait::Forever,
+                None if self.is_waited_upon() => Wait::Forever,
                 None => self.wait_for_others()?,
             }
         };
@@ -269,14 +282,19 @@ impl Core {
         Ok(())
     }
 
+    /// Whether the kernel may have something to say: an operation ends, or Ctrl-C is pressed.
+    fn is_waited_upon(&self) -> bool {
+        self.operations.in_flight() > 0 || self.interrupts.is_some()
+    }
+
     /// Only somebody else could wake a task: looks now and then whether there is anybody.
     #[cold]
-    fn wait_for_others(&self) -> Result<Wait, Deadlock> {
+    fn wait_for_others(&self) -> Result<Wait, RunError> {
         let now = monotonic_ns();
         if clock::is_paused() || now >= self.check_ns.get() {
             if let Some(tasks) = self.tasks.stuck() {
                 self.mailbox.sleeper().awake();
-                return Err(Deadlock::new(tasks));
+                return Err(Deadlock::new(tasks).into());
             }
             // The longer there is nothing to do, the more rarely. (The wait itself ends with a turn.)
             let has_run = self.turns.get() > self.checked_at.replace(self.turns.get()) + 1;
@@ -324,12 +342,12 @@ impl Core {
     }
 
     /// With a paused clock, nothing but operations takes time: they get a moment, then time jumps to the next timer.
-    fn park_paused(&self) -> Result<(), Deadlock> {
+    fn park_paused(&self) -> Result<(), RunError> {
         self.mailbox.sleeper().announce();
         let wait = match self.timers.next_ns() {
             _ if self.tasks.has_mail() || self.mailbox.has_letters() => Wait::No,
-            None if self.operations.in_flight() == 0 => self.wait_for_others()?,
-            None => Wait::Forever,
+            None if self.is_waited_upon() => Wait::Forever,
+            None => self.wait_for_others()?,
             Some(_) if self.operations.in_flight() == 0 => Wait::No,
             Some(_) => Wait::Until(monotonic_ns() + PAUSED_GRACE_NS),
         };

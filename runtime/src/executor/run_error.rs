@@ -13,6 +13,8 @@ pub enum RunError {
     Setup(SetupError),
     /// Nothing could ever run again.
     Deadlock(Deadlock),
+    /// Ctrl-C was pressed: see [`Builder::cancel_on_ctrl_c`](crate::Builder::cancel_on_ctrl_c).
+    Interrupted,
 }
 
 impl fmt::Display for RunError {
@@ -20,6 +22,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Setup(error) => error.fmt(f),
             Self::Deadlock(deadlock) => deadlock.fmt(f),
+            Self::Interrupted => f.write_str("interrupted by Ctrl-C"),
         }
     }
 }
@@ -29,7 +32,7 @@ impl std::error::Error for RunError {
         match self {
             // Its text is this one's.
             Self::Setup(error) => error.source(),
-            Self::Deadlock(_) => None,
+            Self::Deadlock(_) | Self::Interrupted => None,
         }
     }
 }
@@ -51,6 +54,7 @@ impl From<RunError> for io::Error {
         match error {
             RunError::Setup(error) => error.into(),
             RunError::Deadlock(deadlock) => io::Error::new(io::ErrorKind::Deadlock, deadlock),
+            RunError::Interrupted => io::Error::new(io::ErrorKind::Interrupted, error),
         }
     }
 }

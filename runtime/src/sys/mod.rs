@@ -4,6 +4,7 @@ pub(crate) mod clock;
 pub(crate) mod current;
 pub(crate) mod enter;
 pub(crate) mod event;
+pub(crate) mod interrupt;
 pub(crate) mod limits;
 pub(crate) mod mmap;
 pub(crate) mod thread;
