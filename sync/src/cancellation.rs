@@ -10,7 +10,7 @@ use std::task::Poll;
 use slab::Slab;
 
 use crate::wait::{Source, Wait};
-use crate::wait_list::{Turn, WaitList};
+use crate::wait_list::{Panics, Turn, WaitList};
 
 /// Tells all who have a clone of it, or of a [child](Self::child_token), that they should stop.
 ///
@@ -72,9 +72,11 @@ impl CancellationToken {
                 all.push(node);
             }
         }
+        let mut panics = Panics::none();
         for node in all {
-            node.waiters.give_all(Turn::Given);
+            panics.keep(|| node.waiters.give_all(Turn::Given));
         }
+        panics.go_on();
     }
 
     /// Whether it is cancelled.

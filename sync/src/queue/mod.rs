@@ -24,7 +24,7 @@ pub use self::job::{Job, Joining};
 pub use self::order::{Fifo, Lifo, Order, Prioritized, Priority};
 use crate::error::{Closed, TryGetError, TryPutError, ZeroSize};
 use crate::wait::{Source, Wait};
-use crate::wait_list::{Turn, WaitList};
+use crate::wait_list::{Panics, Turn, WaitList};
 
 /// Items from producers to consumers, first in, first out.
 ///
@@ -206,9 +206,11 @@ impl<T, O: Order<T>> Queue<T, O> {
     #[doc(alias = "shutdown")]
     pub fn close(&self) {
         self.state.set(State::Closed);
-        self.putters.give_all(Turn::Refused);
+        let mut panics = Panics::none();
+        panics.keep(|| self.putters.give_all(Turn::Refused));
         // Who waits to get waits because there is nothing.
-        self.getters.give_all(Turn::Refused);
+        panics.keep(|| self.getters.give_all(Turn::Refused));
+        panics.go_on();
     }
 
     /// Lets nothing more in, and nothing more out: what was left is returned, and [`join`](Self::join) does not wait
@@ -216,10 +218,11 @@ impl<T, O: Order<T>> Queue<T, O> {
     pub fn close_now(&self) -> Vec<T> {
         let mut items = self.items.take();
         self.promised_items.set(0);
-        self.close();
-        let left: Vec<T> = std::iter::from_fn(|| items.pop()).collect();
-        self.tracker.done(left.len());
-        left
+        let mut panics = Panics::none();
+        panics.keep(|| self.close());
+        panics.keep(|| self.tracker.done(items.count()));
+        panics.go_on();
+        std::iter::from_fn(|| items.pop()).collect()
     }
 
     /// Whether it is closed.
@@ -290,8 +293,10 @@ impl<T, O: Order<T>> Queue<T, O> {
     #[inline]
     fn pop(&self) -> Option<Job<T>> {
         let item = self.items.borrow_mut().pop()?;
+        // Before anybody is woken: it is done also if a waker panics.
+        let job = Job::new(item, &self.tracker);
         self.serve_putters();
-        Some(Job::new(item, &self.tracker))
+        Some(job)
     }
 
     #[inline]
