@@ -190,7 +190,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// [`TryGetError`] otherwise.
     pub fn try_get(&self) -> Result<Job<T>, TryGetError> {
         if self.unpromised() == 0 {
-            return Err(if self.is_closed() { TryGetError::Closed } else { TryGetError::Empty });
+            return Err(if self.has_ended() { TryGetError::Closed } else { TryGetError::Empty });
         }
         self.pop().ok_or(TryGetError::Empty)
     }
@@ -208,8 +208,7 @@ impl<T, O: Order<T>> Queue<T, O> {
         self.state.set(State::Closed);
         let mut panics = Panics::none();
         panics.keep(|| self.putters.give_all(Turn::Refused));
-        // Who waits to get waits because there is nothing.
-        panics.keep(|| self.getters.give_all(Turn::Refused));
+        panics.keep(|| self.tell_the_end());
         panics.go_on();
     }
 
@@ -296,7 +295,21 @@ impl<T, O: Order<T>> Queue<T, O> {
         // Before anybody is woken: it is done also if a waker panics.
         let job = Job::new(item, &self.tracker);
         self.serve_putters();
+        self.tell_the_end();
         Some(job)
+    }
+
+    /// Closed and empty. An item that is promised may come back as long as it has not been fetched.
+    #[inline]
+    fn has_ended(&self) -> bool {
+        self.is_closed() && self.is_empty()
+    }
+
+    #[inline]
+    fn tell_the_end(&self) {
+        if self.has_ended() {
+            self.getters.give_all(Turn::Refused);
+        }
     }
 
     #[inline]
@@ -413,7 +426,7 @@ impl<T, O: Order<T>> Source for Getting<'_, T, O> {
             queue.promised_items.set(queue.promised_items.get() + 1);
             return Some(Turn::Given);
         }
-        queue.is_closed().then_some(Turn::Refused)
+        queue.has_ended().then_some(Turn::Refused)
     }
 
     #[inline]
