@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use corering::task::yield_now;
 use corering::{JoinHandle, spawn};
@@ -313,6 +313,27 @@ fn a_wait_says_who_waits_and_where_until_it_has_had_its_turn() {
     let guard = waiter.ready();
     assert!(parked::on_this_thread().is_empty());
     drop(guard);
+}
+
+/// A waker may point to nothing, as that of a lock that was taken without one does.
+#[test]
+fn a_wait_for_a_lock_says_whether_its_own_task_holds_it() {
+    let told = || parked::on_this_thread().iter().map(|one| one.held_by_itself).collect::<Vec<_>>();
+    let lock = Lock::new(());
+    let (mine, other) = (Waker::from(Arc::new(Bell::default())), Waker::from(Arc::new(Bell::default())));
+    let Poll::Ready(guard) = ByHand::new(lock.lock()).poll_with(&mine) else { panic!("free") };
+    let mut wait = ByHand::new(lock.lock());
+    assert!(wait.poll_with(&mine).is_pending());
+    assert_eq!(told(), [true]);
+    drop(wait);
+    let mut wait = ByHand::new(lock.lock());
+    assert!(wait.poll_with(&other).is_pending());
+    assert_eq!(told(), [false]);
+    drop((wait, guard));
+    let _guard = lock.try_lock().expect("free");
+    let mut wait = ByHand::new(lock.lock());
+    assert!(wait.poll_with(Waker::noop()).is_pending());
+    assert_eq!(told(), [false], "nobody knows who holds it");
 }
 
 #[test]
