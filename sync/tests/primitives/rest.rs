@@ -764,6 +764,27 @@ fn a_rate_is_kept_exactly() {
     });
 }
 
+/// A third of a second is no whole number of nanoseconds: rounded down, a fourth would come within the second.
+#[test]
+fn a_rate_that_does_not_divide_its_period_is_not_exceeded() {
+    run(async || {
+        let limiter = RateLimiter::new(3, Duration::from_secs(1));
+        let start = Instant::now();
+        for _ in 0..=3 {
+            limiter.acquire().await;
+        }
+        assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+        for _ in 3..30_000 {
+            limiter.acquire().await;
+        }
+        let late = start.elapsed().checked_sub(Duration::from_secs(10_000)).expect("not before");
+        assert!(late < Duration::from_millis(1), "{late:?}");
+        limiter.set_rate(7, Duration::from_nanos(1));
+        limiter.acquire().await;
+        assert_eq!(limiter.try_acquire(), Err(WouldBlock), "no rate is without limit but that of no time");
+    });
+}
+
 #[test]
 fn a_burst_is_let_through_at_once_and_paid_for_afterwards() {
     run(async || {
