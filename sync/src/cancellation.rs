@@ -10,7 +10,7 @@ use std::task::Poll;
 use slab::Slab;
 
 use crate::wait::{Source, Wait};
-use crate::wait_list::{Turn, WaitList};
+use crate::wait_list::{Panics, Turn, WaitList};
 
 /// Tells all who have a clone of it, or of a [child](Self::child_token), that they should stop.
 ///
@@ -72,9 +72,11 @@ impl CancellationToken {
                 all.push(node);
             }
         }
+        let mut panics = Panics::none();
         for node in all {
-            node.waiters.give_all(Turn::Given);
+            panics.keep(|| node.waiters.give_all(Turn::Given));
         }
+        panics.go_on();
     }
 
     /// Whether it is cancelled.
@@ -116,9 +118,13 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if let Some((parent, place)) = self.parent.take() {
+        let mut next = self.parent.take();
+        // A line of ancestors that only this one kept goes one after the other: each within the drop of the one before
+        // it, they would need as much stack as the line is long.
+        while let Some((parent, place)) = next {
             // Once it is cancelled, the parent has let go of its children.
             parent.children.borrow_mut().try_remove(place);
+            next = Rc::into_inner(parent).and_then(|mut last| last.parent.take());
         }
     }
 }
@@ -131,7 +137,10 @@ impl Default for CancellationToken {
 
 impl fmt::Debug for CancellationToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancellationToken").field("cancelled", &self.is_cancelled()).finish_non_exhaustive()
+        f.debug_struct("CancellationToken")
+            .field("cancelled", &self.is_cancelled())
+            .field("children", &self.0.children.borrow().len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -175,7 +175,7 @@ impl<L: Deref<Target: Release> + Clone> Source for Locking<L> {
     }
 
     fn is_held_by(&self, task: *const ()) -> bool {
-        self.0.holder().get() == task
+        !task.is_null() && self.0.holder().get() == task
     }
 }
 

@@ -76,7 +76,7 @@ impl<C: Clock + Default> RateLimiter<C> {
         if count == 0 {
             return Err(ZeroSize { what: "the count of a rate" });
         }
-        let each_ns = Cell::new(nanoseconds(period / count));
+        let each_ns = Cell::new(each(count, period));
         let (burst, paid_ns) = (Cell::new(1), Cell::new(0));
         Ok(Self { clock: C::default(), each_ns, burst, paid_ns, first: Lock::new(()) })
     }
@@ -92,7 +92,7 @@ impl<C: Clock> RateLimiter<C> {
 
     /// Changes the rate, also for those who wait (but for the first of them). A count of 0 counts as 1.
     pub fn set_rate(&self, count: u32, period: Duration) {
-        self.each_ns.set(nanoseconds(period / count.max(1)));
+        self.each_ns.set(each(count.max(1), period));
     }
 
     /// Waits until it may be done once more.
@@ -138,6 +138,12 @@ impl<C: Clock> RateLimiter<C> {
         self.paid_ns.set(paid.saturating_add(each));
         Ok(())
     }
+}
+
+/// Rounded up: a rate is a limit.
+fn each(count: u32, period: Duration) -> u64 {
+    let each = period.as_nanos().div_ceil(u128::from(count));
+    u64::try_from(each).unwrap_or(u64::MAX)
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

@@ -230,9 +230,11 @@ pub struct WriteGuard<L: Deref<Target: Permitted>>(Held<L>);
 impl<L: Deref<Target: Permitted> + Clone> WriteGuard<L> {
     /// Goes on reading: readers that wait come in, no writer comes in between.
     pub fn downgrade(mut self) -> ReadGuard<L> {
-        // The first permit stays out until the new guard is dropped; the others go back.
+        // One permit stays out until the new guard is dropped; the others go back, and may wake somebody who panics.
+        let reading = ReadGuard(Held { lock: self.0.lock.clone(), permits: 1 });
         self.0.permits = ALL - 1;
-        ReadGuard(Held { lock: self.0.lock.clone(), permits: 1 })
+        drop(self);
+        reading
     }
 }
 

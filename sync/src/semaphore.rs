@@ -242,8 +242,11 @@ impl<S: Deref<Target = Semaphore>> Permit<S> {
     /// Takes the permits out of use: the semaphore has as many fewer from now on.
     pub fn forget(mut self) {
         let count = std::mem::take(&mut self.count);
-        let limit = &self.semaphore.limit;
-        limit.set(limit.get() - count.min(limit.get()));
+        let Semaphore { limit, permits } = &*self.semaphore;
+        let fewer = count.min(limit.get());
+        limit.set(limit.get() - fewer);
+        // If more are out than there are, the rest was missing already.
+        permits.give_back(count - fewer);
     }
 
     /// Gives `count` of them to a permit of its own. `None` if there are not as many.

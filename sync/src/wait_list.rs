@@ -228,17 +228,9 @@ impl<W> WaitList<W> {
     }
 
     fn give_while_there_are(&self, turn: Turn, mut fits: impl FnMut(&W) -> bool) {
-        let mut panicked: Option<Box<dyn Any + Send>> = None;
-        while let Err(payload) = catch_unwind(AssertUnwindSafe(|| while self.give_next(turn, &mut fits) {})) {
-            match &panicked {
-                None => panicked = Some(payload),
-                // One is enough to tell, and a payload may panic, too, when it is dropped.
-                Some(_) => std::mem::forget(payload),
-            }
-        }
-        if let Some(payload) = panicked {
-            resume_unwind(payload);
-        }
+        let mut panics = Panics::none();
+        while panics.keep(|| while self.give_next(turn, &mut fits) {}).is_none() {}
+        panics.go_on();
     }
 
     fn give_next(&self, turn: Turn, fits: &mut impl FnMut(&W) -> bool) -> bool {
@@ -274,6 +266,33 @@ impl<W> WaitList<W> {
     #[inline]
     pub(crate) fn give_all(&self, turn: Turn) {
         self.give_some(turn, self.len());
+    }
+}
+
+/// Panics of wakers, kept until all are woken.
+pub(crate) struct Panics(Option<Box<dyn Any + Send>>);
+
+impl Panics {
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
+    /// Runs a part of the work. `None` if it panicked.
+    pub(crate) fn keep<R>(&mut self, part: impl FnOnce() -> R) -> Option<R> {
+        match catch_unwind(AssertUnwindSafe(part)) {
+            Ok(result) => return Some(result),
+            Err(payload) if self.0.is_none() => self.0 = Some(payload),
+            // One is enough to tell, and a payload may panic, too, when it is dropped.
+            Err(payload) => std::mem::forget(payload),
+        }
+        None
+    }
+
+    /// Lets the first panic go on, if there was one.
+    pub(crate) fn go_on(self) {
+        if let Some(payload) = self.0 {
+            resume_unwind(payload);
+        }
     }
 }
 

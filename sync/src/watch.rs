@@ -64,24 +64,20 @@ pub struct Sender<T>(Rc<Shared<T>>);
 impl<T> Sender<T> {
     /// Sets a new value, whether somebody follows or not, and wakes those who wait for a change.
     pub fn send(&self, value: T) {
-        self.replace(Rc::new(value));
-    }
-
-    fn replace(&self, value: Rc<T>) {
-        let before = self.0.value.replace(value);
+        let before = self.0.value.replace(Rc::new(value));
         self.0.version.set(self.0.version.get() + 1);
         self.0.changes.give_all(Turn::Given);
         drop(before);
     }
 
-    /// Changes the value in place, or a copy of it if somebody still looks at it.
+    /// Changes a copy of the value, which then takes its place. If `change` panics, nothing has changed.
     pub fn modify(&self, change: impl FnOnce(&mut T))
     where
         T: Clone,
     {
-        let mut value = self.0.latest();
-        change(Rc::make_mut(&mut value));
-        self.replace(value);
+        let mut value = T::clone(&self.0.latest());
+        change(&mut value);
+        self.send(value);
     }
 
     /// The value.
@@ -148,9 +144,11 @@ impl<T> Receiver<T> {
     /// [`Closed`] if all senders have gone, and the last value is not.
     pub async fn wait_for(&mut self, mut holds: impl FnMut(&T) -> bool) -> Result<Rc<T>, Closed> {
         loop {
-            let value = self.latest();
-            if holds(&value) {
-                return Ok(value);
+            {
+                let value = self.latest();
+                if holds(&value) {
+                    return Ok(value);
+                }
             }
             self.changed().await?;
         }

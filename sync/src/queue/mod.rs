@@ -24,7 +24,7 @@ pub use self::job::{Job, Joining};
 pub use self::order::{Fifo, Lifo, Order, Prioritized, Priority};
 use crate::error::{Closed, TryGetError, TryPutError, ZeroSize};
 use crate::wait::{Source, Wait};
-use crate::wait_list::{Turn, WaitList};
+use crate::wait_list::{Panics, Turn, WaitList};
 
 /// Items from producers to consumers, first in, first out.
 ///
@@ -190,7 +190,7 @@ impl<T, O: Order<T>> Queue<T, O> {
     /// [`TryGetError`] otherwise.
     pub fn try_get(&self) -> Result<Job<T>, TryGetError> {
         if self.unpromised() == 0 {
-            return Err(if self.is_closed() { TryGetError::Closed } else { TryGetError::Empty });
+            return Err(if self.has_ended() { TryGetError::Closed } else { TryGetError::Empty });
         }
         self.pop().ok_or(TryGetError::Empty)
     }
@@ -206,9 +206,10 @@ impl<T, O: Order<T>> Queue<T, O> {
     #[doc(alias = "shutdown")]
     pub fn close(&self) {
         self.state.set(State::Closed);
-        self.putters.give_all(Turn::Refused);
-        // Who waits to get waits because there is nothing.
-        self.getters.give_all(Turn::Refused);
+        let mut panics = Panics::none();
+        panics.keep(|| self.putters.give_all(Turn::Refused));
+        panics.keep(|| self.tell_the_end());
+        panics.go_on();
     }
 
     /// Lets nothing more in, and nothing more out: what was left is returned, and [`join`](Self::join) does not wait
@@ -216,10 +217,11 @@ impl<T, O: Order<T>> Queue<T, O> {
     pub fn close_now(&self) -> Vec<T> {
         let mut items = self.items.take();
         self.promised_items.set(0);
-        self.close();
-        let left: Vec<T> = std::iter::from_fn(|| items.pop()).collect();
-        self.tracker.done(left.len());
-        left
+        let mut panics = Panics::none();
+        panics.keep(|| self.close());
+        panics.keep(|| self.tracker.done(items.count()));
+        panics.go_on();
+        std::iter::from_fn(|| items.pop()).collect()
     }
 
     /// Whether it is closed.
@@ -290,8 +292,24 @@ impl<T, O: Order<T>> Queue<T, O> {
     #[inline]
     fn pop(&self) -> Option<Job<T>> {
         let item = self.items.borrow_mut().pop()?;
+        // Before anybody is woken: it is done also if a waker panics.
+        let job = Job::new(item, &self.tracker);
         self.serve_putters();
-        Some(Job::new(item, &self.tracker))
+        self.tell_the_end();
+        Some(job)
+    }
+
+    /// Closed and empty. An item that is promised may come back as long as it has not been fetched.
+    #[inline]
+    fn has_ended(&self) -> bool {
+        self.is_closed() && self.is_empty()
+    }
+
+    #[inline]
+    fn tell_the_end(&self) {
+        if self.has_ended() {
+            self.getters.give_all(Turn::Refused);
+        }
     }
 
     #[inline]
@@ -408,7 +426,7 @@ impl<T, O: Order<T>> Source for Getting<'_, T, O> {
             queue.promised_items.set(queue.promised_items.get() + 1);
             return Some(Turn::Given);
         }
-        queue.is_closed().then_some(Turn::Refused)
+        queue.has_ended().then_some(Turn::Refused)
     }
 
     #[inline]
