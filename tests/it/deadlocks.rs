@@ -217,11 +217,13 @@ fn once_the_last_waker_elsewhere_is_dropped_it_is_reported() {
 fn a_core_is_of_use_after_a_deadlock() {
     let runtime = Builder::new().build().expect("io_uring");
     let (promise, promised) = promise::<u32>();
-    let waits = runtime.block_on(async {
+    let [waits] = runtime.block_on(async {
         let promised = promised.clone();
-        spawn(async move { *promised.wait().await.expect("set") }).name("patient")
+        [spawn(async move { *promised.wait().await.expect("set") }).name("patient")]
     });
-    let deadlock = runtime.try_block_on(pending::<()>()).expect_err("nothing can run");
+    let Err(RunError::Deadlock(deadlock)) = runtime.try_block_on(pending::<()>()) else {
+        panic!("nothing can run");
+    };
     assert_eq!(waits_of(&deadlock, "patient"), ["a promise"]);
     assert_eq!(waits_of(&deadlock, "main"), Vec::<String>::new());
     promise.set(7).expect("once");

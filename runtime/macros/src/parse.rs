@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn wrong_options_are_pointed_at() {
         let cases = [
-            ("speed", 0, "there are: debug, entries, paused_time, thread_name, crate"),
+            ("speed", 0, "there are: cancel_on_ctrl_c, debug, entries, paused_time, thread_name, crate"),
             ("debug , 5", 2, "no such option"),
             ("debug , debug", 2, "twice"),
             ("entries", 0, "`entries = 256`"),

@@ -247,7 +247,7 @@ impl Builder {
             "already inside a runtime on this thread: await the future or spawn it"
         );
         let runtime = self.build()?;
-        Ok(runtime.try_block_on(future)?)
+        runtime.try_block_on(future)
     }
 
     fn pools(&self, core: CoreId, driver: &Driver) -> Result<Vec<OwnedPool>, SetupError> {
