@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll, Waker};
+use std::thread::LocalKey;
 
 thread_local! {
     /// Those who are dropping something, innermost last, each with what was left so far.
@@ -13,6 +14,11 @@ thread_local! {
     /// What has not ended. There are few at a time.
     static WAITED_FOR: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
     static NEXT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Looks at one of these. They may be gone when a core ends within the destructors of its thread; then nobody waits.
+fn with<T: 'static, R: Default>(which: &'static LocalKey<RefCell<T>>, look: impl FnOnce(&mut T) -> R) -> R {
+    which.try_with(|value| look(&mut value.borrow_mut())).unwrap_or_default()
 }
 
 struct Entry {
@@ -30,7 +36,7 @@ impl Left {
     /// Ready when all of it has ended.
     pub(crate) fn poll_ended(self, cx: &Context<'_>) -> Poll<()> {
         let waker = cx.waker().clone();
-        let before = WAITED_FOR.with_borrow_mut(|entries| {
+        let before = with(&WAITED_FOR, |entries| {
             let entry = entries.iter_mut().find(|entry| entry.number == self.0)?;
             Some(entry.waker.replace(waker))
         });
@@ -44,7 +50,7 @@ pub(crate) struct Cleanup(Left);
 
 impl Drop for Cleanup {
     fn drop(&mut self) {
-        let waker = WAITED_FOR.with_borrow_mut(|entries| {
+        let waker = with(&WAITED_FOR, |entries| {
             let at = entries.iter().position(|entry| entry.number == self.0.0)?;
             entries[at].left -= 1;
             if entries[at].left > 0 {
@@ -64,7 +70,7 @@ pub(crate) fn dropping(drop_it: impl FnOnce()) -> Option<Left> {
     struct Level;
     impl Level {
         fn take(&self) -> Option<Left> {
-            DROPPING.with_borrow_mut(Vec::pop).flatten()
+            with(&DROPPING, Vec::pop).flatten()
         }
     }
     impl Drop for Level {
@@ -72,7 +78,7 @@ pub(crate) fn dropping(drop_it: impl FnOnce()) -> Option<Left> {
             self.take();
         }
     }
-    DROPPING.with_borrow_mut(|dropping| dropping.push(None));
+    with(&DROPPING, |dropping| dropping.push(None));
     let level = Level;
     drop_it();
     let left = level.take();
@@ -82,11 +88,11 @@ pub(crate) fn dropping(drop_it: impl FnOnce()) -> Option<Left> {
 
 /// One more cleanup, for whoever is dropping something right now. `None` if nobody is.
 pub(crate) fn leave_cleanup() -> Option<Cleanup> {
-    let left = DROPPING.with_borrow_mut(|dropping| {
+    let left = with(&DROPPING, |dropping| {
         let nearest = dropping.last_mut()?;
         Some(*nearest.get_or_insert_with(|| Left(NEXT.replace(NEXT.get() + 1))))
     })?;
-    WAITED_FOR.with_borrow_mut(|entries| match entries.iter_mut().find(|entry| entry.number == left.0) {
+    with(&WAITED_FOR, |entries| match entries.iter_mut().find(|entry| entry.number == left.0) {
         Some(entry) => entry.left += 1,
         None => entries.push(Entry { number: left.0, left: 1, waker: None }),
     });
@@ -98,9 +104,10 @@ pub(crate) fn apart<R>(run: impl FnOnce() -> R) -> R {
     struct Back(Vec<Option<Left>>);
     impl Drop for Back {
         fn drop(&mut self) {
-            DROPPING.set(std::mem::take(&mut self.0));
+            let before = std::mem::take(&mut self.0);
+            with(&DROPPING, |dropping| *dropping = before);
         }
     }
-    let _back = Back(DROPPING.take());
+    let _back = Back(with(&DROPPING, std::mem::take));
     run()
 }

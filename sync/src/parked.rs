@@ -1,6 +1,6 @@
 //! Who waits on this thread, and for what: the ground on which a runtime can tell a deadlock from a pause.
 //!
-//! Every wait for a primitive of this crate hangs its [`Parked`] into a list of its thread, from when it has to wait
+//! Every wait for a primitive of this crate hangs its `Parked` into a list of its thread, from when it has to wait
 //! until it has taken its turn or was dropped. Nothing is allocated for that, and what need not wait never gets here.
 //!
 //! Invariant: what hangs in the list lies in a pinned future that has not been dropped, so it is alive; a future that

@@ -215,7 +215,8 @@ pub(super) struct Surveyed {
 
 /// All sets whose futures wait on this thread.
 pub(super) fn all() -> Vec<Surveyed> {
-    let sets: Vec<_> = SETS.with_borrow(|sets| sets.iter().filter_map(Weak::upgrade).collect());
+    let alive = |sets: &RefCell<Vec<Weak<Shared>>>| sets.borrow().iter().filter_map(Weak::upgrade).collect();
+    let sets: Vec<_> = SETS.try_with(alive).unwrap_or_default();
     let survey = |set: &Arc<Shared>| {
         let woken = set.lock();
         let task = woken.task.as_ref()?.data();
@@ -267,8 +268,13 @@ impl Wakers {
         let is_first = woken.task.is_none();
         drop(woken);
         if is_first {
-            SETS.with_borrow_mut(|sets| {
-                sets.retain(|set| set.strong_count() > 0);
+            // They are gone if the thread ends; then nobody asks.
+            let _ = SETS.try_with(|sets| {
+                let mut sets = sets.borrow_mut();
+                // Those that have gone are swept out each time that there is no room: a few writes for each, on average.
+                if sets.len() == sets.capacity() {
+                    sets.retain(|set| set.strong_count() > 0);
+                }
                 sets.push(Arc::downgrade(&self.shared));
             });
         }
