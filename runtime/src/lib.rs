@@ -29,6 +29,11 @@ pub use task::reexport as __reexport;
 /// What the runtime has to say when nobody else can be told.
 fn report(message: std::fmt::Arguments<'_>) {
     use std::io::Write;
+    #[cfg(feature = "tracing")]
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!(target: "corering", "{message}");
+        return;
+    }
     // If nobody listens there either, there is nobody left to tell.
     let _ = writeln!(std::io::stderr(), "corering: {message}");
 }

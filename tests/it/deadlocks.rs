@@ -7,8 +7,10 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use corering::sync::{Event, Lock, Queue, oneshot, promise};
-use corering::task::{TaskGroup, WaitsFor, gather_settled, local_scope, yield_now};
+use corering::task::{self, TaskGroup, WaitsFor, gather_settled, local_scope, yield_now};
 use corering::{Builder, Deadlock, RunError, spawn};
+
+use crate::clean;
 
 /// The report of a program that hangs.
 #[track_caller]
@@ -28,7 +30,7 @@ fn waits(deadlock: &Deadlock) -> Vec<(String, Vec<String>)> {
         WaitsFor::Primitive { what, .. } => format!("to poll {what}"),
         _ => "something new".to_owned(),
     };
-    let task = |task: &corering::task::StuckTask| {
+    let task = |task: &corering::task::TaskWaits| {
         (task.task().name().unwrap_or("?").to_owned(), task.waits().iter().map(what).collect())
     };
     deadlock.tasks().iter().map(task).collect()
@@ -211,6 +213,43 @@ fn once_the_last_waker_elsewhere_is_dropped_it_is_reported() {
         .await;
     });
     assert_eq!(waits(&deadlock), [is("main", [])]);
+}
+
+#[test]
+fn a_survey_shows_who_spawned_whom_and_who_waits_for_what_now() {
+    clean(async || {
+        let event = Rc::new(Event::new());
+        let patient = {
+            let event = event.clone();
+            spawn(async move {
+                let child = spawn(async move { event.wait().await }).name("child");
+                child.await.expect("ends");
+            })
+            .name("parent")
+        };
+        yield_now().await;
+        yield_now().await;
+        let survey = || {
+            let tasks = task::survey();
+            let of = |name: &str| tasks.iter().find(|waits| waits.task().name() == Some(name)).cloned();
+            (of("parent"), of("child"))
+        };
+        let (Some(parent), Some(child)) = survey() else { panic!("both are there") };
+        assert_eq!(child.task().parent(), Some(parent.task().id()));
+        assert_eq!(parent.task().parent(), task::current().map(|main| main.id()));
+        assert!(matches!(parent.waits(), [WaitsFor::Task(waited)] if waited.id() == child.task().id()));
+        assert!(matches!(child.waits(), [WaitsFor::Primitive { what: "Event::wait", given: false, .. }]));
+
+        // Who was cancelled waits for nothing any more.
+        patient.cancel().await.expect_err("it was cancelled");
+        let (parent, child) = survey();
+        assert!(parent.is_none());
+        assert!(matches!(child.expect("it was detached").waits(), [WaitsFor::Primitive { .. }]));
+        assert_eq!(event.waiters(), 1);
+        event.set();
+        yield_now().await;
+        assert!(survey().1.is_none());
+    });
 }
 
 #[test]

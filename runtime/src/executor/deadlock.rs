@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::task::StuckTask;
+use crate::task::TaskWaits;
 
 /// Nothing can ever run again on a core: no task is ready, no timer armed, no operation in flight, and nobody has a
 /// waker who could use it. Each task with what it waits for.
@@ -21,16 +21,17 @@ use crate::task::StuckTask;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Deadlock {
-    tasks: Vec<StuckTask>,
+    tasks: Vec<TaskWaits>,
 }
 
 impl Deadlock {
-    pub(super) fn new(tasks: Vec<StuckTask>) -> Self {
+    pub(super) fn new(tasks: Vec<TaskWaits>) -> Self {
         Self { tasks }
     }
 
-    /// All tasks, oldest first.
-    pub fn tasks(&self) -> &[StuckTask] {
+    /// All tasks, oldest first. One that waits for nothing has nothing that could ever wake it (as with
+    /// [`std::future::pending`]).
+    pub fn tasks(&self) -> &[TaskWaits] {
         &self.tasks
     }
 }
@@ -40,6 +41,9 @@ impl fmt::Display for Deadlock {
         f.write_str("deadlock: nothing can ever run again on this core")?;
         for task in &self.tasks {
             write!(f, "\n{task}")?;
+            if task.waits().is_empty() {
+                f.write_str("\n  waits for nothing that could wake it")?;
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What only some tasks have: kept apart, so that the others are small.
 //!
-//! All of it but the name belongs to the thread of the core, and goes when the task ends. The name may be dropped
-//! wherever the task's memory is.
+//! All of it but the texts belongs to the thread of the core, and goes when the task ends. Texts may be dropped wherever
+//! the task's memory is.
 
 use std::rc::Rc;
 
@@ -17,6 +17,8 @@ pub(super) trait Watch {
 #[derive(Default)]
 pub(super) struct Extra {
     pub(super) name: Option<Box<str>>,
+    /// Why it was aborted, if that was said.
+    pub(super) reason: Option<Box<str>>,
     /// Most that are watched are watched by one.
     pub(super) watcher: Option<(Rc<dyn Watch>, usize)>,
     pub(super) more_watchers: Vec<(Rc<dyn Watch>, usize)>,

@@ -581,6 +581,11 @@ impl<T> Child<T> {
     pub fn abort(&self) -> bool {
         self.0.as_ref().is_ok_and(JoinHandle::abort)
     }
+
+    /// As [`JoinHandle::abort_for`].
+    pub fn abort_for(&self, reason: impl fmt::Display) -> bool {
+        self.0.as_ref().is_ok_and(|handle| handle.abort_for(reason))
+    }
 }
 
 impl<T> Future for Child<T> {

@@ -73,6 +73,11 @@ impl<T> JoinHandle<T> {
         local::abort(header)
     }
 
+    /// As [`abort`](Self::abort), for a reason: the [`JoinError`] has it. The first reason stands.
+    pub fn abort_for(&self, reason: impl fmt::Display) -> bool {
+        local::abort_for(self.header(), reason.to_string().into())
+    }
+
     /// Aborts the task, and waits until its future has been dropped and its [cleanup](super::cancel) is over.
     ///
     /// # Errors
@@ -179,7 +184,10 @@ impl<T> Future for JoinHandle<T> {
                 task: self.info(),
                 reason: Reason::Panic { message: message_of(&*payload).to_owned(), payload: Mutex::new(payload) },
             }),
-            Some(Outcome::Cancelled) | None => Err(JoinError { task: self.info(), reason: Reason::Cancelled }),
+            Some(Outcome::Cancelled) | None => {
+                let reason = self.header().look_at_extra(|extra| extra.reason.take()).flatten();
+                Err(JoinError { task: self.info(), reason: Reason::Cancelled(reason) })
+            }
         })
     }
 }
@@ -296,7 +304,8 @@ pub struct JoinError {
 }
 
 enum Reason {
-    Cancelled,
+    /// For a reason, if one was given.
+    Cancelled(Option<Box<str>>),
     /// With an error that its group has.
     Failed,
     /// Its group did not take it.
@@ -322,7 +331,7 @@ impl JoinError {
         let reason = match &self.reason {
             Reason::Refused(why) => Reason::Refused(*why),
             Reason::Failed => Reason::Failed,
-            Reason::Cancelled | Reason::Panic { .. } => Reason::Cancelled,
+            Reason::Cancelled(_) | Reason::Panic { .. } => Reason::Cancelled(None),
         };
         Self { task: self.task.clone(), reason }
     }
@@ -331,13 +340,21 @@ impl JoinError {
     pub fn spawn_error(&self) -> Option<SpawnError> {
         match &self.reason {
             Reason::Refused(why) => Some(*why),
-            Reason::Cancelled | Reason::Failed | Reason::Panic { .. } => None,
+            Reason::Cancelled(_) | Reason::Failed | Reason::Panic { .. } => None,
         }
     }
 
     /// Whether it was aborted (or its core ended first).
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.reason, Reason::Cancelled)
+        matches!(self.reason, Reason::Cancelled(_))
+    }
+
+    /// What it was [aborted for](JoinHandle::abort_for), if that was said.
+    pub fn cancel_reason(&self) -> Option<&str> {
+        match &self.reason {
+            Reason::Cancelled(reason) => reason.as_deref(),
+            Reason::Failed | Reason::Refused(_) | Reason::Panic { .. } => None,
+        }
     }
 
     /// Whether it panicked.
@@ -353,7 +370,7 @@ impl JoinError {
     pub fn into_panic(self) -> Result<Box<dyn Any + Send>, JoinError> {
         match self.reason {
             Reason::Panic { payload, .. } => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
-            Reason::Cancelled | Reason::Failed | Reason::Refused(_) => Err(self),
+            Reason::Cancelled(_) | Reason::Failed | Reason::Refused(_) => Err(self),
         }
     }
 
@@ -377,7 +394,8 @@ pub(super) fn message_of(payload: &(dyn Any + Send)) -> &str {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
-            Reason::Cancelled => write!(f, "{} was cancelled", self.task),
+            Reason::Cancelled(None) => write!(f, "{} was cancelled", self.task),
+            Reason::Cancelled(Some(reason)) => write!(f, "{} was cancelled: {reason}", self.task),
             Reason::Failed => write!(f, "{} failed; its group has the error", self.task),
             Reason::Refused(why) => write!(f, "the task (spawned at {}) was not started: {why}", self.task.spawned_at),
             Reason::Panic { message, .. } => write!(f, "{} panicked: {message}", self.task),

@@ -327,7 +327,7 @@ pub(crate) fn uninstall(local: &Local) {
 }
 
 #[inline]
-fn with<R>(use_them: impl FnOnce(&Local) -> R) -> Option<R> {
+pub(super) fn with<R>(use_them: impl FnOnce(&Local) -> R) -> Option<R> {
     let local = CURRENT.get();
     if local.is_null() {
         return None;
@@ -483,6 +483,17 @@ impl Drop for Lingering {
         // SAFETY: the reference that was taken.
         unsafe { Header::release(self.0) };
     }
+}
+
+/// As [`abort`], for a reason, of which the joiner is told. The first one stands.
+pub(super) fn abort_for(header: &Header, reason: Box<str>) -> bool {
+    let aborted = abort(header);
+    if aborted {
+        header.with_extra(|extra| {
+            extra.reason.get_or_insert(reason);
+        });
+    }
+    aborted
 }
 
 /// Has a task dropped at its next turn. False if there is nothing to drop any more.

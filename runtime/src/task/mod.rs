@@ -52,7 +52,7 @@ pub use self::local_scope::{LocalChild, LocalScope, LocalValue, local_scope};
 #[doc(hidden)]
 pub use self::select::{__turn, reexport};
 pub use self::shield::{Shield, shield};
-pub use self::survey::{StuckTask, WaitsFor};
+pub use self::survey::{TaskWaits, WaitsFor, survey};
 pub use self::task_local::{Scope, TaskLocal};
 pub use self::unhandled::{Unhandled, on_unhandled};
 pub use self::yield_now::yield_now;

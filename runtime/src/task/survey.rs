@@ -12,39 +12,64 @@ use std::ptr::NonNull;
 use corering_sync::parked::{self, Waiting};
 
 use super::header::{CLEANUPS, Header, JOINED};
-use super::local::Local;
+use super::local::{self, Local};
 use super::{TaskInfo, set};
 
-/// A task that cannot go on, and what it waits for.
+/// A task, and what it waits for.
 #[derive(Clone, Debug)]
-pub struct StuckTask {
+pub struct TaskWaits {
     task: TaskInfo,
     waits: Vec<WaitsFor>,
 }
 
-impl StuckTask {
+impl TaskWaits {
     /// The task.
     pub fn task(&self) -> &TaskInfo {
         &self.task
     }
 
-    /// What it waits for; nothing, if nothing could ever wake it (as with [`std::future::pending`]).
+    /// What it waits for, as far as that is known: other tasks, and primitives of this project. Nothing, if nothing is
+    /// known: it waits for an operation, a timer or something of another crate, or is ready to run.
     pub fn waits(&self) -> &[WaitsFor] {
         &self.waits
     }
 }
 
-impl fmt::Display for StuckTask {
+impl fmt::Display for TaskWaits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.task)?;
-        if self.waits.is_empty() {
-            write!(f, "\n  waits for nothing that could wake it")?;
-        }
         for waits in &self.waits {
             write!(f, "\n  {waits}")?;
         }
         Ok(())
     }
+}
+
+/// All tasks of this core that have not ended, oldest first, each with what it waits for and, in its
+/// [`TaskInfo`], who spawned it. asyncio's `ps` and `pstree`.
+///
+/// # Examples
+///
+/// ```
+/// use corering_runtime::task;
+///
+/// corering_runtime::run(async {
+///     let event = std::rc::Rc::new(corering_sync::Event::new());
+///     let waits = event.clone();
+///     let _task = corering_runtime::spawn(async move { waits.wait().await }).name("patient");
+///     task::yield_now().await;
+///     let all: Vec<_> = task::survey().iter().map(ToString::to_string).collect();
+///     assert!(all[1].contains("'patient'") && all[1].contains("waits for Event::wait, called at"));
+///     event.set();
+/// })?;
+/// # Ok::<(), corering_runtime::RunError>(())
+/// ```
+#[doc(alias = "pstree")]
+pub fn survey() -> Vec<TaskWaits> {
+    let parts = set::all().into_iter().flat_map(|set| set.parts.into_iter().map(move |(part, _)| (part, set.task)));
+    let parts = parts.collect();
+    local::with(|local| local.what_each_waits_for(&local.oldest_first(), &parked::on_this_thread(), &parts))
+        .unwrap_or_default()
 }
 
 /// What a task waits for.
@@ -106,7 +131,7 @@ fn address(task: NonNull<Header>) -> *const () {
 impl Local {
     /// Every task and what it waits for, if nobody is left who could wake any of them. The caller says that the core
     /// itself has nothing to do.
-    pub(crate) fn stuck(&self) -> Option<Vec<StuckTask>> {
+    pub(crate) fn stuck(&self) -> Option<Vec<TaskWaits>> {
         let tasks = self.oldest_first();
         let waiting = parked::on_this_thread();
         let mut known: HashMap<*const (), isize> = HashMap::new();
@@ -145,7 +170,7 @@ impl Local {
         tasks: &[NonNull<Header>],
         waiting: &[Waiting],
         parts: &HashMap<*const (), *const ()>,
-    ) -> Vec<StuckTask> {
+    ) -> Vec<TaskWaits> {
         let mut waits: HashMap<*const (), Vec<WaitsFor>> = HashMap::new();
         let owner = |task: *const ()| parts.get(&task).copied().unwrap_or(task);
         // Latest first: turned round.
@@ -159,7 +184,7 @@ impl Local {
                 waits.entry(joiner).or_default().push(WaitsFor::Task(header.info()));
             }
         }
-        let stuck = |task: &NonNull<Header>| StuckTask {
+        let stuck = |task: &NonNull<Header>| TaskWaits {
             // SAFETY: as above.
             task: unsafe { task.as_ref() }.info(),
             waits: waits.remove(&address(*task)).unwrap_or_default(),
@@ -169,7 +194,7 @@ impl Local {
 
     /// Tasks that were given something and have run since without taking it, and those that wait for what they have
     /// themselves. For when no task is ready.
-    pub(crate) fn suspicious(&self) -> Vec<StuckTask> {
+    pub(crate) fn suspicious(&self) -> Vec<TaskWaits> {
         let suspicious = |waiting: &Waiting| waiting.is_chosen || waiting.held_by_itself;
         let mut waiting = parked::on_this_thread();
         waiting.retain(suspicious);
