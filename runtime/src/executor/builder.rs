@@ -71,6 +71,7 @@ pub struct Builder {
     debug: bool,
     paused_time: bool,
     cleanup_limit: Duration,
+    shuffled: Option<u64>,
 }
 
 /// Pooled buffers of a core that was not told otherwise: 1,024 of 4 KiB.
@@ -91,6 +92,7 @@ impl Builder {
             debug: std::env::var_os("CORERING_DEBUG").is_some_and(|value| value == "1"),
             paused_time: false,
             cleanup_limit: Duration::from_secs(10),
+            shuffled: None,
         }
     }
 
@@ -153,6 +155,13 @@ impl Builder {
         self
     }
 
+    /// Runs ready tasks in an order drawn from the seed, for tests that must hold in any order: with the same seed
+    /// (and a [paused clock](Self::paused_time), and no operations) it is the same one each time.
+    pub fn shuffle(mut self, seed: u64) -> Self {
+        self.shuffled = Some(seed);
+        self
+    }
+
     /// Makes the core, on this thread.
     ///
     /// # Errors
@@ -181,7 +190,7 @@ impl Builder {
             operations: Operations::new(id, Rc::clone(&driver), pools),
             driver,
             timers: Timers::new(id),
-            tasks: Local::new(id, Remote::new(Arc::clone(&mailbox)), self.cleanup_limit),
+            tasks: Local::new(id, Remote::new(Arc::clone(&mailbox)), self.cleanup_limit, self.shuffled),
             mailbox,
             spin_ns: u64::try_from(self.spin.as_nanos()).unwrap_or(u64::MAX / 2),
             debug: self.debug,
