@@ -11,6 +11,7 @@ mod cancel;
 mod drops;
 mod faults;
 mod files;
+mod groups;
 mod guard;
 mod life;
 mod limits;
@@ -65,6 +66,11 @@ fn clean_on<T>(builder: corering::Builder, body: impl AsyncFnOnce() -> T) -> T {
     });
     drop(runtime);
     output
+}
+
+/// A core whose clock jumps when all wait.
+fn paused() -> corering::Builder {
+    corering::Builder::new().paused_time(true)
 }
 
 /// Waits until no operation is left, fetched or given up.
