@@ -415,7 +415,7 @@ fn a_body_cannot_outlive_the_cancel_of_its_group_but_its_cleanup_can() {
                 log(&seen, "cleaned up");
             })
             .await;
-            unreachable!("it cannot go on");
+            Outcome::Err("it cannot go on")
         });
         let error = error.await.expect_err("it failed");
         assert_eq!(errors(&error), ["child"]);

@@ -8,6 +8,7 @@
 
 mod asyncio;
 mod cancel;
+mod cleanups;
 mod drops;
 mod faults;
 mod files;
@@ -26,6 +27,7 @@ mod smoke;
 mod streams;
 mod tasks;
 mod time;
+mod timeouts;
 mod tracked;
 mod wakers;
 
