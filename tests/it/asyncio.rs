@@ -39,14 +39,14 @@ impl Event {
     }
 }
 
-type Log = Rc<RefCell<Vec<&'static str>>>;
+pub(crate) type Log = Rc<RefCell<Vec<&'static str>>>;
 
-fn log(log: &Log, what: &'static str) {
+pub(crate) fn log(log: &Log, what: &'static str) {
     log.borrow_mut().push(what);
 }
 
 /// Does something when it is dropped.
-struct OnDrop<F: FnMut()>(F);
+pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
 
 impl<F: FnMut()> Drop for OnDrop<F> {
     fn drop(&mut self) {

@@ -8,10 +8,12 @@
 
 mod asyncio;
 mod cancel;
+mod cleanups;
 mod deadlocks;
 mod drops;
 mod faults;
 mod files;
+mod groups;
 mod guard;
 mod life;
 mod limits;
@@ -26,6 +28,7 @@ mod smoke;
 mod streams;
 mod tasks;
 mod time;
+mod timeouts;
 mod tracked;
 mod wakers;
 
@@ -66,6 +69,11 @@ fn clean_on<T>(builder: corering::Builder, body: impl AsyncFnOnce() -> T) -> T {
     });
     drop(runtime);
     output
+}
+
+/// A core whose clock jumps when all wait.
+fn paused() -> corering::Builder {
+    corering::Builder::new().paused_time(true)
 }
 
 /// Waits until no operation is left, fetched or given up.

@@ -76,6 +76,7 @@ pub struct Builder {
     cleanup_limit: Duration,
     slow_poll: Duration,
     cancel_on_ctrl_c: bool,
+    shuffled: Option<u64>,
 }
 
 /// Pooled buffers of a core that was not told otherwise: 1,024 of 4 KiB.
@@ -98,6 +99,7 @@ impl Builder {
             cleanup_limit: Duration::from_secs(10),
             slow_poll: Duration::from_millis(100),
             cancel_on_ctrl_c: false,
+            shuffled: None,
         }
     }
 
@@ -183,6 +185,13 @@ impl Builder {
         self
     }
 
+    /// Runs ready tasks in an order drawn from the seed, for tests that must hold in any order: with the same seed
+    /// (and a [paused clock](Self::paused_time), and no operations) it is the same one each time.
+    pub fn shuffle(mut self, seed: u64) -> Self {
+        self.shuffled = Some(seed);
+        self
+    }
+
     /// Makes the core, on this thread.
     ///
     /// # Errors
@@ -214,7 +223,7 @@ impl Builder {
             operations: Operations::new(id, Rc::clone(&driver), pools),
             driver,
             timers: Timers::new(id),
-            tasks: Local::new(id, Remote::new(Arc::clone(&mailbox)), self.cleanup_limit),
+            tasks: Local::new(id, Remote::new(Arc::clone(&mailbox)), self.cleanup_limit, self.shuffled),
             mailbox,
             spin_ns: u64::try_from(self.spin.as_nanos()).unwrap_or(u64::MAX / 2),
             watchdog: self.debug.then(|| Watchdog::start(self.slow_poll)),

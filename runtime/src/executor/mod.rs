@@ -231,7 +231,13 @@ impl Core {
     #[inline]
     fn run_batch(&self, done: &dyn Fn() -> bool) -> bool {
         let mut began = None;
-        for ran in 1..=BATCH {
+        let mut most = BATCH;
+        if self.tasks.is_shuffled() {
+            // One at a time, so that it may be any of those that are woken meanwhile, by whatever.
+            self.tasks.shuffle();
+            most = 1;
+        }
+        for ran in 1..=most {
             if !self.operations.begin_share() {
                 return false;
             }

@@ -135,6 +135,17 @@ impl<E: 'static> Shared<E> {
         self.end();
     }
 
+    /// Whoever would have been given what went wrong has gone.
+    fn tell_the_rest(&self) {
+        tell(&self.failures.take(), self.opened_at);
+        let panic = self.panic.take();
+        if let Some(payload) = panic {
+            let text = format!("panicked in a group that was cancelled: {}", super::join::message_of(&*payload));
+            std::mem::forget(payload);
+            local::report(self.opened_at, &text);
+        }
+    }
+
     /// Begins to end. The scope aborts the children at its next turn: those that are ready now run before that, so
     /// that of several that fail together all are told.
     fn end(&self) {
@@ -469,6 +480,7 @@ impl<E: 'static> Drop for Unfinished<'_, E> {
         let nothing_left = shared.children.borrow().is_empty() && shared.deferred.borrow().is_empty();
         if nothing_left {
             shared.phase.set(Phase::Ended);
+            shared.tell_the_rest();
             return;
         }
         let opened_at = shared.opened_at;
@@ -486,8 +498,7 @@ impl<E: 'static> Drop for Unfinished<'_, E> {
                 }
             }
             shared.phase.set(Phase::Ended);
-            // Whoever would have been told has gone.
-            tell(&shared.failures.take(), opened_at);
+            shared.tell_the_rest();
             None
         };
         cancel::adopt(Box::pin(wait), opened_at);

@@ -71,10 +71,12 @@ pub(crate) struct Local {
     cleanups: Cell<usize>,
     /// No more is taken over: the core is at its very end.
     at_its_end: Cell<bool>,
+    /// If ready tasks run in any order: what the next is drawn from.
+    shuffled: Option<Cell<u64>>,
 }
 
 impl Local {
-    pub(crate) fn new(core: CoreId, remote: Arc<Remote>, cleanup_limit: Duration) -> Self {
+    pub(crate) fn new(core: CoreId, remote: Arc<Remote>, cleanup_limit: Duration, shuffled: Option<u64>) -> Self {
         Self {
             core,
             remote,
@@ -87,6 +89,7 @@ impl Local {
             cleanup_limit,
             cleanups: Cell::new(0),
             at_its_end: Cell::new(false),
+            shuffled: shuffled.map(Cell::new),
         }
     }
 
@@ -311,12 +314,52 @@ impl Local {
         Some(task)
     }
 
+    #[inline]
+    pub(crate) fn is_shuffled(&self) -> bool {
+        self.shuffled.is_some()
+    }
+
+    /// Puts one of the ready tasks, drawn at random, before all others.
+    #[cold]
+    pub(crate) fn shuffle(&self) {
+        let (Some(state), Some(first)) = (&self.shuffled, self.first.get()) else {
+            return;
+        };
+        // SAFETY: what is in the queue has not given up the core's reference, here and below.
+        let next = |task: NonNull<Header>| unsafe { task.as_ref() }.next.get();
+        let ready = std::iter::successors(Some(first), |task| next(*task)).count() as u64;
+        let Some(ahead) = (draw(state) % ready).checked_sub(1) else {
+            return;
+        };
+        let before = (0..ahead).try_fold(first, |task, _| next(task));
+        let Some((before, drawn)) = before.and_then(|before| Some((before, next(before)?))) else {
+            return;
+        };
+        // SAFETY: as above.
+        unsafe { before.as_ref() }.next.set(next(drawn));
+        if self.last.get() == Some(drawn) {
+            self.last.set(Some(before));
+        }
+        // SAFETY: as above.
+        unsafe { drawn.as_ref() }.next.set(Some(first));
+        self.first.set(Some(drawn));
+    }
+
     pub(super) fn oldest_first(&self) -> Vec<NonNull<Header>> {
         let mut tasks: Vec<_> = self.tasks.borrow().iter().map(|(_, task)| *task).collect();
         // SAFETY: what is in the list has not ended, so the core holds its reference.
         tasks.sort_by_key(|task| unsafe { task.as_ref() }.id);
         tasks
     }
+}
+
+/// The next of the numbers that follow from a seed: splitmix64.
+fn draw(state: &Cell<u64>) -> u64 {
+    let sum = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    state.set(sum);
+    let mixed = (sum ^ (sum >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// Leaves this thread without tasks, if these are its.

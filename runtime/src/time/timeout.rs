@@ -282,11 +282,14 @@ impl<F: Future> Future for Limited<F> {
             *this.sleep = None;
             return Poll::Pending;
         };
+        let is_new = this.sleep.as_ref().is_none_or(|sleep| sleep.deadline() != deadline);
         let sleep = this.sleep.get_or_insert_with(|| sleep_until(deadline));
-        if sleep.deadline() != deadline {
+        if is_new {
             sleep.reset(deadline);
         }
-        if Pin::new(sleep).poll(cx).is_pending() {
+        // A deadline that was in the past when it was set cuts this very wait short.
+        let passed = is_new && Instant::now() >= deadline;
+        if !passed && Pin::new(sleep).poll(cx).is_pending() {
             return Poll::Pending;
         }
         state.phase.set(Phase::Expired);
