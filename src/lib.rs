@@ -77,6 +77,15 @@
 //! **Operations** are values: [`op`] has all that the runtime uses, lets them be cancelled, limited in time and
 //! chained, and takes opcodes of your own.
 //!
+//! # Guides
+//!
+//! [Getting started], [from asyncio], with Python and Rust side by side, and [from tokio]: what is the same, what
+//! differs and why.
+//!
+//! [Getting started]: https://github.com/corering/corering/blob/main/docs/getting-started.md
+//! [from asyncio]: https://github.com/corering/corering/blob/main/docs/from-asyncio.md
+//! [from tokio]: https://github.com/corering/corering/blob/main/docs/from-tokio.md
+//!
 //! # Where it runs
 //!
 //! On Linux 6.1 and newer. What newer kernels add is used where it is there. Everything but wakers stays on the
@@ -138,4 +147,6 @@ mod guides {
     struct Readme;
     #[doc = include_str!("../docs/getting-started.md")]
     struct GettingStarted;
+    #[doc = include_str!("../docs/from-asyncio.md")]
+    struct FromAsyncio;
 }

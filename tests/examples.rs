@@ -187,3 +187,174 @@ fn echo_drives_itself() {
         assert_eq!(output.status.code(), Some(2), "{wrong}");
     }
 }
+
+/// What an example prints, and how it ends; `None` if it has not been built.
+fn run(name: &str, arguments: &[&str]) -> Option<Output> {
+    Some(example(name)?.args(arguments).output().expect("the example runs"))
+}
+
+/// The lines of a text that begin like that.
+fn count_lines(text: &str, begin: &str) -> usize {
+    text.lines().filter(|line| line.starts_with(begin)).count()
+}
+
+#[test]
+fn crawl_finds_every_page_and_keeps_what_failed() {
+    // The first nine pages: 3 fails once, 5 always, and there is one dead link.
+    let Some(output) = run("crawl", &["--pages", "9", "--deadline", "30", "--rate", "1000"]) else { return };
+    let printed = text(&output.stdout);
+    assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)), "{printed}");
+    assert_eq!((count_lines(printed, "  ok "), count_lines(printed, "  failed ")), (8, 2), "{printed}");
+    assert!(printed.contains("/3        3 links, 2 attempts\n"), "{printed}");
+    let (_, summary) = printed.split_once("10 pages in ").expect("a summary");
+    let (_, summary) = summary.split_once(" s: ").expect("the time");
+    assert!(summary.starts_with("8 fetched, 2 failed, 3 retries\n"), "{summary}");
+    assert!(summary.contains("  /5: status 500\n") && summary.contains("  /missing: entity not found\n"), "{summary}");
+}
+
+#[test]
+fn crawl_does_not_wait_for_a_page_that_never_comes() {
+    let Some(output) = run("crawl", &["--pages", "10", "--attempts", "1", "--deadline", "1"]) else { return };
+    let printed = text(&output.stdout);
+    assert!(printed.contains("  /9: the time was over before the result was there\n"), "{printed}");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn crawl_keeps_to_its_rate_and_its_slots() {
+    let Some(output) = run("crawl", &["--pages", "3", "--rate", "20", "--at-once", "1"]) else { return };
+    let (_, summary) = text(&output.stdout).split_once("4 pages in ").expect("a summary");
+    let (seconds, _) = summary.split_once(" s: 3 fetched, 1 failed").expect("the counts");
+    // The first at once, three more 50 ms apart.
+    assert!(seconds.parse::<f64>().expect("a number") >= 0.15, "{summary}");
+}
+
+#[test]
+fn crawl_refuses_what_makes_no_sense() {
+    for wrong in ["--pages=0", "--rate=0", "--at-once=0", "--attempts=0", "--deadline=0", "--deadline=soon", "URL"] {
+        let Some(output) = run("crawl", &[wrong]) else { return };
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""), "{wrong}");
+    }
+}
+
+#[test]
+fn pipeline_counts_the_files_of_a_tree() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir_all(folder.path().join("a/b")).expect("a folder");
+    for (name, content) in
+        [("one.txt", "1\n2\n3\n"), ("a/two.txt", "no end of line"), ("a/b/none", "\n"), ("a/e.rs", "")]
+    {
+        fs::write(folder.path().join(name), content).expect("a new file");
+    }
+    symlink(folder.path(), folder.path().join("a/circle")).expect("a link");
+    let expected = "kind            files      lines        bytes\n\
+                    (none)              1          1            1\n\
+                    .rs                 1          0            0\n\
+                    .txt                2          3           20\n\
+                    all                 4          4           21\n";
+    let path = folder.path().to_str().expect("text");
+    for options in [["--workers=1", "--room=1"], ["--workers=3", "--room=2"], ["--workers=512", "--room=64"]] {
+        let Some(output) = run("pipeline", &[path, options[0], options[1]]) else { return };
+        assert_eq!((text(&output.stdout), text(&output.stderr)), (expected, ""), "{options:?}");
+        assert!(output.status.success());
+    }
+    let Some(output) = run("pipeline", &[path, "--workers=1", "--room=1", "--first=2"]) else { return };
+    let printed = text(&output.stdout);
+    assert!(printed.contains("all                 2 ") && printed.contains("stopped as asked; "), "{printed}");
+}
+
+#[test]
+fn pipeline_reports_what_it_cannot_read_and_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("here"), "\n").expect("a new file");
+    let closed = folder.path().join("closed");
+    fs::write(&closed, "").expect("a new file");
+    fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o000)).expect("an own file");
+    let Some(output) = run("pipeline", &[folder.path().to_str().expect("text")]) else { return };
+    let printed = text(&output.stdout);
+    // Nothing is closed to an administrator.
+    if fs::read(&closed).is_err() {
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("closed: Permission denied"), "{}", text(&output.stderr));
+        assert!(printed.contains("all                 1 "), "{printed}");
+    }
+    let Some(output) = run("pipeline", &["/nowhere/at all"]) else { return };
+    let expected = "pipeline: cannot list /nowhere/at all: No such file or directory (os error 2)\n";
+    assert_eq!((text(&output.stderr), output.status.code()), (expected, Some(1)));
+    for wrong in ["--workers=0", "--room=0", "--first=0", "--tutorial=1"] {
+        let Some(output) = run("pipeline", &[wrong]) else { return };
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+    }
+}
+
+#[test]
+fn pipeline_runs_the_program_of_the_tutorials_to_its_end() {
+    let Some(output) = run("pipeline", &["--tutorial"]) else { return };
+    assert_eq!(text(&output.stdout), "30 items put and taken, their sum is 165, all are done\n");
+    assert!(output.status.success());
+}
+
+#[test]
+fn timeouts_tells_what_it_asserts() {
+    let Some(output) = run("timeouts", &[]) else { return };
+    let printed = text(&output.stdout);
+    assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)), "{printed}");
+    assert_eq!(printed.lines().filter(|line| !line.starts_with(' ')).count(), 8, "{printed}");
+    // The clock of tests is exact.
+    assert!(printed.contains("   1.00 s  the timeout has waited for the cleanup\n"), "{printed}");
+}
+
+#[test]
+fn timeouts_shows_the_steps_that_are_named_also_in_real_time() {
+    let Some(output) = run("timeouts", &["shield", "nested", "--real-time"]) else { return };
+    let printed = text(&output.stdout);
+    assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)), "{printed}");
+    assert_eq!(printed.lines().filter(|line| !line.starts_with(' ')).count(), 2, "{printed}");
+    let Some(output) = run("timeouts", &["yesterday"]) else { return };
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("'yesterday'"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn research_makes_the_best_of_what_answers() {
+    let Some(output) = run("research", &["how", "deep", "--deadline", "2"]) else { return };
+    let printed = text(&output.stdout);
+    assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)), "{printed}");
+    assert!(printed.contains("  oracle    failed: the time was over before the result was there\n"), "{printed}");
+    assert!(printed.contains("  60 finds from 5 of 6 sources\n"), "{printed}");
+    assert!(printed.contains("both or none\n  19 finds\n"), "{printed}");
+    assert_eq!(count_lines(printed, "  5 finds from mirror-b after "), 2, "{printed}");
+}
+
+#[test]
+fn research_says_who_is_down_and_goes_on() {
+    let down = ["--deadline", "2", "--down", "library", "--down", "mirror-b", "--down", "oracle"];
+    let Some(output) = run("research", &down) else { return };
+    let printed = text(&output.stdout);
+    assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)), "{printed}");
+    assert!(printed.contains("  48 finds from 3 of 6 sources\n"), "{printed}");
+    assert!(printed.contains("both or none\n  failed: library: it says 'come back later'\n"), "{printed}");
+    assert_eq!(count_lines(printed, "  5 finds from mirror-a after "), 2, "{printed}");
+    let all = ["--down", "mirror-a", "--down", "mirror-b", "--deadline", "1"];
+    let Some(output) = run("research", &all) else { return };
+    assert_eq!(count_lines(text(&output.stdout), "  failed: none of 2 succeeded; "), 2, "{}", text(&output.stdout));
+    for wrong in [["--down", "nobody"], ["--deadline", "-1"], ["--deadline", "inf"]] {
+        let Some(output) = run("research", &wrong) else { return };
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn examples_end_quietly_when_nobody_reads() {
+    for name in ["crawl", "pipeline", "timeouts", "research"] {
+        let Some(mut command) = example(name) else { return };
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if name == "pipeline" {
+            command.arg("--tutorial");
+        }
+        let mut child = command.spawn().expect("the example runs");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("the example ends");
+        assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)), "{name}");
+    }
+}
