@@ -64,7 +64,8 @@ impl Semaphore {
         Wait::new(Acquiring(self), 1)
     }
 
-    /// Waits for `count` permits, which are given all at once.
+    /// Waits for `count` permits, which are given all at once. If the limit sinks below `count` meanwhile, it waits until
+    /// that is raised, and those behind it with it.
     ///
     /// # Errors
     ///

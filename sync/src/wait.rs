@@ -89,13 +89,18 @@ impl<S: Source> Future for Wait<S> {
                     turn
                 }
                 None => {
-                    // Cloning may run anybody's code: nothing has been written yet.
+                    // Cloning may run anybody's code, also some that gives back what is wanted: it is asked for again.
                     let waker = cx.waker().clone();
-                    let held_by_itself = source.is_held_by(task);
-                    // SAFETY: outside, as the match says. It lies in `self`, which is pinned, so it stays where it is
-                    //         until `drop` runs, which removes it if it waits and ends its turn if it was chosen.
-                    unsafe { source.list().join(waiter, waker, S::WHAT, held_by_itself) };
-                    return Poll::Pending;
+                    let Some(turn) = source.at_once(&waiter.want) else {
+                        let held_by_itself = source.is_held_by(task);
+                        // SAFETY: outside, as the match says. It lies in `self`, which is pinned, so it stays where it
+                        //         is until `drop` runs, which removes it if it waits and ends its turn if it was
+                        //         chosen.
+                        unsafe { source.list().join(waiter, waker, S::WHAT, held_by_itself) };
+                        return Poll::Pending;
+                    };
+                    waiter.end();
+                    turn
                 }
             },
             Place::Waiting => {

@@ -284,8 +284,9 @@ impl<T, O: Order<T>> Queue<T, O> {
 
     #[inline]
     fn push(&self, item: T) {
-        self.items.borrow_mut().push(item);
+        // First: if the items' order panics, the item is in there all the same.
         self.tracker.came();
+        self.items.borrow_mut().push(item);
         self.serve_getters();
     }
 
