@@ -28,7 +28,7 @@ struct Arguments {
     #[arg(default_value = "completion queues")]
     words: Vec<String>,
     /// How many seconds a source has to answer.
-    #[arg(long, default_value = "0.3", value_parser = seconds)]
+    #[arg(long, default_value = "0.5", value_parser = seconds)]
     deadline: Duration,
     /// A source that refuses to answer. May be given several times.
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(SOURCES.map(|source| source.name)))]
@@ -58,7 +58,7 @@ const SOURCES: [Source; 6] = [
     source("archive", 20, 12),
     source("library", 40, 7),
     source("forum", 60, 31),
-    source("mirror-a", 120, 5),
+    source("mirror-a", 300, 5),
     source("mirror-b", 30, 5),
     Source { name: "oracle", delay: None, finds: 1 },
 ];

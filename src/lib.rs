@@ -149,4 +149,6 @@ mod guides {
     struct GettingStarted;
     #[doc = include_str!("../docs/from-asyncio.md")]
     struct FromAsyncio;
+    #[doc = include_str!("../docs/from-tokio.md")]
+    struct FromTokio;
 }
