@@ -94,8 +94,10 @@
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
 pub use corering_macros::{main, test};
-pub use corering_runtime::task::{TaskGroup, TaskLocal, cancel, shield};
-pub use corering_runtime::time::timeout;
+pub use corering_runtime::task::{
+    JoinSet, ReturnWhen, TaskGroup, TaskLocal, cancel, gather, gather_settled, shield, wait,
+};
+pub use corering_runtime::time::{sleep, timeout};
 pub use corering_runtime::{
     Builder, CoreId, Deadlock, JoinError, JoinHandle, Metrics, Probe, RunError, Runtime, SetupError, buf, metrics, op,
     probe, run, spawn, task,
@@ -131,9 +133,9 @@ pub mod sync {
         Abandoned, AcquireError, Acquiring, AlreadySet, Awaiting, Barrier, Broken, CancellationToken, Cancelling,
         Closed, Condition, DropGuard, Event, Fifo, Getting, Guard, Job, Jobs, Joining, Lifo, LifoQueue, Lock,
         LockGuard, Locking, Notice, OnceCell, Order, OwnedLockGuard, OwnedPermit, Owning, Passing, Permit, Prioritized,
-        Priority, PriorityQueue, Promise, Promised, Putting, Queue, ReadGuard, Reading, Receiver, RecvError, RwLock,
-        Semaphore, Sender, TryGetError, TryPutError, Wait, Waiting, WouldBlock, WriteGuard, Writing, ZeroSize,
-        broadcast, channel, oneshot, promise, unbounded_channel, watch,
+        Priority, PriorityQueue, Promise, Promised, Putting, Queue, ReadGuard, Reading, Receiver, RecvError, Reserving,
+        Room, RwLock, Semaphore, Sender, TryGetError, TryPutError, Wait, Waiting, WouldBlock, WriteGuard, Writing,
+        ZeroSize, broadcast, channel, oneshot, promise, unbounded_channel, watch,
     };
 
     /// Lets something be done a number of times per period: see [`corering_sync::RateLimiter`].

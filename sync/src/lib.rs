@@ -74,7 +74,7 @@ pub use self::once_cell::OnceCell;
 pub use self::promise::{Awaiting, Owning, Promise, Promised, promise};
 pub use self::queue::{
     Fifo, Getting, Job, Jobs, Joining, Lifo, LifoQueue, Order, Prioritized, Priority, PriorityQueue, Putting, Queue,
-    Receiver, Sender, channel, unbounded_channel,
+    Receiver, Reserving, Room, Sender, channel, unbounded_channel,
 };
 pub use self::rate_limiter::{Clock, RateLimiter};
 pub use self::rw_lock::{ReadGuard, Reading, RwLock, WriteGuard, Writing};

@@ -57,7 +57,8 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// [`AcquireError::Closed`] once the semaphore is closed.
+    /// [`AcquireError::Closed`] once the semaphore is closed. Where it never is, `let _slot = slots.acquire().await;` will
+    /// do; where it may be, an error that is kept like that limits nothing.
     #[track_caller]
     #[inline]
     pub fn acquire(&self) -> Wait<Acquiring<&Self>> {

@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 use super::extra::Watch;
 use super::group::SpawnError;
 use super::header::{COMPLETE, Header};
+use super::join_set::{ReturnWhen, wait};
 use super::raw::Outcome;
 use super::{TaskId, TaskInfo, local, unhandled};
 
@@ -86,6 +87,45 @@ impl<T> JoinHandle<T> {
     pub async fn cancel(self) -> Result<T, JoinError> {
         self.abort();
         self.await
+    }
+
+    /// Waits until the task has ended, and leaves its output for whoever awaits the handle.
+    ///
+    /// For a `select!` in a loop, which takes no `&mut handle`. There may be several of these waits.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it says nothing to the task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_runtime::{select, time};
+    /// use std::time::Duration;
+    ///
+    /// corering_runtime::Builder::new().paused_time(true).run(async {
+    ///     let task = corering_runtime::spawn(time::sleep(Duration::from_millis(2500)));
+    ///     let mut seconds = 0;
+    ///     loop {
+    ///         select! {
+    ///             () = task.ended() => break,
+    ///             () = time::sleep(Duration::from_secs(1)) => seconds += 1,
+    ///         }
+    ///     }
+    ///     assert_eq!(seconds, 2);
+    ///     task.await.unwrap();
+    /// })?;
+    /// # Ok::<(), corering_runtime::RunError>(())
+    /// ```
+    #[track_caller]
+    pub fn ended(&self) -> impl Future<Output = ()>
+    where
+        T: 'static,
+    {
+        let ended = wait([self], ReturnWhen::AllCompleted);
+        async {
+            ended.await;
+        }
     }
 
     /// Has somebody told when the task has ended; at once if it has.

@@ -21,8 +21,8 @@ use super::local;
 /// function around: they may `return`, `break` and use `?`.
 ///
 /// Futures are taken by value. `&mut future` is refused: one that is not polled while a handler runs may hold what the
-/// handler waits for, and then both wait for ever. Spawn a task and await its handle, or put the handlers' work behind
-/// the `select!`.
+/// handler waits for, and then both wait for ever. Spawn a task and wait for [`handle.ended()`](crate::JoinHandle::ended), or
+/// put the handlers' work behind the `select!`.
 ///
 /// # Panics
 ///
@@ -77,7 +77,7 @@ macro_rules! __select {
     (@parse $order:tt [$($arms:tt)*] $pattern:pat = &mut $($rest:tt)*) => {
         ::core::compile_error!(
             "select! takes futures by value: one behind `&mut` would not be polled while a handler runs, and may hold \
-             what that waits for; spawn it as a task and wait for its handle, or give the future itself"
+             what that waits for; spawn it as a task and wait for `handle.ended()`, or give the future itself"
         )
     };
     (@parse $order:tt [$($arms:tt)*] $pattern:pat = $future:expr, if $on:expr => $handler:block $(, $($rest:tt)*)?) => {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
-use super::{Getting, Job, Jobs, Putting, Queue};
+use super::{Getting, Job, Jobs, Putting, Queue, Reserving};
 use crate::error::{TryGetError, TryPutError};
 use crate::wait::Wait;
 
@@ -74,6 +74,16 @@ impl<T> Sender<T> {
     #[inline]
     pub fn put(&self, item: T) -> Wait<Putting<'_, T, super::Fifo<T>>> {
         self.0.queue.put(item)
+    }
+
+    /// As [`Queue::reserve`].
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](crate::Closed) when all receivers have gone.
+    #[track_caller]
+    pub fn reserve(&self) -> Wait<Reserving<'_, T, super::Fifo<T>>> {
+        self.0.queue.reserve()
     }
 
     /// As [`Queue::try_put`].

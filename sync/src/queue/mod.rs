@@ -145,7 +145,8 @@ impl<T, O: Order<T>> Queue<T, O> {
     ///
     /// # Cancel safety
     ///
-    /// A put that is dropped before it is done has not put anything in.
+    /// A put that is dropped before it is done has not put anything in; the item is dropped with it. To keep the item,
+    /// [`reserve`](Self::reserve) room first.
     #[track_caller]
     #[inline]
     pub fn put(&self, item: T) -> Wait<Putting<'_, T, O>> {
@@ -166,6 +167,33 @@ impl<T, O: Order<T>> Queue<T, O> {
         }
         self.push(item);
         Ok(())
+    }
+
+    /// Waits for room for one item, and keeps it: the [`Room`] takes the item at once, whenever that is.
+    ///
+    /// For a `put` within `select!` or a timeout, whose item would be dropped with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the queue is closed, or gets closed while this waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering::sync::Queue;
+    ///
+    /// corering::run(async {
+    ///     let queue = Queue::bounded(1);
+    ///     let room = queue.reserve().await.unwrap();
+    ///     assert!(queue.try_put("other").is_err(), "the room is taken");
+    ///     room.put("item").unwrap();
+    ///     assert_eq!(*queue.get().await.unwrap(), "item");
+    /// })?;
+    /// # Ok::<(), corering::RunError>(())
+    /// ```
+    #[track_caller]
+    pub fn reserve(&self) -> Wait<Reserving<'_, T, O>> {
+        Wait::new(Reserving(self), Cell::new(None))
     }
 
     /// Takes the next item out, and waits for one first if there is none.
@@ -260,7 +288,8 @@ impl<T, O: Order<T>> Queue<T, O> {
         (self.putters.len(), self.getters.len())
     }
 
-    /// The items as a stream, until the queue is closed and empty.
+    /// The items one after the other, and as a stream, until the queue is closed and empty:
+    /// `while let Some(job) = jobs.next().await`.
     ///
     /// # Cancel safety
     ///
@@ -402,6 +431,70 @@ impl<T, O: Order<T>> Source for Putting<'_, T, O> {
     }
 }
 
+/// The wait of [`Queue::reserve`].
+pub struct Reserving<'a, T, O>(&'a Queue<T, O>);
+
+impl<T, O> fmt::Debug for Reserving<'_, T, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reserving")
+    }
+}
+
+impl<'a, T, O: Order<T>> Source for Reserving<'a, T, O> {
+    type Want = Cell<Option<T>>;
+    type Output = Result<Room<'a, T, O>, Closed>;
+    const WHAT: &'static str = "Queue::reserve";
+
+    fn list(&self) -> &WaitList<Cell<Option<T>>> {
+        &self.0.putters
+    }
+
+    fn at_once(&self, item: &Cell<Option<T>>) -> Option<Turn> {
+        Putting(self.0).at_once(item)
+    }
+
+    fn take(&self, turn: Turn, _: &Cell<Option<T>>, _: *const ()) -> Self::Output {
+        if turn == Turn::Refused {
+            return Err(Closed(()));
+        }
+        let room = Room(self.0);
+        if self.0.is_closed() { Err(Closed(())) } else { Ok(room) }
+    }
+
+    fn pass_on(&self, item: &Cell<Option<T>>) {
+        Putting(self.0).pass_on(item);
+    }
+}
+
+/// Room for one item in a queue; made by [`Queue::reserve`]. Dropped unused, it goes to the next who waits.
+#[must_use = "the room is given back when it is dropped"]
+pub struct Room<'a, T, O: Order<T> = Fifo<T>>(&'a Queue<T, O>);
+
+impl<T, O: Order<T>> Room<'_, T, O> {
+    /// Puts the item in.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`], with the item, if the queue has been closed since.
+    pub fn put(self, item: T) -> Result<(), Closed<T>> {
+        let Self(queue) = self;
+        std::mem::forget(self);
+        Putting(queue).take(Turn::Given, &Cell::new(Some(item)), std::ptr::null())
+    }
+}
+
+impl<T, O: Order<T>> Drop for Room<'_, T, O> {
+    fn drop(&mut self) {
+        Putting(self.0).pass_on(&Cell::new(None));
+    }
+}
+
+impl<T, O: Order<T>> fmt::Debug for Room<'_, T, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Room").field(self.0).finish()
+    }
+}
+
 /// The wait of [`Queue::get`].
 pub struct Getting<'a, T, O>(&'a Queue<T, O>);
 
@@ -455,6 +548,17 @@ pin_project! {
         queue: &'a Queue<T, O>,
         #[pin]
         get: Wait<Getting<'a, T, O>>,
+    }
+}
+
+impl<T, O: Order<T>> Jobs<'_, T, O> {
+    /// The next item; `None` if the queue is closed and empty.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it has not taken anything out.
+    pub async fn next(&mut self) -> Option<Job<T>> {
+        Wait::at(Getting(self.queue), (), self.get.caller()).await.ok()
     }
 }
 

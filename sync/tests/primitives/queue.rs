@@ -645,3 +645,68 @@ fn a_forgotten_put_and_a_forgotten_get_do_no_harm() {
     queue.close();
     assert_eq!(queue.try_get().err(), Some(TryGetError::Closed));
 }
+
+#[test]
+fn reserved_room_is_nobody_elses_until_it_is_used_or_dropped() {
+    let queue = Queue::bounded(2);
+    let first = block_on(queue.reserve()).expect("open");
+    let second = block_on(queue.reserve()).expect("open");
+    assert_eq!(queue.try_put(9), Err(TryPutError::Full(9)));
+    let mut waits = ByHand::waiting(queue.put(3));
+    let mut last = ByHand::waiting(queue.reserve());
+
+    // Dropped, it goes to whoever has waited longest.
+    drop(first);
+    assert!(waits.was_woken() && !last.was_woken());
+    assert_eq!(waits.ready(), Ok(()));
+    second.put(2).expect("open");
+    assert_eq!(drain(&queue), [3, 2]);
+    assert!(last.was_woken());
+    let third = last.ready().expect("open");
+    queue.try_put(4).expect("room");
+    assert_eq!(queue.try_put(5), Err(TryPutError::Full(5)));
+    third.put(5).expect("open");
+    assert_eq!(drain(&queue), [4, 5]);
+}
+
+#[test]
+fn a_reservation_that_is_dropped_after_it_was_given_passes_the_room_on() {
+    let queue = Queue::bounded(1);
+    queue.try_put(1).expect("room");
+    let given = ByHand::waiting(queue.reserve());
+    let mut next = ByHand::waiting(queue.put(2));
+    assert_eq!(drain(&queue), [1]);
+    assert!(given.was_woken() && !next.was_woken());
+    drop(given);
+    assert!(next.was_woken());
+    assert_eq!(next.ready(), Ok(()));
+}
+
+#[test]
+fn what_is_put_into_reserved_room_after_the_end_comes_back() {
+    let queue = Queue::bounded(2);
+    let room = block_on(queue.reserve()).expect("open");
+    queue.try_put(0).expect("room");
+    let mut waits = ByHand::waiting(queue.reserve());
+    queue.close();
+    assert_eq!(room.put(1), Err(Closed(1)));
+    assert!(matches!(waits.ready(), Err(Closed(()))));
+    assert!(block_on(queue.reserve()).is_err());
+    assert_eq!(drain(&queue), [0]);
+    assert_eq!(queue.try_get().unwrap_err(), TryGetError::Closed);
+}
+
+#[test]
+fn jobs_come_one_after_the_other_until_the_end() {
+    let queue = Queue::unbounded();
+    (0..3).for_each(|item| queue.try_put(item).expect("room"));
+    queue.close();
+    let items = block_on(async {
+        let (mut jobs, mut items) = (queue.jobs(), Vec::new());
+        while let Some(job) = jobs.next().await {
+            items.push(job.into_inner());
+        }
+        items
+    });
+    assert_eq!(items, [0, 1, 2]);
+}
