@@ -70,9 +70,46 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! **Cancellation.** Any future may be dropped at any time, and nothing is lost by it: a listener owns its accept and
-//! a stream its receive, so [`time::timeout`] around them loses no connection and no byte; a descriptor that arrives
-//! too late is closed; a write that was dropped happens whole, and later ones on the same file or socket wait for it.
+//! **Structured concurrency.** A [`TaskGroup`] ends when all its tasks have: the first failure cancels the rest, and every
+//! error is kept. [`gather`](fn@gather), [`gather_settled`], [`wait`] and the rest of asyncio are in [`task`]; [`select!`], [`join!`]
+//! and [`try_join!`] are for a few futures that are named.
+//!
+//! ```
+//! use corering::{TaskGroup, gather_settled, time::{Duration, timeout}};
+//! # struct Report { stock: u32, fraud: bool }
+//! # async fn check_stock(order: u32) -> std::io::Result<u32> { Ok(order) }
+//! # async fn check_fraud(_: u32) -> std::io::Result<bool> { Ok(true) }
+//! # async fn fetch(url: &&str) -> Result<usize, std::io::Error> { Ok(url.len()) }
+//! # async fn commit() -> u32 { 1 }
+//! # let (order, urls) = (7, ["one", "three"]);
+//!
+//! corering::run(async {
+//!     let report = TaskGroup::scope(async |group| {
+//!         let stock = group.spawn(check_stock(order));
+//!         let fraud = group.spawn(check_fraud(order));
+//!         Ok(Report { stock: stock.await?, fraud: fraud.await? })
+//!     })
+//!     .await?;                                                            // Err(GroupError) prints as a tree
+//!     let pages: Vec<Result<usize, _>> = gather_settled(urls.iter().map(fetch)).await;
+//!     let value = timeout(Duration::from_secs(2), corering::shield(commit())).await;   // commit finishes anyway
+//! #   assert_eq!((report.stock, report.fraud, pages.len(), value), (7, true, 2, Ok(1)));
+//!     std::io::Result::Ok(())
+//! })??;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! **Primitives** of one core are in [`sync`]: locks, events, semaphores, barriers, queues, channels. Nothing in them is
+//! atomic, and they are first come, first served.
+//!
+//! **Cancellation** is dropping. Any future may be dropped at any time, and nothing is lost by it: a listener owns its
+//! accept and a stream its receive, so [`time::timeout`] around them loses no connection and no byte; a descriptor that
+//! arrives too late is closed; a write that was dropped happens whole, and later ones on the same file or socket wait for
+//! it; a permit, a lock or an item goes to the next who waits. Cleanup that has to await is given to [`cancel`]: whoever
+//! cancels waits for it.
+//!
+//! **A core that hangs says so.** When nothing can ever run again, [`run`] returns a [`Deadlock`] that names each task and
+//! what it waits for. [`Builder::debug`] names tasks that do not give way while they do not; [`task::survey`] shows who
+//! waits for what at any time.
 //!
 //! **Operations** are values: [`op`] has all that the runtime uses, lets them be cancelled, limited in time and
 //! chained, and takes opcodes of your own.
