@@ -28,7 +28,7 @@ use slab::Slab;
 use super::extra::Watch;
 use super::header::Header;
 use super::join::JoinHandle;
-use super::{JoinError, TaskId, TaskInfo, cancel, local};
+use super::{JoinError, TaskId, TaskInfo, cancel, local, unhandled};
 use crate::scope::{Left, dropping};
 
 /// Tasks that belong together. asyncio's `TaskGroup`, trio's nursery.
@@ -137,7 +137,7 @@ impl<E: 'static> Shared<E> {
 
     /// Whoever would have been given what went wrong has gone.
     fn tell_the_rest(&self) {
-        tell(&self.failures.take(), self.opened_at);
+        tell(self.failures.take(), self.opened_at);
         let panic = self.panic.take();
         if let Some(payload) = panic {
             let text = format!("panicked in a group that was cancelled: {}", super::join::message_of(&*payload));
@@ -208,7 +208,7 @@ impl<E: 'static> TaskGroup<E> {
             std::mem::forget(unfinished);
             let failures = group.0.failures.take();
             if let Some(payload) = group.0.panic.take() {
-                tell(&failures, opened_at);
+                tell(failures, opened_at);
                 resume_unwind(payload);
             }
             match value {
@@ -505,9 +505,12 @@ impl<E: 'static> Drop for Unfinished<'_, E> {
     }
 }
 
-fn tell<E>(failures: &[Failure<E>], at: &'static Location<'static>) {
-    if !failures.is_empty() {
-        local::report(at, &format!("a group that was cancelled had {} failures of its own", failures.len()));
+/// Tells the hook what had failed in a group whose scope cannot return it.
+fn tell<E: 'static>(failures: Vec<Failure<E>>, at: &'static Location<'static>) {
+    for Failure { task, error } in failures {
+        let whose = task.map_or_else(|| "the body".to_owned(), |task| task.to_string());
+        let text = unhandled::text_of(error).unwrap_or_else(|| "an error of another type".to_owned());
+        local::report(at, &format!("had a failure in its group that nobody was told of: {whose}: {text}"));
     }
 }
 
@@ -825,8 +828,8 @@ impl<'a, E> IntoIterator for &'a GroupError<E> {
     }
 }
 
-impl<E: fmt::Display> fmt::Display for GroupError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl<E> GroupError<E> {
+    fn tree(&self, f: &mut fmt::Formatter<'_>, text: impl Fn(&E) -> String) -> fmt::Result {
         let at = self.opened_at;
         match self.len() {
             0 => return write!(f, "the group opened at {at} was cancelled"),
@@ -838,20 +841,26 @@ impl<E: fmt::Display> fmt::Display for GroupError<E> {
             let (branch, below) = if is_last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
             let whose = task.as_ref().map_or_else(|| "the body".to_owned(), TaskInfo::to_string);
             // What is a tree itself hangs below its branch.
-            let error = error.to_string().replace('\n', &format!("\n{below}"));
+            let error = text(error).replace('\n', &format!("\n{below}"));
             write!(f, "\n{branch}{whose}: {error}")?;
         }
         Ok(())
     }
 }
 
-impl<E: fmt::Display> fmt::Debug for GroupError<E> {
+impl<E: fmt::Display> fmt::Display for GroupError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        self.tree(f, E::to_string)
     }
 }
 
-impl<E: fmt::Display> std::error::Error for GroupError<E> {}
+impl<E: fmt::Debug> fmt::Debug for GroupError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tree(f, |error| format!("{error:?}"))
+    }
+}
+
+impl<E: fmt::Display + fmt::Debug> std::error::Error for GroupError<E> {}
 
 impl<E: fmt::Display> From<GroupError<E>> for std::io::Error {
     /// With the text of all failures.

@@ -7,7 +7,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use super::{JoinError, TaskInfo, local};
+use super::{GroupError, JoinError, TaskInfo, local};
 use crate::time::Elapsed;
 
 /// An error that nobody fetched: the task panicked or failed, and its handle had been dropped.
@@ -40,8 +40,8 @@ pub(super) type Hook = dyn Fn(&Unhandled);
 ///
 /// asyncio's 'exception was never retrieved', but told when the task ends, not when something is collected. It is
 /// told of panics, of the errors of tasks whose output is `Result<(), E>` with a common type of error
-/// ([`io::Error`], `Box<dyn Error>` with or without `Send + Sync`, `String`, and this crate's own), and of all errors
-/// after [`JoinHandle::detach`](super::JoinHandle::detach).
+/// ([`io::Error`], `Box<dyn Error>` with or without `Send + Sync`, `String`, `&'static str`, and this crate's own), and
+/// of all errors after [`JoinHandle::detach`](super::JoinHandle::detach).
 ///
 /// # Panics
 ///
@@ -95,8 +95,19 @@ pub(super) unsafe fn describe<T: 'static>(output: *const ()) -> Option<String> {
         .or_else(|| of::<Box<dyn Error>>(output))
         .or_else(|| of::<Box<dyn Error + Send + Sync>>(output))
         .or_else(|| of::<String>(output))
+        .or_else(|| of::<&'static str>(output))
+        .or_else(|| of::<GroupError<io::Error>>(output))
+        .or_else(|| of::<GroupError<Box<dyn Error>>>(output))
+        .or_else(|| of::<GroupError<Box<dyn Error + Send + Sync>>>(output))
         .or_else(|| of::<JoinError>(output))
         .or_else(|| of::<Elapsed>(output))
+}
+
+/// The text of an error of a common type.
+pub(super) fn text_of<E: 'static>(error: E) -> Option<String> {
+    let result: Result<(), E> = Err(error);
+    // SAFETY: it is one.
+    unsafe { describe::<Result<(), E>>(std::ptr::from_ref(&result).cast()) }
 }
 
 /// Tells the error of a result.
