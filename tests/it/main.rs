@@ -13,23 +13,27 @@ mod deadlocks;
 mod drops;
 mod faults;
 mod files;
+mod gathers;
 mod groups;
 mod guard;
 mod life;
 mod limits;
 mod load;
+mod locals;
 mod multishots;
 mod net;
 mod order;
 mod panics;
 mod pipes;
 mod scene;
+mod selects;
 mod smoke;
 mod streams;
 mod tasks;
 mod time;
 mod timeouts;
 mod tracked;
+mod waits;
 mod wakers;
 
 /// Runs a body on a core of its own, and checks that it leaves nothing behind: no task, timer, operation or pooled

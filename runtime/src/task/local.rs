@@ -22,6 +22,7 @@ use super::{TaskId, TaskInfo, raw, waker};
 use crate::driver::mailbox::Mailbox;
 use crate::scope;
 use crate::sys::current::{self, CoreId};
+use crate::time::unlimited;
 
 thread_local! {
     static CURRENT: Cell<*const Local> = const { Cell::new(ptr::null()) };
@@ -441,8 +442,8 @@ where
 {
     with(|local| {
         let task = local.allocate(future, at, unhandled::describe::<F::Output>);
-        // What it drops is its own affair, not of whoever runs it.
-        scope::apart(|| local.run(task));
+        // What it drops and what limits it is its own affair, not of whoever runs it.
+        scope::apart(|| unlimited(|| local.run(task)));
         task
     })
 }

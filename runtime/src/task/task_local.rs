@@ -1,7 +1,6 @@
 //! Values that a task has, and those that it spawns.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -97,7 +96,8 @@ impl<T: 'static> TaskLocal<T> {
         self.get_rc().map(|value| look(&value))
     }
 
-    /// Gives the running task a value, from now on. Tasks that it spawned before keep what they have.
+    /// Gives the running task a value, from now on; within a [`scope`](Self::scope), until that ends. Tasks that it
+    /// spawned before keep what they have.
     ///
     /// # Panics
     ///
@@ -121,7 +121,7 @@ impl<T: 'static> TaskLocal<T> {
 
     /// Awaits a future under a value: it, and what it spawns, sees it.
     pub fn scope<F: IntoFuture>(&'static self, value: T, future: F) -> Scope<T, F::IntoFuture> {
-        Scope { local: self, value: Rc::new(value), future: future.into_future() }
+        Scope { local: self, value: Some(Rc::new(value)), within: None, future: future.into_future() }
     }
 }
 
@@ -136,7 +136,10 @@ pin_project_lite::pin_project! {
     #[must_use = "a future does nothing unless it is awaited"]
     pub struct Scope<T: 'static, F> {
         local: &'static TaskLocal<T>,
-        value: Rc<T>,
+        // `None` once it is part of what is below.
+        value: Option<Rc<T>>,
+        // All values as they were when it was last polled: they may be set in there, too.
+        within: Option<Rc<Binding>>,
         #[pin]
         future: F,
     }
@@ -146,18 +149,23 @@ impl<T: 'static, F: Future> Future for Scope<T, F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        /// Takes the value away again, also if the future panics.
-        struct Back(Cell<Option<Rc<Binding>>>);
-        impl Drop for Back {
+        /// Takes the values away again, also if the future panics.
+        struct Back<'a> {
+            before: Option<Rc<Binding>>,
+            within: &'a mut Option<Rc<Binding>>,
+        }
+        impl Drop for Back<'_> {
             fn drop(&mut self) {
-                drop(local::set_locals(self.0.take()));
+                *self.within = local::set_locals(self.before.take()).flatten();
             }
         }
         let this = self.project();
         let before = local::locals();
-        let under = this.local.bind(Rc::clone(this.value) as Rc<dyn Any>, before.clone());
-        drop(local::set_locals(Some(under)));
-        let _back = Back(Cell::new(before));
+        if let Some(value) = this.value.take() {
+            *this.within = Some(this.local.bind(value, before.clone()));
+        }
+        drop(local::set_locals(this.within.take()));
+        let _back = Back { before, within: this.within };
         this.future.poll(cx)
     }
 }

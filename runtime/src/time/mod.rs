@@ -21,6 +21,7 @@ pub use self::core_clock::CoreClock;
 pub use self::instant::Instant;
 pub use self::interval::{Interval, MissedTick, interval, interval_at};
 pub use self::sleep::{Sleep, sleep, sleep_until};
+pub(crate) use self::timeout::unlimited;
 pub use self::timeout::{Elapsed, Limit, NotActive, Timeout, timeout, timeout_at, timeout_scope};
 use crate::driver::clock;
 

@@ -128,16 +128,25 @@ thread_local! {
     static ENCLOSING: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
+/// Sets it back, also after a panic.
+struct Back(Option<Instant>);
+
+impl Drop for Back {
+    #[inline]
+    fn drop(&mut self) {
+        ENCLOSING.set(self.0);
+    }
+}
+
+/// Runs what has nothing to do with the deadlines further up: another task.
+pub(crate) fn unlimited<T>(run: impl FnOnce() -> T) -> T {
+    let _back = Back(ENCLOSING.take());
+    run()
+}
+
 /// Polls what has a deadline; returns with it the earliest one further up.
 #[inline]
 fn enclosed<T>(deadline: Instant, poll: impl FnOnce() -> T) -> (T, Option<Instant>) {
-    struct Back(Option<Instant>);
-    impl Drop for Back {
-        #[inline]
-        fn drop(&mut self) {
-            ENCLOSING.set(self.0);
-        }
-    }
     let before = ENCLOSING.get();
     let _back = Back(before);
     ENCLOSING.set(Some(before.map_or(deadline, |before| before.min(deadline))));
