@@ -1,5 +1,6 @@
 //! A core on which nothing can ever run again says so, and who waits for what; one on which something might does not.
 
+use std::cell::Cell;
 use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -75,15 +76,15 @@ fn one_sentinel_for_two_consumers_is_reported() {
 #[test]
 fn a_sentinel_that_is_never_done_is_reported() {
     let deadlock = report(async {
-        let queue = Rc::new(Queue::unbounded());
+        let (queue, kept) = (Rc::new(Queue::unbounded()), Rc::new(Cell::new(None)));
         let consumer = {
-            let queue = queue.clone();
+            let (queue, kept) = (queue.clone(), kept.clone());
             async move {
                 loop {
                     let job = queue.get().await.expect("open");
                     if Option::<u32>::is_none(&job) {
                         // The tutorial leaves its loop without `task_done`.
-                        std::mem::forget(job);
+                        kept.set(Some(job));
                         break;
                     }
                 }
@@ -275,7 +276,7 @@ fn waits_of(deadlock: &Deadlock, name: &str) -> Vec<String> {
 
 #[test]
 fn cleanup_is_run_after_a_deadlock() {
-    let cleaned = Rc::new(std::cell::Cell::new(false));
+    let cleaned = Rc::new(Cell::new(false));
     let deadlock = report({
         let cleaned = cleaned.clone();
         async move {
