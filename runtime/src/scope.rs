@@ -2,18 +2,40 @@
 //!
 //! Whoever cancels something and must not go on before it is cleaned up drops it within [`dropping`]. Cleanup that is
 //! left meanwhile is counted, and waited for with [`Left::poll_ended`]. This layer only counts; it is run by
-//! `task::cancel`, which also knows the task that is the scope where there is no nearer one.
+//! `task::cancel`. Where there is no nearer scope, it is the task that runs; how that waits, this layer is told.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread::LocalKey;
 
 thread_local! {
-    /// Those who are dropping something, innermost last, each with what was left so far.
-    static DROPPING: RefCell<Vec<Option<Left>>> = const { RefCell::new(Vec::new()) };
+    /// Those who are dropping something, innermost last, each with the number of what was left so far.
+    static DROPPING: RefCell<Vec<Option<u64>>> = const { RefCell::new(Vec::new()) };
     /// What has not ended. There are few at a time.
     static WAITED_FOR: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
-    static NEXT: Cell<u64> = const { Cell::new(0) };
+    /// Has the task that runs wait until what this returns is dropped.
+    static TASK_WAITS: Cell<Option<TaskWaits>> = const { Cell::new(None) };
+}
+
+/// The same number for no two, on whatever thread: what holds one may be sent.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+type Waiting = Box<dyn Any>;
+type TaskWaits = fn() -> Option<Waiting>;
+
+struct Entry {
+    number: u64,
+    left: usize,
+    waker: Option<Waker>,
+    /// Of the scope around, if whoever waited has gone.
+    outer: Option<Outer>,
+}
+
+enum Outer {
+    Dropping { _cleanup: Cleanup },
+    Task { _waiting: Waiting },
 }
 
 /// Looks at one of these. They may be gone when a core ends within the destructors of its thread; then nobody waits.
@@ -21,44 +43,64 @@ fn with<T: 'static, R: Default>(which: &'static LocalKey<RefCell<T>>, look: impl
     which.try_with(|value| look(&mut value.borrow_mut())).unwrap_or_default()
 }
 
-struct Entry {
-    number: u64,
-    left: usize,
-    waker: Option<Waker>,
+/// Says how the task that runs is made to wait.
+pub(crate) fn set_task_waits(waits: TaskWaits) {
+    // Without it nobody waits, as above.
+    let _ = TASK_WAITS.try_with(|place| place.set(Some(waits)));
 }
 
 /// Cleanup that was left, to be waited for on the thread where it was. A number, so that futures that hold it may be
 /// sent before they are polled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// Dropped before all of it has ended, it has the scope around wait for it.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Left(u64);
 
 impl Left {
     /// Ready when all of it has ended.
-    pub(crate) fn poll_ended(self, cx: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
         let waker = cx.waker().clone();
-        let before = with(&WAITED_FOR, |entries| {
-            let entry = entries.iter_mut().find(|entry| entry.number == self.0)?;
-            Some(entry.waker.replace(waker))
-        });
+        let before = self.with_entry(|entry| entry.waker.replace(waker));
         // The waker of before is dropped with nothing borrowed.
         if before.is_some() { Poll::Pending } else { Poll::Ready(()) }
     }
+
+    /// `None` if it has ended.
+    fn with_entry<R>(&self, change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+        with(&WAITED_FOR, |entries| entries.iter_mut().find(|entry| entry.number == self.0).map(change))
+    }
 }
 
-/// One cleanup; it has ended when this is dropped.
-pub(crate) struct Cleanup(Left);
+impl Drop for Left {
+    fn drop(&mut self) {
+        let Some(waker) = self.with_entry(|entry| entry.waker.take()) else {
+            return;
+        };
+        drop(waker);
+        let outer = match leave_cleanup() {
+            Some(cleanup) => Some(Outer::Dropping { _cleanup: cleanup }),
+            None => TASK_WAITS
+                .try_with(Cell::get)
+                .ok()
+                .flatten()
+                .and_then(|waits| waits())
+                .map(|waiting| Outer::Task { _waiting: waiting }),
+        };
+        self.with_entry(|entry| entry.outer = outer);
+    }
+}
+
+/// One cleanup, by the number of what it belongs to; it has ended when this is dropped.
+pub(crate) struct Cleanup(u64);
 
 impl Drop for Cleanup {
     fn drop(&mut self) {
-        let waker = with(&WAITED_FOR, |entries| {
-            let at = entries.iter().position(|entry| entry.number == self.0.0)?;
+        let ended = with(&WAITED_FOR, |entries| {
+            let at = entries.iter().position(|entry| entry.number == self.0)?;
             entries[at].left -= 1;
-            if entries[at].left > 0 {
-                return None;
-            }
-            entries.swap_remove(at).waker
+            (entries[at].left == 0).then(|| entries.swap_remove(at))
         });
-        if let Some(waker) = waker {
+        if let Some(waker) = ended.and_then(|entry| entry.waker) {
             waker.wake();
         }
     }
@@ -70,12 +112,12 @@ pub(crate) fn dropping(drop_it: impl FnOnce()) -> Option<Left> {
     struct Level;
     impl Level {
         fn take(&self) -> Option<Left> {
-            with(&DROPPING, Vec::pop).flatten()
+            with(&DROPPING, Vec::pop).flatten().map(Left)
         }
     }
     impl Drop for Level {
         fn drop(&mut self) {
-            self.take();
+            drop(self.take());
         }
     }
     with(&DROPPING, |dropping| dropping.push(None));
@@ -88,20 +130,20 @@ pub(crate) fn dropping(drop_it: impl FnOnce()) -> Option<Left> {
 
 /// One more cleanup, for whoever is dropping something right now. `None` if nobody is.
 pub(crate) fn leave_cleanup() -> Option<Cleanup> {
-    let left = with(&DROPPING, |dropping| {
+    let number = with(&DROPPING, |dropping| {
         let nearest = dropping.last_mut()?;
-        Some(*nearest.get_or_insert_with(|| Left(NEXT.replace(NEXT.get() + 1))))
+        Some(*nearest.get_or_insert_with(|| NEXT.fetch_add(1, Ordering::Relaxed)))
     })?;
-    with(&WAITED_FOR, |entries| match entries.iter_mut().find(|entry| entry.number == left.0) {
+    with(&WAITED_FOR, |entries| match entries.iter_mut().find(|entry| entry.number == number) {
         Some(entry) => entry.left += 1,
-        None => entries.push(Entry { number: left.0, left: 1, waker: None }),
+        None => entries.push(Entry { number, left: 1, waker: None, outer: None }),
     });
-    Some(Cleanup(left))
+    Some(Cleanup(number))
 }
 
 /// Runs what has nothing to do with those who are dropping something further up.
 pub(crate) fn apart<R>(run: impl FnOnce() -> R) -> R {
-    struct Back(Vec<Option<Left>>);
+    struct Back(Vec<Option<u64>>);
     impl Drop for Back {
         fn drop(&mut self) {
             let before = std::mem::take(&mut self.0);

@@ -2,7 +2,8 @@
 //! to catch a cancel there is here.
 
 use std::cell::{Cell, RefCell};
-use std::future::{pending, poll_fn, ready};
+use std::future::{Future, pending, poll_fn, ready};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -549,5 +550,84 @@ fn what_a_task_drops_while_it_goes_on_is_cleaned_up_after_before_the_task_ends()
         });
         assert_eq!(task.await.expect("no panic"), 5);
         assert_eq!((seen.take(), began.elapsed()), (vec!["goes on", "cleaned up"], SECOND));
+    });
+}
+
+/// Whoever waits for cleanup, and is cancelled meanwhile, leaves that wait to the scope around.
+#[test]
+fn cleanup_is_still_waited_for_when_whoever_waits_for_it_is_cancelled() {
+    type Outcome = Result<(), &'static str>;
+    type Begin = fn(Log) -> Pin<Box<dyn Future<Output = ()>>>;
+    fn work(seen: &Log) -> impl Future<Output = Outcome> + use<> {
+        finally(pending(), slowly(seen.clone(), "cleaned up"))
+    }
+    async fn fails() -> Outcome {
+        yield_now().await;
+        Err("wrong")
+    }
+    async fn wins() -> Outcome {
+        yield_now().await;
+        Ok(())
+    }
+    fn boxed(future: impl Future<Output = Outcome> + 'static) -> Pin<Box<dyn Future<Output = Outcome>>> {
+        Box::pin(future)
+    }
+    let cases: [(&str, Begin); 7] = [
+        ("timeout", |seen| Box::pin(async move { assert!(timeout(Duration::ZERO, work(&seen)).await.is_err()) })),
+        ("timeout_scope", |seen| {
+            Box::pin(async move {
+                assert!(corering::time::timeout_scope(Duration::ZERO, async |_| work(&seen).await).await.is_err())
+            })
+        }),
+        ("group", |seen| {
+            Box::pin(async move {
+                let scope = TaskGroup::scope(async |group| {
+                    group.spawn(fails());
+                    work(&seen).await
+                });
+                drop(scope.await);
+            })
+        }),
+        ("try_join_all", |seen| {
+            Box::pin(async move { drop(task::try_join_all([boxed(work(&seen)), boxed(fails())]).await) })
+        }),
+        ("first_ok", |seen| Box::pin(async move { drop(task::first_ok([boxed(work(&seen)), boxed(wins())]).await) })),
+        ("staggered", |seen| {
+            Box::pin(async move { drop(task::staggered(Duration::ZERO, [boxed(work(&seen)), boxed(wins())]).await) })
+        }),
+        ("local_scope", |seen| {
+            Box::pin(async move {
+                let scope = task::local_scope(async |scope| {
+                    drop(scope.spawn(work(&seen)));
+                    fails().await
+                });
+                drop(scope.await);
+            })
+        }),
+    ];
+    scene(async || {
+        for (what, begin) in cases {
+            // By the end of a task, a timeout, and a group.
+            let (seen, began) = (Log::default(), Instant::now());
+            let task = spawn(begin(seen.clone()));
+            sleep(SECOND / 2).await;
+            assert!(!task.is_finished() && seen.borrow().is_empty(), "{what}");
+            assert!(task.cancel().await.expect_err("cancelled").is_cancelled());
+            assert_eq!((seen.take(), began.elapsed()), (vec!["cleaned up"], SECOND), "{what} in a task");
+
+            let began = Instant::now();
+            assert!(timeout(SECOND / 2, begin(seen.clone())).await.is_err());
+            assert_eq!((seen.take(), began.elapsed()), (vec!["cleaned up"], SECOND), "{what} in a timeout");
+
+            let began = Instant::now();
+            let inner = seen.clone();
+            let scope = TaskGroup::scope(async |group| {
+                group.spawn_infallible(begin(inner));
+                sleep(SECOND / 2).await;
+                Outcome::Err("body")
+            });
+            assert!(scope.await.is_err());
+            assert_eq!((seen.take(), began.elapsed()), (vec!["cleaned up"], SECOND), "{what} in a group");
+        }
     });
 }

@@ -207,7 +207,7 @@ where
 
 /// Waits until the cleanup of what was dropped is over.
 async fn ended(left: Option<Left>) {
-    poll_fn(|cx| left.map_or(Poll::Ready(()), |left| left.poll_ended(cx))).await;
+    poll_fn(|cx| left.as_ref().map_or(Poll::Ready(()), |left| left.poll_ended(cx))).await;
 }
 
 /// Awaits all futures at once until one succeeds; gives what that one gave. The others have been dropped then, and the

@@ -254,7 +254,7 @@ impl<E: 'static> TaskGroup<E> {
                         }
                     }
                 }
-                let cleaned_up = left.is_none_or(|left| left.poll_ended(cx).is_ready());
+                let cleaned_up = left.as_ref().is_none_or(|left| left.poll_ended(cx).is_ready());
                 if body.is_none() && shared.children.borrow().is_empty() && cleaned_up {
                     return Poll::Ready(());
                 }

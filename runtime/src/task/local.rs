@@ -100,6 +100,7 @@ impl Local {
     ///
     /// [`uninstall`] is called, on this thread, before `self` moves or ends.
     pub(crate) unsafe fn install(&self) {
+        scope::set_task_waits(|| linger().map(|lingering| Box::new(lingering) as Box<dyn std::any::Any>));
         CURRENT.set(ptr::from_ref(self));
     }
 

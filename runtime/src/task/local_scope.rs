@@ -88,7 +88,7 @@ where
             parts.clear();
             scope.0.spawned.take();
         });
-        poll_fn(|cx| left.map_or(Poll::Ready(()), |left: Left| left.poll_ended(cx))).await;
+        poll_fn(|cx| left.as_ref().map_or(Poll::Ready(()), |left: &Left| left.poll_ended(cx))).await;
         match (value, failure) {
             (Some(value), None) => Ok(value),
             (_, failure) => {
