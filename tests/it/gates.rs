@@ -60,6 +60,7 @@ struct State {
     has_struck: Cell<bool>,
     begun: Cell<usize>,
     at_end: RefCell<Vec<Box<dyn Fn()>>>,
+    comes_true: RefCell<Vec<Box<dyn Fn() -> bool>>>,
 }
 
 impl Stage {
@@ -69,6 +70,7 @@ impl Stage {
             has_struck: Cell::new(false),
             begun: Cell::new(0),
             at_end: RefCell::new(Vec::new()),
+            comes_true: RefCell::new(Vec::new()),
         }))
     }
 
@@ -80,6 +82,12 @@ impl Stage {
     /// Something that must hold when all tasks have ended, whatever became of them.
     pub(crate) fn at_end(&self, check: impl Fn() + 'static) {
         self.0.at_end.borrow_mut().push(Box::new(check));
+    }
+
+    /// Something that comes true when all tasks have ended, perhaps a little later: descriptors are closed in the
+    /// background.
+    pub(crate) fn comes_true(&self, check: impl Fn() -> bool + 'static) {
+        self.0.comes_true.borrow_mut().push(Box::new(check));
     }
 
     /// Starts a task. It is aborted when what is returned is dropped.
@@ -241,12 +249,14 @@ fn run(scenario: &Scenario, plan: Plan) -> Course {
         let tick = Duration::from_millis(if scenario.is_real { 1 } else { 1000 });
         for _ in 0..5000 {
             let metrics = corering::metrics().expect("a core");
-            if (metrics.tasks, metrics.operations) == (1, 0) {
+            let is_true = stage.0.comes_true.borrow().iter().all(|check| check());
+            if (metrics.tasks, metrics.operations, is_true) == (1, 0, true) {
                 break;
             }
             sleep(tick).await;
         }
         assert_eq!(all().len(), 1, "these are left: {:#?}", all());
+        assert!(stage.0.comes_true.borrow().iter().all(|check| check()), "it does not come true");
         for check in stage.0.at_end.take() {
             check();
         }
