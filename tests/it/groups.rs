@@ -861,6 +861,73 @@ fn what_is_deferred_is_done_after_all_children_the_latest_first_however_the_grou
 }
 
 #[test]
+fn what_is_deferred_is_done_one_after_the_other_although_the_scope_is_cancelled_meanwhile() {
+    scene(async || {
+        for cut in [1, 3, 5] {
+            let (seen, began) = (Log::default(), Instant::now());
+            let scope = TaskGroup::scope(async |group| {
+                for what in [["3 begins", "3 ends"], ["2 begins", "2 ends"], ["1 begins", "1 ends"]] {
+                    let seen = seen.clone();
+                    group.defer(async move {
+                        log(&seen, what[0]);
+                        sleep(2 * SECOND).await;
+                        log(&seen, what[1]);
+                    });
+                }
+                Outcome::Ok(())
+            });
+            assert!(timeout(cut * SECOND, scope).await.is_err());
+            assert_eq!(seen.take(), ["1 begins", "1 ends", "2 begins", "2 ends", "3 begins", "3 ends"]);
+            assert_eq!(began.elapsed(), 6 * SECOND);
+        }
+    });
+}
+
+#[test]
+fn what_is_deferred_is_done_after_the_cleanup_of_the_body_however_the_group_ends() {
+    scene(async || {
+        for end in ["error", "timeout", "timeout while it is cleaned up"] {
+            let seen = Log::default();
+            let scope = TaskGroup::scope(async |group| {
+                let deferred = seen.clone();
+                group.defer(async move { log(&deferred, "deferred") });
+                if end != "timeout" {
+                    group.spawn(async { Outcome::Err("wrong") });
+                }
+                cleaned(seen.clone(), "cancelled", "cleaned up").await
+            });
+            let limit = if end == "error" { 100 * SECOND } else { SECOND / 2 };
+            assert_eq!(timeout(limit, scope).await.is_err(), end != "error");
+            assert_eq!(seen.take(), ["cancelled", "cleaned up", "deferred"], "{end}");
+        }
+    });
+}
+
+#[test]
+fn a_panic_in_what_is_deferred_is_raised_and_the_rest_is_done() {
+    scene(async || {
+        let seen = Log::default();
+        let rest = seen.clone();
+        let scope = TaskGroup::scope(async move |group| {
+            group.defer(async move {
+                sleep(SECOND).await;
+                log(&rest, "the rest");
+            });
+            group.defer(async {
+                sleep(SECOND).await;
+                if true {
+                    panic!("deferred");
+                }
+            });
+            Outcome::Ok(())
+        });
+        let task = spawn(async move { caught(scope).await.map(|result| result.is_ok()) });
+        assert_eq!(task.await.expect("caught"), Err("deferred".to_owned()));
+        assert_eq!(seen.take(), ["the rest"]);
+    });
+}
+
+#[test]
 fn what_is_deferred_and_fails_is_told() {
     scene(async || {
         let told = told();

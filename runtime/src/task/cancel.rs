@@ -203,11 +203,6 @@ impl Drop for Owned {
     }
 }
 
-/// Runs cleanup, and if this is dropped meanwhile, has the nearest scope run the rest.
-pub(super) async fn run_owned(cleanup: Running, at: &'static Location<'static>) -> Option<String> {
-    Owned { cleanup: Some(cleanup), at }.run().await
-}
-
 /// Who waits for cleanup.
 enum Scope {
     Dropping { _cleanup: Cleanup },

@@ -89,6 +89,8 @@ struct Shared<E> {
     failures: RefCell<Vec<Failure<E>>>,
     panic: RefCell<Option<Box<dyn Any + Send>>>,
     deferred: RefCell<Vec<cancel::Running>>,
+    /// What the body left when it was dropped.
+    left: RefCell<Option<Left>>,
     /// Set when the scope has something to look at.
     changed: Notice,
     opened_at: &'static Location<'static>,
@@ -192,18 +194,15 @@ impl<E: 'static> TaskGroup<E> {
                 failures: RefCell::new(Vec::new()),
                 panic: RefCell::new(None),
                 deferred: RefCell::new(Vec::new()),
+                left: RefCell::new(None),
                 changed: Notice::at("its group to end", opened_at),
                 opened_at,
             }));
             // Dropped after the body, when this is dropped unfinished.
             let unfinished = Unfinished(&group.0);
             let value = group.run(body).await;
-            while let Some(left) = unfinished.0.next_deferred() {
-                // If this is dropped meanwhile, the rest of it is run by the scope around.
-                if let Some(failure) = cancel::run_owned(left, opened_at).await {
-                    local::report(opened_at, &format!("what was deferred failed: {failure}"));
-                }
-            }
+            // If this is dropped meanwhile, the rest of it is done by the scope around.
+            group.0.do_what_was_deferred().await;
             group.0.phase.set(Phase::Ended);
             std::mem::forget(unfinished);
             let failures = group.0.failures.take();
@@ -224,38 +223,35 @@ impl<E: 'static> TaskGroup<E> {
         B: AsyncFnOnce(&TaskGroup<E>) -> Result<T, E>,
     {
         let Self(shared) = self;
-        let mut body = pin!(Some(body(self)));
+        let mut body = pin!(Body { future: Some(body(self)), shared });
         let mut value = None;
-        let mut left: Option<Left> = None;
         let mut aborted = false;
         poll_fn(|cx| {
             loop {
                 if shared.phase.get() == Phase::Ending && !std::mem::replace(&mut aborted, true) {
                     shared.abort_children();
-                    if body.is_some() {
-                        left = dropping(|| body.set(None));
-                    }
+                    body.as_mut().give_up();
                 }
-                if let Some(running) = body.as_mut().as_pin_mut() {
+                if let Some(running) = body.as_mut().project().future.as_pin_mut() {
                     match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
                         // If it has ended meanwhile, the notice has been told.
                         Ok(Poll::Pending) => {}
                         Ok(Poll::Ready(Ok(output))) => {
                             value = Some(output);
-                            body.set(None);
+                            body.as_mut().project().future.set(None);
                         }
                         Ok(Poll::Ready(Err(error))) => {
-                            body.set(None);
+                            body.as_mut().project().future.set(None);
                             shared.fail(None, error);
                         }
                         Err(payload) => {
-                            left = dropping(|| body.set(None));
+                            body.as_mut().give_up();
                             shared.panicked(payload);
                         }
                     }
                 }
-                let cleaned_up = left.as_ref().is_none_or(|left| left.poll_ended(cx).is_ready());
-                if body.is_none() && shared.children.borrow().is_empty() && cleaned_up {
+                let all_ended = body.future.is_none() && shared.children.borrow().is_empty();
+                if shared.poll_body_left(cx).is_ready() && all_ended {
                     return Poll::Ready(());
                 }
                 ready!(shared.changed.poll(cx));
@@ -464,8 +460,78 @@ impl<E> fmt::Debug for TaskGroup<E> {
 }
 
 impl<E> Shared<E> {
-    fn next_deferred(&self) -> Option<cancel::Running> {
-        self.deferred.borrow_mut().pop()
+    /// Ready when what the body left has ended.
+    fn poll_body_left(&self, cx: &Context<'_>) -> Poll<()> {
+        self.left.borrow().as_ref().map_or(Poll::Ready(()), |left| left.poll_ended(cx))
+    }
+
+    /// One after the other, the latest first; whatever is not done when this is dropped is there for the next.
+    async fn do_what_was_deferred(&self) {
+        let mut doing = Doing { what: None, deferred: &self.deferred };
+        loop {
+            let next = self.deferred.borrow_mut().pop();
+            let Some(next) = next else { return };
+            doing.what = Some(next);
+            if let Some(failure) = (&mut doing).await {
+                local::report(self.opened_at, &format!("what was deferred failed: {failure}"));
+            }
+        }
+    }
+}
+
+/// Something deferred while it is done; dropped before it has ended, it comes next again.
+struct Doing<'a> {
+    what: Option<cancel::Running>,
+    deferred: &'a RefCell<Vec<cancel::Running>>,
+}
+
+impl Future for Doing<'_> {
+    type Output = Option<String>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<String>> {
+        let Some(mut what) = self.what.take() else {
+            return Poll::Ready(None);
+        };
+        // If it panics, it is not there any more.
+        let polled = what.as_mut().poll(cx);
+        if polled.is_pending() {
+            self.what = Some(what);
+        }
+        polled
+    }
+}
+
+impl Drop for Doing<'_> {
+    fn drop(&mut self) {
+        if let Some(what) = self.what.take() {
+            self.deferred.borrow_mut().push(what);
+        }
+    }
+}
+
+pin_project! {
+    /// The body of a scope, as long as it runs.
+    struct Body<'a, F, E> {
+        #[pin]
+        future: Option<F>,
+        shared: &'a Rc<Shared<E>>,
+    }
+
+    impl<F, E> PinnedDrop for Body<'_, F, E> {
+        fn drop(this: Pin<&mut Self>) {
+            this.give_up();
+        }
+    }
+}
+
+impl<F, E> Body<'_, F, E> {
+    /// Drops it, if it has not ended; what it leaves is waited for by its group, wherever that is waited for.
+    fn give_up(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        if this.future.is_some() {
+            let left = dropping(|| this.future.set(None));
+            this.shared.left.replace(left);
+        }
     }
 }
 
@@ -477,8 +543,8 @@ impl<E: 'static> Drop for Unfinished<'_, E> {
         let shared = Rc::clone(self.0);
         shared.end();
         shared.abort_children();
-        let nothing_left = shared.children.borrow().is_empty() && shared.deferred.borrow().is_empty();
-        if nothing_left {
+        let no_children = shared.children.borrow().is_empty() && shared.left.borrow().is_none();
+        if no_children && shared.deferred.borrow().is_empty() {
             shared.phase.set(Phase::Ended);
             shared.tell_the_rest();
             return;
@@ -489,14 +555,10 @@ impl<E: 'static> Drop for Unfinished<'_, E> {
                 while !shared.children.borrow().is_empty() {
                     ready!(shared.changed.poll(cx));
                 }
-                Poll::Ready(())
+                shared.poll_body_left(cx)
             })
             .await;
-            while let Some(deferred) = shared.next_deferred() {
-                if let Some(failure) = deferred.await {
-                    local::report(opened_at, &format!("what was deferred failed: {failure}"));
-                }
-            }
+            shared.do_what_was_deferred().await;
             shared.phase.set(Phase::Ended);
             shared.tell_the_rest();
             None
