@@ -8,9 +8,9 @@ use std::ptr;
 use std::rc::Rc;
 
 use crate::error::WouldBlock;
-use crate::permits::Permits;
-use crate::wait::{Source, Wait};
-use crate::wait_list::{Turn, WaitList};
+use crate::permits::{PermitSource, Permits};
+use crate::wait::Wait;
+use crate::wait_list::Turn;
 
 /// Lets one task at a time at a value.
 ///
@@ -149,29 +149,19 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Lock<T> {
 #[derive(Debug)]
 pub struct Locking<L>(L);
 
-impl<L: Deref<Target: Release> + Clone> Source for Locking<L> {
-    type Want = usize;
+impl<L: Deref<Target: Release> + Clone> PermitSource for Locking<L> {
     type Output = Guard<L>;
     const WHAT: &'static str = "Lock::lock";
 
     #[inline]
-    fn list(&self) -> &WaitList<usize> {
-        self.0.permits().waiters()
+    fn permits(&self) -> &Permits {
+        self.0.permits()
     }
 
     #[inline]
-    fn at_once(&self, want: &usize) -> Option<Turn> {
-        self.0.permits().at_once(*want)
-    }
-
-    #[inline]
-    fn take(&self, _: Turn, _: &usize, task: *const ()) -> Guard<L> {
+    fn outcome(&self, _: Turn, _: usize, task: *const ()) -> Guard<L> {
         self.0.holder().set(task);
         Guard { lock: self.0.clone() }
-    }
-
-    fn pass_on(&self, want: &usize) {
-        self.0.permits().give_back(*want);
     }
 
     fn is_held_by(&self, task: *const ()) -> bool {

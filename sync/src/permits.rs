@@ -2,7 +2,68 @@
 
 use std::cell::Cell;
 
+use crate::wait::Source;
 use crate::wait_list::{Turn, WaitList};
+
+/// A source whose waiters ask for permits.
+pub trait PermitSource {
+    /// What a wait gives.
+    type Output;
+    /// What is waited for, for reports.
+    const WHAT: &'static str;
+
+    /// The permits.
+    fn permits(&self) -> &Permits;
+
+    /// The end of a wait. `task` is what the waker points to.
+    fn outcome(&self, turn: Turn, count: usize, task: *const ()) -> Self::Output;
+
+    /// A new one comes: takes what it wants, if it need not wait.
+    #[inline]
+    fn take_now(&self, count: usize) -> Option<Turn> {
+        self.permits().at_once(count)
+    }
+
+    /// Whether `task` has what it is about to wait for itself.
+    fn is_held_by(&self, task: *const ()) -> bool {
+        let _ = task;
+        false
+    }
+}
+
+impl<P: PermitSource> Source for P {
+    type Want = usize;
+    type Output = P::Output;
+    const WHAT: &'static str = P::WHAT;
+
+    #[inline]
+    fn list(&self) -> &WaitList<usize> {
+        &self.permits().waiters
+    }
+
+    #[inline]
+    fn at_once(&self, count: &usize) -> Option<Turn> {
+        self.take_now(*count)
+    }
+
+    #[inline]
+    fn take(&self, turn: Turn, count: &usize, task: *const ()) -> P::Output {
+        self.outcome(turn, *count, task)
+    }
+
+    fn pass_on(&self, count: &usize) {
+        self.permits().give_back(*count);
+    }
+
+    /// It may have been the first, with more behind it that ask for less.
+    fn left(&self) {
+        self.permits().serve();
+    }
+
+    fn is_held_by(&self, task: *const ()) -> bool {
+        PermitSource::is_held_by(self, task)
+    }
+}
 
 /// Permits that are handed out first come, first served: a waiter that asks for many is not overtaken by one that
 /// asks for few.

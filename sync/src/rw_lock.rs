@@ -6,9 +6,9 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use crate::error::WouldBlock;
-use crate::permits::Permits;
-use crate::wait::{Source, Wait};
-use crate::wait_list::{Turn, WaitList};
+use crate::permits::{PermitSource, Permits};
+use crate::wait::Wait;
+use crate::wait_list::Turn;
 
 /// Lets many tasks read a value at a time, or one write to it.
 ///
@@ -136,60 +136,33 @@ pub struct Reading<L>(L);
 #[derive(Debug)]
 pub struct Writing<L>(L);
 
-impl<L: Deref<Target: Permitted> + Clone> Source for Reading<L> {
-    type Want = usize;
+impl<L: Deref<Target: Permitted> + Clone> PermitSource for Reading<L> {
     type Output = ReadGuard<L>;
     const WHAT: &'static str = "RwLock::read";
 
-    fn list(&self) -> &WaitList<usize> {
-        self.0.permits().waiters()
+    #[inline]
+    fn permits(&self) -> &Permits {
+        self.0.permits()
     }
 
     #[inline]
-    fn at_once(&self, want: &usize) -> Option<Turn> {
-        self.0.permits().at_once(*want)
-    }
-
-    #[inline]
-    fn take(&self, _: Turn, want: &usize, _: *const ()) -> ReadGuard<L> {
-        ReadGuard(Held { lock: self.0.clone(), permits: *want })
-    }
-
-    fn pass_on(&self, want: &usize) {
-        self.0.permits().give_back(*want);
-    }
-
-    fn left(&self) {
-        self.0.permits().serve();
+    fn outcome(&self, _: Turn, permits: usize, _: *const ()) -> ReadGuard<L> {
+        ReadGuard(Held { lock: self.0.clone(), permits })
     }
 }
 
-impl<L: Deref<Target: Permitted> + Clone> Source for Writing<L> {
-    type Want = usize;
+impl<L: Deref<Target: Permitted> + Clone> PermitSource for Writing<L> {
     type Output = WriteGuard<L>;
     const WHAT: &'static str = "RwLock::write";
 
-    fn list(&self) -> &WaitList<usize> {
-        self.0.permits().waiters()
+    #[inline]
+    fn permits(&self) -> &Permits {
+        self.0.permits()
     }
 
     #[inline]
-    fn at_once(&self, want: &usize) -> Option<Turn> {
-        self.0.permits().at_once(*want)
-    }
-
-    #[inline]
-    fn take(&self, _: Turn, want: &usize, _: *const ()) -> WriteGuard<L> {
-        WriteGuard(Held { lock: self.0.clone(), permits: *want })
-    }
-
-    fn pass_on(&self, want: &usize) {
-        self.0.permits().give_back(*want);
-    }
-
-    /// Readers behind it need not wait any longer.
-    fn left(&self) {
-        self.0.permits().serve();
+    fn outcome(&self, _: Turn, permits: usize, _: *const ()) -> WriteGuard<L> {
+        WriteGuard(Held { lock: self.0.clone(), permits })
     }
 }
 

@@ -5,9 +5,9 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use crate::error::AcquireError;
-use crate::permits::Permits;
-use crate::wait::{Source, Wait};
-use crate::wait_list::{Turn, WaitList};
+use crate::permits::{PermitSource, Permits};
+use crate::wait::Wait;
+use crate::wait_list::Turn;
 
 /// Hands out a limited number of permits.
 ///
@@ -193,34 +193,24 @@ impl Semaphore {
 #[derive(Debug)]
 pub struct Acquiring<S>(S);
 
-impl<S: Deref<Target = Semaphore> + Clone> Source for Acquiring<S> {
-    type Want = usize;
+impl<S: Deref<Target = Semaphore> + Clone> PermitSource for Acquiring<S> {
     type Output = Result<Permit<S>, AcquireError>;
     const WHAT: &'static str = "Semaphore::acquire";
 
     #[inline]
-    fn list(&self) -> &WaitList<usize> {
-        self.0.permits.waiters()
+    fn permits(&self) -> &Permits {
+        &self.0.permits
     }
 
     #[inline]
-    fn at_once(&self, want: &usize) -> Option<Turn> {
-        self.0.at_once(*want)
+    fn take_now(&self, count: usize) -> Option<Turn> {
+        self.0.at_once(count)
     }
 
     #[inline]
-    fn take(&self, turn: Turn, want: &usize, _: *const ()) -> Self::Output {
-        self.0.outcome(turn, *want)?;
-        Ok(Permit { semaphore: self.0.clone(), count: *want })
-    }
-
-    fn pass_on(&self, want: &usize) {
-        self.0.permits.give_back(*want);
-    }
-
-    /// It may have been the first, with more behind it that ask for less.
-    fn left(&self) {
-        self.0.permits.serve();
+    fn outcome(&self, turn: Turn, count: usize, _: *const ()) -> Self::Output {
+        self.0.outcome(turn, count)?;
+        Ok(Permit { semaphore: self.0.clone(), count })
     }
 }
 
