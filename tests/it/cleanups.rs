@@ -123,6 +123,93 @@ fn nested_cleanups_begin_with_the_innermost() {
     });
 }
 
+/// A transaction is rolled back before its connection is closed.
+#[test]
+fn an_outer_cleanup_begins_when_the_inner_one_has_ended() {
+    type Outcome = Result<(), &'static str>;
+    type Begin = fn(Log) -> Pin<Box<dyn Future<Output = ()>>>;
+    async fn steps(seen: Log, begins: &'static str, ends: &'static str) {
+        log(&seen, begins);
+        sleep(SECOND).await;
+        log(&seen, ends);
+    }
+    fn inner(seen: &Log) -> impl Future<Output = Outcome> + use<> {
+        finally(pending(), steps(seen.clone(), "inner begins", "inner ends"))
+    }
+    fn outer(seen: &Log) -> impl Future<Output = ()> + use<> {
+        steps(seen.clone(), "outer begins", "outer ends")
+    }
+    fn with(seen: &Log, begins: &'static str, ends: &'static str) -> impl AsyncFnOnce(()) -> Outcome + use<> {
+        let seen = seen.clone();
+        async move |()| {
+            steps(seen, begins, ends).await;
+            Ok(())
+        }
+    }
+    let cases: [(&str, Begin); 6] = [
+        ("finally", |seen| Box::pin(async move { assert!(finally(inner(&seen), outer(&seen)).await.is_ok()) })),
+        ("with", |seen| {
+            Box::pin(async move {
+                let had = || async { Ok(()) };
+                let release = with(&seen, "inner begins", "inner ends");
+                let used = async |_: &mut ()| {
+                    cancel::with(had(), async |_: &mut ()| pending::<Outcome>().await, release).await
+                };
+                assert!(cancel::with(had(), used, with(&seen, "outer begins", "outer ends")).await.is_ok());
+            })
+        }),
+        ("around a timeout", |seen| {
+            Box::pin(async move { assert!(finally(timeout(100 * SECOND, inner(&seen)), outer(&seen)).await.is_ok()) })
+        }),
+        ("around a timeout that is over", |seen| {
+            Box::pin(async move { assert!(finally(timeout(SECOND / 4, inner(&seen)), outer(&seen)).await.is_err()) })
+        }),
+        ("around a group", |seen| {
+            Box::pin(async move {
+                let child = inner(&seen);
+                let scope = TaskGroup::scope(async move |group| {
+                    group.spawn(child);
+                    Ok(())
+                });
+                assert!(finally(scope, outer(&seen)).await.is_ok());
+            })
+        }),
+        ("around what panics", |seen| {
+            Box::pin(async move {
+                let panics = async {
+                    sleep(SECOND / 4).await;
+                    panics("at work").await;
+                    Outcome::Ok(())
+                };
+                let inner = finally(panics, steps(seen.clone(), "inner begins", "inner ends"));
+                assert!(finally(inner, outer(&seen)).await.is_ok());
+            })
+        }),
+    ];
+    scene(async || {
+        for (what, begin) in cases {
+            let (seen, began) = (Log::default(), Instant::now());
+            let task = spawn(begin(seen.clone()));
+            sleep(SECOND / 2).await;
+            assert!(task.cancel().await.is_err());
+            assert_eq!(seen.take(), ["inner begins", "inner ends", "outer begins", "outer ends"], "{what}");
+            assert!(began.elapsed() <= SECOND * 5 / 2, "{what}");
+        }
+    });
+}
+
+/// Each has the limit of time for itself.
+#[test]
+fn an_outer_cleanup_is_run_although_the_inner_one_took_too_long() {
+    clean_on(paused().cleanup_limit(3 * SECOND), async || {
+        let (told, seen, began) = (told(), Log::default(), Instant::now());
+        let work = finally(finally(pending::<()>(), pending::<()>()), slowly(seen.clone(), "outer"));
+        assert!(timeout(SECOND, work).await.is_err());
+        assert_eq!((seen.take(), began.elapsed()), (vec!["outer"], 5 * SECOND));
+        assert_eq!(told.borrow().len(), 1, "{told:?}");
+    });
+}
+
 /// A second cancel interrupts asyncio's cleanup; here cleanup is shielded, and has a limit of time instead.
 #[test]
 fn a_second_cancel_does_not_interrupt_cleanup() {
@@ -173,6 +260,18 @@ fn cleanup_that_fails_or_panics_is_told_and_hides_no_result() {
         assert!(timeout(SECOND, two).await.is_err());
         assert_eq!((seen.take(), began.elapsed()), (vec!["cleaned up"], 2 * SECOND));
         assert!(matches!(&told.take()[..], [one] if one.contains("in cleanup")));
+    });
+}
+
+#[test]
+fn cleanup_that_panics_when_the_work_is_done_panics_once() {
+    scene(async || {
+        let told = told();
+        let task = spawn(finally(ready(()), panics("in cleanup")));
+        let payload = task.await.expect_err("it panicked").into_panic().expect("a panic");
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"in cleanup"));
+        sleep(SECOND).await;
+        assert!(told.borrow().is_empty(), "{told:?}");
     });
 }
 

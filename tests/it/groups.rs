@@ -1052,3 +1052,20 @@ fn a_resource_that_a_child_uses_is_released_before_the_group_says_that_it_has_fa
         assert_eq!(*seen.borrow(), ["used", "released"]);
     });
 }
+
+#[test]
+fn a_destructor_that_panics_when_its_group_ends_is_told_and_the_group_has_its_error() {
+    scene(async || {
+        let told = told();
+        let error = TaskGroup::scope(async |group| {
+            group.spawn(async {
+                let _drop = OnDrop(|| panic!("in the destructor"));
+                pending::<Outcome>().await
+            });
+            yield_now().await;
+            Outcome::Err("wrong")
+        });
+        assert_eq!(errors(&error.await.expect_err("it failed")), ["wrong"]);
+        assert!(matches!(&told.borrow()[..], [one] if one.contains("in the destructor")), "{told:?}");
+    });
+}

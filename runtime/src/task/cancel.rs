@@ -5,20 +5,23 @@
 //! the nearest scope (a timeout that expires, a group that cancels its children, else the task, and at its end the
 //! runtime) runs it to its end, beside other tasks and shielded from further cancels, before it reports: `timeout`
 //! returns `Elapsed`, a group its error, [`JoinHandle::cancel`](crate::JoinHandle::cancel) its outcome only when the
-//! cleanup inside is over. What takes longer than [`Builder::cleanup_limit`](crate::Builder::cleanup_limit) is dropped.
+//! cleanup inside is over. Of nested cleanup the outer one begins when the inner one has ended. What takes longer than [`Builder::cleanup_limit`](crate::Builder::cleanup_limit) is dropped.
 //!
 //! Cleanup that fails or panics while nobody awaits it is told to
 //! [`on_unhandled`](crate::task::on_unhandled). Code without cleanup pays nothing for it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::Future;
-use std::panic::Location;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
 
 use super::local::{self, Lingering};
-use crate::scope::{self, Cleanup};
+use crate::scope::{self, Cleanup, Left, dropping};
 use crate::time::timeout;
 
 /// What cleanup gives: nothing, or whether it failed.
@@ -81,8 +84,8 @@ where
     let at = Location::caller();
     async move {
         let owned = Owned::new(async move { cleanup.await.failure() }, at);
-        let output = future.await;
-        if let Some(failure) = owned.run().await {
+        let output = Work { future: Some(future.into_future()), left: &owned.left }.await;
+        if let Some(failure) = owned.await {
             local::report(at, &format!("the cleanup failed: {failure}"));
         }
         output
@@ -128,9 +131,11 @@ where
 {
     let at = Location::caller();
     async move {
-        let mut held = Held { resource: Some((acquire.await?, release)), at };
+        let resource = acquire.await?;
+        let left = Cell::new(None);
+        let mut held = Held { resource: Some((resource, release)), left: &left, at };
         let used = match &mut held.resource {
-            Some((resource, _)) => use_it(resource).await,
+            Some((resource, _)) => Work { future: Some(use_it(resource)), left: &left }.await,
             None => unreachable!("it is taken below"),
         };
         let Some((resource, release)) = held.resource.take() else { unreachable!("it is taken once") };
@@ -145,7 +150,7 @@ where
                 Some(text)
             }
         };
-        let failure = Owned::new(cleanup, at).run().await;
+        let failure = Owned::new(cleanup, at).await;
         match (used, error.take()) {
             (Ok(_), Some(error)) => Err(error),
             (used, _) => {
@@ -159,46 +164,98 @@ where
 }
 
 /// A resource while it is used.
-struct Held<R: 'static, D: AsyncFnOnce(R) -> Result<(), E> + 'static, E: fmt::Display + 'static> {
+struct Held<'a, R: 'static, D: AsyncFnOnce(R) -> Result<(), E> + 'static, E: fmt::Display + 'static> {
     resource: Option<(R, D)>,
+    /// What its use has left.
+    left: &'a Cell<Option<Left>>,
     at: &'static Location<'static>,
 }
 
-impl<R, D: AsyncFnOnce(R) -> Result<(), E>, E: fmt::Display> Drop for Held<R, D, E> {
+impl<R, D: AsyncFnOnce(R) -> Result<(), E>, E: fmt::Display> Drop for Held<'_, R, D, E> {
     fn drop(&mut self) {
         if let Some((resource, release)) = self.resource.take() {
-            adopt(Box::pin(async move { release(resource).await.failure() }), self.at);
+            let release = Box::pin(async move { release(resource).await.failure() });
+            adopt_after(self.left.take(), release, self.at);
         }
     }
 }
 
 pub(super) type Running = Pin<Box<dyn Future<Output = Option<String>>>>;
 
-/// Cleanup, and that it will be run.
+pin_project! {
+    /// What comes before cleanup. Dropped unfinished, it notes what it leaves: the cleanup comes after that.
+    struct Work<'a, F> {
+        #[pin]
+        future: Option<F>,
+        left: &'a Cell<Option<Left>>,
+    }
+
+    impl<F> PinnedDrop for Work<'_, F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if this.future.is_some() {
+                this.left.set(dropping(|| this.future.set(None)));
+            }
+        }
+    }
+}
+
+impl<F: Future> Future for Work<'_, F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        let mut polled = Ok(Poll::Pending);
+        let left = dropping(|| {
+            let Some(future) = this.future.as_mut().as_pin_mut() else { unreachable!("it is awaited once") };
+            polled = catch_unwind(AssertUnwindSafe(|| future.poll(cx)));
+            if !matches!(polled, Ok(Poll::Pending)) {
+                this.future.set(None);
+            }
+        });
+        match polled {
+            // What it leaves while it goes on is not waited for here, but by the scope around.
+            Ok(polled) => polled,
+            Err(payload) => {
+                this.left.set(left);
+                resume_unwind(payload)
+            }
+        }
+    }
+}
+
+/// Cleanup, and that it will be run: awaited, or when it is dropped.
 struct Owned {
     cleanup: Option<Running>,
+    /// What the work before it has left.
+    left: Cell<Option<Left>>,
     at: &'static Location<'static>,
 }
 
 impl Owned {
     fn new(cleanup: impl Future<Output = Option<String>> + 'static, at: &'static Location<'static>) -> Self {
-        Self { cleanup: Some(Box::pin(cleanup)), at }
+        Self { cleanup: Some(Box::pin(cleanup)), left: Cell::new(None), at }
     }
+}
 
-    async fn run(mut self) -> Option<String> {
-        let failure = match &mut self.cleanup {
-            Some(cleanup) => cleanup.await,
-            None => None,
-        };
-        self.cleanup = None;
-        failure
+impl Future for Owned {
+    type Output = Option<String>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<String>> {
+        let Some(mut cleanup) = self.cleanup.take() else { unreachable!("it is awaited once") };
+        // If it panics, there is no more of it.
+        let polled = cleanup.as_mut().poll(cx);
+        if polled.is_pending() {
+            self.cleanup = Some(cleanup);
+        }
+        polled
     }
 }
 
 impl Drop for Owned {
     fn drop(&mut self) {
         if let Some(cleanup) = self.cleanup.take() {
-            adopt(cleanup, self.at);
+            adopt_after(self.left.take(), cleanup, self.at);
         }
     }
 }
@@ -212,6 +269,11 @@ enum Scope {
 
 /// Has the nearest scope run cleanup that a dropped future has left.
 pub(super) fn adopt(cleanup: Running, at: &'static Location<'static>) {
+    adopt_after(None, cleanup, at);
+}
+
+/// As [`adopt`], when something else that was left has ended, which has limits of its own.
+fn adopt_after(left: Option<Left>, cleanup: Running, at: &'static Location<'static>) {
     let Some(limit) = local::cleanup_limit() else {
         crate::report(format_args!("the cleanup begun at {at} was not run to its end: its runtime is no more"));
         return;
@@ -225,6 +287,9 @@ pub(super) fn adopt(cleanup: Running, at: &'static Location<'static>) {
         async move {
             // Dropped last, also when the cleanup panics: whoever waits goes on then.
             let _scope = scope;
+            if let Some(left) = left {
+                poll_fn(|cx| left.poll_ended(cx)).await;
+            }
             match timeout(limit, cleanup).await {
                 Ok(None) => Ok(()),
                 Ok(Some(failure)) => Err(failure),
