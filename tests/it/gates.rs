@@ -22,7 +22,7 @@ use crate::cancel::Random;
 use crate::clean_on;
 use crate::scenarios::SCENARIOS;
 
-/// Seeds per scenario.
+/// Seeds per scenario, unless CORERING_SEEDS says another number.
 const SEEDS: u64 = 64;
 /// More polls than a task of any scenario has.
 const POLLS: usize = 500;
@@ -322,7 +322,8 @@ fn every_scenario_holds_whichever_task_is_aborted_at_whichever_poll() {
 #[test]
 fn every_scenario_holds_in_whatever_order_its_tasks_run() {
     each(|_, run| {
-        for seed in 0..SEEDS {
+        let seeds = std::env::var("CORERING_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+        for seed in 0..seeds.unwrap_or(SEEDS) {
             let begun = run(Plan { blow: None, seed: Some(seed) }).begun as u64;
             // And with one of them aborted.
             let mut random = Random::new(seed);

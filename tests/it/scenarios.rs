@@ -62,6 +62,7 @@ scenarios! {
     paused groups_within_groups,
     paused a_group_that_starts_servers,
     paused resources_that_are_released,
+    paused what_is_inside_is_cleaned_up_first,
     paused nested_limits,
     paused shielded_commits,
     paused a_gather_of_parts,
@@ -971,6 +972,59 @@ async fn resources_that_are_released(stage: Stage) {
     if stage.is_calm() {
         assert!(matches!(outcomes[..], [Some(Ok(Ok(0))), Some(Ok(Err(_))), Some(_)]), "{outcomes:?}");
     }
+}
+
+async fn what_is_inside_is_cleaned_up_first(stage: Stage) {
+    let (connections, transactions) = (Inside::default(), Inside::default());
+    let left = (connections.clone(), transactions.clone());
+    stage.at_end(move || assert_eq!((left.0.now(), left.1.now()), (0, 0)));
+    let tasks: Vec<_> = (0..4_u32)
+        .map(|number| {
+            let (connections, inside, inner) = (connections.clone(), Inside::default(), stage.clone());
+            let (of_the_group, of_the_connection, transactions) =
+                (inside.clone(), inside.clone(), transactions.clone());
+            let connect = async move {
+                sleep(MS).await;
+                Ok(connections.enter())
+            };
+            let work = async move |_: &mut _| {
+                let scope = TaskGroup::scope(async move |group| {
+                    group.defer(async move {
+                        assert_eq!(of_the_group.now(), 0, "all transactions have ended");
+                        sleep(MS).await;
+                        assert_eq!(of_the_group.now(), 0);
+                    });
+                    for part in 0..2 {
+                        let begin = (inside.clone(), transactions.clone());
+                        let begin = async move { Ok((begin.0.enter(), begin.1.enter())) };
+                        let use_it = async move |_: &mut _| {
+                            sleep((number + part) * MS).await;
+                            if number + part == 3 { Err("wrong") } else { Ok(()) }
+                        };
+                        let end = async |held| {
+                            sleep(MS).await;
+                            drop(held);
+                            Ok(())
+                        };
+                        inner.child(group, cancel::with(begin, use_it, end));
+                    }
+                    finally(sleep(2 * MS), sleep(MS)).await;
+                    Ok(())
+                });
+                scope.await.map_err(|_| "wrong")
+            };
+            let disconnect = async move |held| {
+                assert_eq!(of_the_connection.now(), 0, "all transactions have ended");
+                sleep(MS).await;
+                drop(held);
+                Ok(())
+            };
+            let whole = timeout((3 + number) * MS, cancel::with(connect, work, disconnect));
+            stage.spawn(whole)
+        })
+        .collect();
+    all(tasks).await;
+    assert_eq!((connections.now(), transactions.now()), (0, 0));
 }
 
 async fn nested_limits(stage: Stage) {
