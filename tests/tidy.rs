@@ -21,6 +21,7 @@ const UNSAFE: &[&str] = &[
     "sync/src/lock.rs",
     "sync/src/notice.rs",
     "sync/src/parked.rs",
+    "sync/src/queue/job.rs",
     "sync/src/rw_lock.rs",
     "sync/src/twin.rs",
     "sync/src/wait.rs",

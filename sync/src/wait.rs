@@ -81,28 +81,36 @@ impl<S: Source> Future for Wait<S> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<S::Output> {
         let Self { source, waiter } = self.as_ref().get_ref();
+        if waiter.place() == Place::Outside {
+            if let Some(turn) = source.at_once(&waiter.want) {
+                waiter.end();
+                return Poll::Ready(source.take(turn, &waiter.want, cx.waker().data()));
+            }
+        }
+        self.as_ref().poll_in_line(cx)
+    }
+}
+
+impl<S: Source> Wait<S> {
+    /// What few have to do.
+    #[cold]
+    fn poll_in_line(self: Pin<&Self>, cx: &mut Context<'_>) -> Poll<S::Output> {
+        let Self { source, waiter } = self.get_ref();
         let task = cx.waker().data();
         let turn = match waiter.place() {
-            Place::Outside => match source.at_once(&waiter.want) {
-                Some(turn) => {
-                    waiter.end();
-                    turn
-                }
-                None => {
-                    // Cloning may run anybody's code, also some that gives back what is wanted: it is asked for again.
-                    let waker = cx.waker().clone();
-                    let Some(turn) = source.at_once(&waiter.want) else {
-                        let held_by_itself = source.is_held_by(task);
-                        // SAFETY: outside, as the match says. It lies in `self`, which is pinned, so it stays where it
-                        //         is until `drop` runs, which removes it if it waits and ends its turn if it was
-                        //         chosen.
-                        unsafe { source.list().join(waiter, waker, S::WHAT, held_by_itself) };
-                        return Poll::Pending;
-                    };
-                    waiter.end();
-                    turn
-                }
-            },
+            Place::Outside => {
+                // Cloning may run anybody's code, also some that gives back what is wanted: it is asked for again.
+                let waker = cx.waker().clone();
+                let Some(turn) = source.at_once(&waiter.want) else {
+                    let held_by_itself = source.is_held_by(task);
+                    // SAFETY: outside, as the match says. It lies in `self`, which is pinned, so it stays where it is
+                    //         until `drop` runs, which removes it if it waits and ends its turn if it was chosen.
+                    unsafe { source.list().join(waiter, waker, S::WHAT, held_by_itself) };
+                    return Poll::Pending;
+                };
+                waiter.end();
+                turn
+            }
             Place::Waiting => {
                 // SAFETY: it waits, as the match says.
                 unsafe { waiter.renew(cx.waker()) };
@@ -117,11 +125,10 @@ impl<S: Source> Future for Wait<S> {
         };
         Poll::Ready(source.take(turn, &waiter.want, task))
     }
-}
 
-impl<S: Source> Drop for Wait<S> {
-    #[inline]
-    fn drop(&mut self) {
+    /// It is dropped while it is in line, or chosen.
+    #[cold]
+    fn leave(&mut self) {
         let Self { source, waiter } = self;
         match waiter.place() {
             Place::Waiting => {
@@ -138,6 +145,16 @@ impl<S: Source> Drop for Wait<S> {
                 }
             }
             Place::Outside | Place::Ended => {}
+        }
+    }
+}
+
+impl<S: Source> Drop for Wait<S> {
+    #[inline]
+    fn drop(&mut self) {
+        match self.waiter.place() {
+            Place::Outside | Place::Ended => {}
+            Place::Waiting | Place::Chosen(_) => self.leave(),
         }
     }
 }

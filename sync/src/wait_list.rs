@@ -227,6 +227,7 @@ impl<W> WaitList<W> {
         }
     }
 
+    #[cold]
     fn give_while_there_are(&self, turn: Turn, mut fits: impl FnMut(&W) -> bool) {
         let mut panics = Panics::none();
         while panics.keep(|| while self.give_next(turn, &mut fits) {}).is_none() {}

@@ -4,7 +4,8 @@ use std::cell::Cell;
 
 use super::local;
 
-/// Waits for the first of several futures, and runs what belongs to it. The others have been dropped by then.
+/// Waits for the first of several futures, and runs what belongs to it. The others have been dropped by then;
+/// [cleanup](crate::task::cancel) that they left runs beside, and the task waits for it at its end.
 ///
 /// ```text
 /// select! {
@@ -221,7 +222,8 @@ macro_rules! __join {
 }
 
 /// Awaits several futures at once; gives what they gave as a tuple, or the first error. The others have been dropped by
-/// then.
+/// then; [cleanup](crate::task::cancel) that they left runs beside, and the task waits for it at its end.
+/// ([`try_join_all`](crate::task::try_join_all) waits for it itself.)
 ///
 /// They are polled within the task, and may borrow.
 ///

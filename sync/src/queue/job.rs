@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
@@ -65,15 +66,15 @@ impl Source for Joining<'_> {
 /// An item that came out of a queue. Dropping it says that it is done (asyncio's `task_done`), also when whoever works
 /// on it panics or is cancelled.
 pub struct Job<T> {
-    /// `None` only while it is taken apart.
-    item: Option<T>,
+    /// Dropped, or moved out, once: with the job.
+    item: ManuallyDrop<T>,
     tracker: Rc<Tracker>,
 }
 
 impl<T> Job<T> {
     #[inline]
     pub(super) fn new(item: T, tracker: &Rc<Tracker>) -> Self {
-        Self { item: Some(item), tracker: Rc::clone(tracker) }
+        Self { item: ManuallyDrop::new(item), tracker: Rc::clone(tracker) }
     }
 
     /// Says that it is done. The same as dropping it.
@@ -81,11 +82,15 @@ impl<T> Job<T> {
     pub fn done(self) {}
 
     /// The item itself; says that the job is done.
-    pub fn into_inner(mut self) -> T {
-        match self.item.take() {
-            Some(item) => item,
-            None => unreachable!("an item is taken once, and the job with it"),
-        }
+    #[inline]
+    pub fn into_inner(self) -> T {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: the job is not dropped any more, so this is the one time.
+        let item = unsafe { ManuallyDrop::take(&mut this.item) };
+        // SAFETY: likewise: the tracker is read once, and not dropped where it was.
+        let tracker = unsafe { std::ptr::read(&this.tracker) };
+        tracker.done(1);
+        item
     }
 }
 
@@ -93,19 +98,13 @@ impl<T> Deref for Job<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        match &self.item {
-            Some(item) => item,
-            None => unreachable!("an item is taken once, and the job with it"),
-        }
+        &self.item
     }
 }
 
 impl<T> DerefMut for Job<T> {
     fn deref_mut(&mut self) -> &mut T {
-        match &mut self.item {
-            Some(item) => item,
-            None => unreachable!("an item is taken once, and the job with it"),
-        }
+        &mut self.item
     }
 }
 
@@ -121,7 +120,8 @@ impl<T> Drop for Job<T> {
             }
         }
         let _done = Done(&self.tracker);
-        drop(self.item.take());
+        // SAFETY: a job is dropped once, and `into_inner`, which moves the item out, does not drop it.
+        unsafe { ManuallyDrop::drop(&mut self.item) };
     }
 }
 
