@@ -9,7 +9,8 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use corering::op::{Op, Receive, ReceivePooled};
-use corering::task::{self, yield_now};
+use corering::sync::{Condition, Lock};
+use corering::task::{self, TaskGroup, yield_now};
 use corering::time::{advance, sleep, timeout};
 use corering::{Builder, JoinHandle, spawn};
 
@@ -412,5 +413,48 @@ fn a_pooled_buffer_comes_home_whenever_its_receive_is_given_up() {
             held.push(Op::new(ReceivePooled::new(&socket, 1).expect("a pool")).await.expect("a buffer is free"));
         }
         assert_eq!(held.iter().filter(|chunk| chunk.is_pooled()).count(), BUFFERS - 1);
+    });
+}
+
+#[test]
+fn the_reason_of_an_abort_reaches_whoever_joins() {
+    clean(async || {
+        let plain = spawn(pending::<()>());
+        assert!(plain.abort_for("no longer needed") && plain.abort_for("the second one does not count"));
+        let error = plain.await.expect_err("aborted");
+        assert!(error.is_cancelled());
+        assert_eq!(error.cancel_reason(), Some("no longer needed"));
+        assert!(error.to_string().ends_with(" was cancelled: no longer needed"), "{error}");
+
+        // Also of a task that gets a lock back meanwhile, and of one in a group.
+        let shared = Rc::new((Lock::new(()), Condition::new()));
+        let waits = spawn({
+            let shared = shared.clone();
+            async move {
+                let _guard = shared.1.wait(shared.0.lock().await).await;
+            }
+        });
+        yield_now().await;
+        let held = shared.0.lock().await;
+        shared.1.notify_one();
+        yield_now().await;
+        assert!(waits.abort_for(format_args!("number {}", 7)));
+        drop(held);
+        assert_eq!(waits.await.expect_err("aborted").cancel_reason(), Some("number 7"));
+
+        TaskGroup::scope(async |group| {
+            let child = group.spawn(pending::<Result<(), &str>>());
+            assert!(child.abort_for("not this one"));
+            assert_eq!(child.await.expect_err("aborted").cancel_reason(), Some("not this one"));
+            Ok(())
+        })
+        .await
+        .expect("the others go on");
+
+        let unsaid = spawn(pending::<()>()).cancel().await.expect_err("aborted");
+        assert_eq!(unsaid.cancel_reason(), None);
+        let ended = spawn(async {});
+        yield_now().await;
+        assert!(!ended.abort_for("too late"));
     });
 }
