@@ -15,7 +15,6 @@ const UNSAFE: &[&str] = &[
     "runtime/src/ring/",
     "runtime/src/sys/",
     "runtime/src/task/",
-    "runtime/src/time/timeout.rs",
     "runtime/src/time/timers.rs",
     "sync/src/inbox.rs",
     "sync/src/lock.rs",

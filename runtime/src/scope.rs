@@ -30,10 +30,11 @@ struct Entry {
     left: usize,
     waker: Option<Waker>,
     /// Of the scope around, if whoever waited has gone.
-    outer: Option<Outer>,
+    outer: Option<Nearest>,
 }
 
-enum Outer {
+/// Whoever waits until this is dropped: the nearest scope.
+pub(crate) enum Nearest {
     Dropping { _cleanup: Cleanup },
     Task { _waiting: Waiting },
 }
@@ -77,15 +78,7 @@ impl Drop for Left {
             return;
         };
         drop(waker);
-        let outer = match leave_cleanup() {
-            Some(cleanup) => Some(Outer::Dropping { _cleanup: cleanup }),
-            None => TASK_WAITS
-                .try_with(Cell::get)
-                .ok()
-                .flatten()
-                .and_then(|waits| waits())
-                .map(|waiting| Outer::Task { _waiting: waiting }),
-        };
+        let outer = nearest();
         self.with_entry(|entry| entry.outer = outer);
     }
 }
@@ -128,8 +121,18 @@ pub(crate) fn dropping(drop_it: impl FnOnce()) -> Option<Left> {
     left
 }
 
+/// Has the nearest scope wait: whoever is dropping something right now, else the task that runs. `None` if there is
+/// neither.
+pub(crate) fn nearest() -> Option<Nearest> {
+    if let Some(cleanup) = leave_cleanup() {
+        return Some(Nearest::Dropping { _cleanup: cleanup });
+    }
+    let task_waits = TASK_WAITS.try_with(Cell::get).ok().flatten()?;
+    task_waits().map(|waiting| Nearest::Task { _waiting: waiting })
+}
+
 /// One more cleanup, for whoever is dropping something right now. `None` if nobody is.
-pub(crate) fn leave_cleanup() -> Option<Cleanup> {
+fn leave_cleanup() -> Option<Cleanup> {
     let number = with(&DROPPING, |dropping| {
         let nearest = dropping.last_mut()?;
         Some(*nearest.get_or_insert_with(|| NEXT.fetch_add(1, Ordering::Relaxed)))

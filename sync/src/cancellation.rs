@@ -9,8 +9,9 @@ use std::task::Poll;
 
 use slab::Slab;
 
+use crate::panics::Panics;
 use crate::wait::{Source, Wait};
-use crate::wait_list::{Panics, Turn, WaitList};
+use crate::wait_list::{Turn, WaitList};
 
 /// Tells all who have a clone of it, or of a [child](Self::child_token), that they should stop.
 ///

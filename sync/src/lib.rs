@@ -47,6 +47,7 @@ mod lock;
 mod notice;
 mod once_cell;
 pub mod oneshot;
+pub mod panics;
 pub mod parked;
 mod permits;
 mod promise;

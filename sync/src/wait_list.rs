@@ -13,15 +13,15 @@
 //! when they are dropped; so all in the list are alive. Nothing of the list is borrowed, and all of it is in order,
 //! when a waker is called.
 
-use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::marker::PhantomPinned;
 use std::mem::MaybeUninit;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::Location;
 use std::ptr::NonNull;
 use std::task::Waker;
 
+use crate::panics::Panics;
 use crate::parked::Parked;
 
 type Link<W> = Option<NonNull<Waiter<W>>>;
@@ -267,33 +267,6 @@ impl<W> WaitList<W> {
     #[inline]
     pub(crate) fn give_all(&self, turn: Turn) {
         self.give_some(turn, self.len());
-    }
-}
-
-/// Panics of wakers, kept until all are woken.
-pub(crate) struct Panics(Option<Box<dyn Any + Send>>);
-
-impl Panics {
-    pub(crate) fn none() -> Self {
-        Self(None)
-    }
-
-    /// Runs a part of the work. `None` if it panicked.
-    pub(crate) fn keep<R>(&mut self, part: impl FnOnce() -> R) -> Option<R> {
-        match catch_unwind(AssertUnwindSafe(part)) {
-            Ok(result) => return Some(result),
-            Err(payload) if self.0.is_none() => self.0 = Some(payload),
-            // One is enough to tell, and a payload may panic, too, when it is dropped.
-            Err(payload) => std::mem::forget(payload),
-        }
-        None
-    }
-
-    /// Lets the first panic go on, if there was one.
-    pub(crate) fn go_on(self) {
-        if let Some(payload) = self.0 {
-            resume_unwind(payload);
-        }
     }
 }
 

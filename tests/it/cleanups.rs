@@ -16,26 +16,7 @@ use corering::{TaskGroup, shield, spawn};
 
 use crate::asyncio::{Log, OnDrop, log};
 use crate::life::poll_once;
-use crate::{clean_on, paused};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-#[track_caller]
-fn scene<T>(body: impl AsyncFnOnce() -> T) -> T {
-    clean_on(paused(), body)
-}
-
-fn alive() -> usize {
-    corering::metrics().expect("a core").tasks
-}
-
-/// What is told of errors that nobody fetches.
-fn told() -> Rc<RefCell<Vec<String>>> {
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let hook = told.clone();
-    task::on_unhandled(move |error| hook.borrow_mut().push(error.to_string()));
-    told
-}
+use crate::{SECOND, alive, clean_on, paused, scene, told};
 
 /// Something that takes a second to be said.
 async fn slowly(seen: Log, what: &'static str) {

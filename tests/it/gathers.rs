@@ -5,7 +5,6 @@ use std::future::{Future, pending, poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use corering::sync::promise;
 use corering::task::cancel::finally;
@@ -15,20 +14,9 @@ use corering::{gather, join, spawn, try_join};
 
 use crate::asyncio::{Log, OnDrop, log};
 use crate::life::poll_once;
-use crate::{clean_on, paused};
+use crate::{SECOND, alive, scene};
 
 type Boxed = Pin<Box<dyn Future<Output = Result<u32, &'static str>>>>;
-
-const SECOND: Duration = Duration::from_secs(1);
-
-#[track_caller]
-fn scene<T>(body: impl AsyncFnOnce() -> T) -> T {
-    clean_on(paused(), body)
-}
-
-fn alive() -> usize {
-    corering::metrics().expect("a core").tasks
-}
 
 /// Gives its number after so many seconds.
 async fn after(seconds: u32) -> Result<u32, &'static str> {

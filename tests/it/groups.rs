@@ -1,11 +1,10 @@
 //! Task groups: who ends when, who is cancelled by whom, and which errors come out.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use corering::task::cancel::{self, finally};
 use corering::task::{self, GroupError, SpawnError, StartError, yield_now};
@@ -13,32 +12,12 @@ use corering::time::{Instant, sleep, timeout};
 use corering::{TaskGroup, spawn};
 
 use crate::asyncio::{Log, OnDrop, log};
-use crate::{clean_on, paused};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::{SECOND, alive, scene, told};
 
 type Outcome = Result<(), &'static str>;
 
-/// Runs a body with a clock that jumps, and leaves nothing behind.
-#[track_caller]
-fn scene<T>(body: impl AsyncFnOnce() -> T) -> T {
-    clean_on(paused(), body)
-}
-
 fn errors<E: Clone>(error: &GroupError<E>) -> Vec<E> {
     error.iter().map(|failure| failure.error().clone()).collect()
-}
-
-fn alive() -> usize {
-    corering::metrics().expect("a core").tasks
-}
-
-/// What is told of errors that nobody fetches.
-fn told() -> Rc<RefCell<Vec<String>>> {
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let hook = told.clone();
-    task::on_unhandled(move |error| hook.borrow_mut().push(error.to_string()));
-    told
 }
 
 /// Waits for ever, and says when it was cancelled and, a second later, that it was cleaned up after.

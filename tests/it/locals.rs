@@ -13,18 +13,11 @@ use corering::{TaskLocal, spawn};
 
 use crate::asyncio::{Log, OnDrop, log};
 use crate::life::poll_once;
-use crate::{clean_on, paused};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::{SECOND, paused, scene};
 
 static NUMBER: TaskLocal<u32> = TaskLocal::new();
 static NAME: TaskLocal<String> = TaskLocal::new();
 static TOKEN: TaskLocal<Rc<()>> = TaskLocal::new();
-
-#[track_caller]
-fn scene<T>(body: impl AsyncFnOnce() -> T) -> T {
-    clean_on(paused(), body)
-}
 
 fn metrics() -> corering::Metrics {
     corering::metrics().expect("a core")

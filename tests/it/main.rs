@@ -38,6 +38,10 @@ mod tracked;
 mod waits;
 mod wakers;
 
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
 /// Runs a body on a core of its own, and checks that it leaves nothing behind: no task, timer, operation or pooled
 /// buffer, and no completion that nobody knew.
 #[track_caller]
@@ -80,6 +84,32 @@ fn clean_on<T>(builder: corering::Builder, body: impl AsyncFnOnce() -> T) -> T {
 /// A core whose clock jumps when all wait.
 fn paused() -> corering::Builder {
     corering::Builder::new().paused_time(true)
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Runs a body with a clock that jumps, and checks that it leaves nothing behind.
+#[track_caller]
+fn scene<T>(body: impl AsyncFnOnce() -> T) -> T {
+    clean_on(paused(), body)
+}
+
+/// Tasks that have not ended.
+fn alive() -> usize {
+    corering::metrics().expect("a core").tasks
+}
+
+/// Timers that are armed.
+fn timers() -> usize {
+    corering::metrics().expect("a core").timers
+}
+
+/// What is told of errors that nobody fetches.
+fn told() -> Rc<RefCell<Vec<String>>> {
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let hook = told.clone();
+    corering::task::on_unhandled(move |error| hook.borrow_mut().push(error.to_string()));
+    told
 }
 
 /// Waits until no operation is left, fetched or given up.

@@ -13,14 +13,7 @@ use corering::time::{Instant, sleep, timeout};
 use corering::{select, spawn};
 
 use crate::asyncio::{Log, OnDrop, log};
-use crate::{clean, clean_on, paused, soon};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-#[track_caller]
-fn scene<T>(body: impl AsyncFnOnce() -> T) -> T {
-    clean_on(paused(), body)
-}
+use crate::{SECOND, clean, scene, soon};
 
 #[test]
 fn the_first_that_is_ready_wins_and_the_others_are_dropped_before_its_handler_runs() {

@@ -15,16 +15,10 @@ use corering::time::{Instant, Sleep, advance, interval, interval_at, sleep, slee
 use corering::{Builder, spawn};
 
 use crate::life::{pair, poll_once};
-use crate::{clean, clean_on};
-
-const SECOND: Duration = Duration::from_secs(1);
+use crate::{SECOND, clean, clean_on, timers};
 
 fn paused() -> Builder {
     Builder::new().paused_time(true)
-}
-
-fn timers() -> usize {
-    corering::metrics().expect("a core").timers
 }
 
 #[test]

@@ -12,18 +12,7 @@ use corering::time::{Instant, advance, sleep, sleep_until, timeout, timeout_at, 
 use corering::{TaskGroup, spawn};
 
 use crate::asyncio::{Log, OnDrop, log};
-use crate::{clean_on, paused};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-#[track_caller]
-fn scene<T>(body: impl AsyncFnOnce() -> T) -> T {
-    clean_on(paused(), body)
-}
-
-fn timers() -> usize {
-    corering::metrics().expect("a core").timers
-}
+use crate::{SECOND, scene, timers};
 
 #[test]
 fn a_timeout_ends_when_what_it_cut_short_has_been_cleaned_up_after() {

@@ -12,22 +12,7 @@ use corering::{JoinHandle, spawn};
 
 use crate::asyncio::OnDrop;
 use crate::life::poll_once;
-use crate::{clean_on, paused};
-
-const SECOND: Duration = Duration::from_secs(1);
-
-#[track_caller]
-fn scene<T>(body: impl AsyncFnOnce() -> T) -> T {
-    clean_on(paused(), body)
-}
-
-fn alive() -> usize {
-    corering::metrics().expect("a core").tasks
-}
-
-fn timers() -> usize {
-    corering::metrics().expect("a core").timers
-}
+use crate::{SECOND, alive, scene, timers};
 
 fn after(seconds: u32) -> JoinHandle<u32> {
     spawn(async move {

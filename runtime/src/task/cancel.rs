@@ -20,8 +20,8 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::local::{self, Lingering};
-use crate::scope::{self, Cleanup, Left, dropping};
+use super::local;
+use crate::scope::{self, Left, dropping};
 use crate::time::timeout;
 
 /// What cleanup gives: nothing, or whether it failed.
@@ -260,13 +260,6 @@ impl Drop for Owned {
     }
 }
 
-/// Who waits for cleanup.
-enum Scope {
-    Dropping { _cleanup: Cleanup },
-    Task { _lingering: Lingering },
-    Nobody,
-}
-
 /// Has the nearest scope run cleanup that a dropped future has left.
 pub(super) fn adopt(cleanup: Running, at: &'static Location<'static>) {
     adopt_after(None, cleanup, at);
@@ -278,11 +271,7 @@ fn adopt_after(left: Option<Left>, cleanup: Running, at: &'static Location<'stat
         crate::report(format_args!("the cleanup begun at {at} was not run to its end: its runtime is no more"));
         return;
     };
-    let nearest = scope::leave_cleanup();
-    let scope = match nearest {
-        Some(cleanup) => Scope::Dropping { _cleanup: cleanup },
-        None => local::linger().map_or(Scope::Nobody, |lingering| Scope::Task { _lingering: lingering }),
-    };
+    let scope = scope::nearest();
     local::spawn_cleanup(
         async move {
             // Dropped last, also when the cleanup panics: whoever waits goes on then.

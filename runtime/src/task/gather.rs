@@ -73,14 +73,7 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let set = unfinished(&mut self.set);
-        let mut failed = false;
-        set.poll(cx, |output, _| {
-            failed |= output.is_err();
-            !failed
-        });
-        if !failed && set.running() > 0 {
-            return Poll::Pending;
-        }
+        ready!(set.poll_until(cx, Result::is_err));
         let outputs = set.take();
         if let Some(rest) = self.set.take().filter(|rest| rest.running() > 0) {
             go_on(rest);
@@ -103,11 +96,7 @@ where
     F::Output: 'static,
 {
     let rest = async move {
-        poll_fn(|cx| {
-            rest.poll(cx, |_, _| true);
-            if rest.running() == 0 { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        poll_fn(|cx| rest.poll_until(cx, |_| false)).await;
     };
     local::spawn_detached(rest, "the rest of a gather");
 }
@@ -161,8 +150,8 @@ impl<F: Future> Future for GatherSettled<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Vec<F::Output>> {
         let set = &mut self.set;
-        set.poll(cx, |_, _| true);
-        if set.running() > 0 { Poll::Pending } else { Poll::Ready(set.take()) }
+        ready!(set.poll_until(cx, |_| false));
+        Poll::Ready(set.take())
     }
 }
 
@@ -190,19 +179,15 @@ pub async fn try_join_all<T, E, I>(futures: I) -> Result<Vec<T>, E>
 where
     I: IntoIterator<Item: IntoFuture<Output = Result<T, E>>>,
 {
-    let mut set = Fixed::new(futures);
-    let mut failed = false;
-    poll_fn(|cx| {
-        set.poll(cx, |output, _| {
-            failed |= output.is_err();
-            !failed
-        });
-        if failed || set.running() == 0 { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
+    until(Fixed::new(futures), Result::is_err).await.into_iter().collect()
+}
+
+/// What the futures gave until one decided. The others have been dropped, and their cleanup is over.
+async fn until<F: Future>(mut set: Fixed<F>, decides: impl Fn(&F::Output) -> bool) -> Vec<F::Output> {
+    poll_fn(|cx| set.poll_until(cx, &decides)).await;
     let outputs = set.take();
     ended(dropping(|| set.clear())).await;
-    outputs.into_iter().collect()
+    outputs
 }
 
 /// Waits until the cleanup of what was dropped is over.
@@ -240,19 +225,7 @@ pub async fn first_ok<T, E, I>(futures: I) -> Result<T, NoneSucceeded<E>>
 where
     I: IntoIterator<Item: IntoFuture<Output = Result<T, E>>>,
 {
-    let mut set = Fixed::new(futures);
-    let mut won = false;
-    poll_fn(|cx| {
-        set.poll(cx, |output, _| {
-            won |= output.is_ok();
-            !won
-        });
-        if won || set.running() == 0 { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    let outputs = set.take();
-    ended(dropping(|| set.clear())).await;
-    first_of(outputs)
+    first_of(until(Fixed::new(futures), Result::is_ok).await)
 }
 
 fn first_of<T, E>(outputs: Vec<Result<T, E>>) -> Result<T, NoneSucceeded<E>> {

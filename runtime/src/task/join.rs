@@ -146,14 +146,7 @@ impl<T> JoinHandle<T> {
 
     /// Looks at the output of a task that has ended, and has not been awaited.
     pub(super) fn look_at_output<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
-        if !self.is_finished() {
-            return None;
-        }
-        // SAFETY: the task has ended, this is its core's thread, and T is its output, which only the handle takes out.
-        let outcome = unsafe { (self.header().vtable.output)(self.task) };
-        // SAFETY: as above.
-        let outcome = unsafe { outcome.cast::<Outcome<T>>().as_ref() };
-        match outcome? {
+        match self.outcome()? {
             Outcome::Output(output) => Some(look(output)),
             Outcome::Panic(_) | Outcome::Cancelled => None,
         }
@@ -161,14 +154,18 @@ impl<T> JoinHandle<T> {
 
     /// Whether the task has ended with a panic, and has not been awaited.
     pub(super) fn has_panicked(&self) -> bool {
+        matches!(self.outcome(), Some(Outcome::Panic(_)))
+    }
+
+    /// How the task has ended, if it has and has not been awaited.
+    fn outcome(&self) -> Option<&Outcome<T>> {
         if !self.is_finished() {
-            return false;
+            return None;
         }
-        // SAFETY: as above.
+        // SAFETY: the task has ended, and this is its core's thread.
         let outcome = unsafe { (self.header().vtable.output)(self.task) };
-        // SAFETY: as above.
-        let outcome = unsafe { outcome.cast::<Outcome<T>>().as_ref() };
-        matches!(outcome, Some(Outcome::Panic(_)))
+        // SAFETY: T is its output, which only the handle takes out, when it is borrowed mutably.
+        unsafe { outcome.cast::<Outcome<T>>().as_ref() }
     }
 
     /// A handle that aborts the task when it is dropped.

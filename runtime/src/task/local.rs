@@ -472,11 +472,9 @@ pub(super) fn spawn_cleanup(
     );
     if let Some(task) = task {
         // SAFETY: it has just been made, and its handle's reference is held.
-        let header = unsafe { task.as_ref() };
-        header.set(SHIELDED);
-        header.with_extra(|extra| extra.name = Some("cleanup".into()));
+        unsafe { task.as_ref() }.set(SHIELDED);
         // SAFETY: the handle's reference, which nobody else has.
-        unsafe { release_joined(task) };
+        unsafe { detach(task, "cleanup") };
     }
 }
 
@@ -484,11 +482,21 @@ pub(super) fn spawn_cleanup(
 pub(super) fn spawn_detached(future: impl Future<Output = ()> + 'static, name: &str) {
     let at = current().map_or(Location::caller(), |task| task.spawned_at);
     if let Some(task) = spawn(future, at) {
-        // SAFETY: it has just been made, and its handle's reference is held.
-        unsafe { task.as_ref() }.with_extra(|extra| extra.name = Some(name.into()));
         // SAFETY: the handle's reference, which nobody else has.
-        unsafe { release_joined(task) };
+        unsafe { detach(task, name) };
     }
+}
+
+/// Lets a task that was just made run without a handle.
+///
+/// # Safety
+///
+/// The caller holds the handle's reference, which is gone then.
+unsafe fn detach(task: NonNull<Header>, name: &str) {
+    // SAFETY: the handle's reference.
+    unsafe { task.as_ref() }.with_extra(|extra| extra.name = Some(name.into()));
+    // SAFETY: as above.
+    unsafe { release_joined(task) };
 }
 
 /// How long cleanup may take here. `None` where none can be run any more.
@@ -497,10 +505,10 @@ pub(super) fn cleanup_limit() -> Option<Duration> {
 }
 
 /// A task that does not end before some cleanup has: before this is dropped.
-pub(super) struct Lingering(NonNull<Header>);
+struct Lingering(NonNull<Header>);
 
 /// Has the task that runs wait with its end.
-pub(super) fn linger() -> Option<Lingering> {
+fn linger() -> Option<Lingering> {
     let task = running()?;
     // SAFETY: while a task runs, the core holds its reference.
     let header = unsafe { task.as_ref() };

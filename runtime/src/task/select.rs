@@ -183,18 +183,18 @@ macro_rules! __select {
 /// ```
 #[macro_export]
 macro_rules! join {
-    ($($future:expr),+ $(,)?) => { $crate::__join!(@name [] $($future,)+) };
+    ($($future:expr),+ $(,)?) => { $crate::__join!(@name all [] $($future,)+) };
     () => { () };
 }
 
-/// The parts of `join!`.
+/// The parts of `join!` and `try_join!`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __join {
-    (@name [$($named:tt)*] $next:expr, $($rest:expr,)*) => {
-        $crate::__join!(@name [$($named)* (future output ($next))] $($rest,)*)
+    (@name $kind:ident [$($named:tt)*] $next:expr, $($rest:expr,)*) => {
+        $crate::__join!(@name $kind [$($named)* (future output ($next))] $($rest,)*)
     };
-    (@name [$(($future:ident $output:ident ($make:expr)))+]) => {{
+    (@name $kind:ident [$(($future:ident $output:ident ($make:expr)))+]) => {{
         $(
             let mut $future = ::core::pin::pin!(::core::future::IntoFuture::into_future($make));
             let mut $output = ::core::option::Option::None;
@@ -204,7 +204,9 @@ macro_rules! __join {
             $(
                 if $output.is_none() {
                     match ::core::future::Future::poll($future.as_mut(), cx) {
-                        ::core::task::Poll::Ready(value) => $output = ::core::option::Option::Some(value),
+                        ::core::task::Poll::Ready(value) => {
+                            $output = ::core::option::Option::Some($crate::__join!(@keep $kind value));
+                        }
                         ::core::task::Poll::Pending => is_ready = false,
                     }
                 }
@@ -213,12 +215,26 @@ macro_rules! __join {
                 return ::core::task::Poll::Pending;
             }
             match ($($output.take(),)+) {
-                ($(::core::option::Option::Some($output),)+) => ::core::task::Poll::Ready(($($output,)+)),
+                ($(::core::option::Option::Some($output),)+) => {
+                    ::core::task::Poll::Ready($crate::__join!(@give $kind ($($output,)+)))
+                }
                 _ => ::core::unreachable!(),
             }
         })
         .await
     }};
+
+    (@keep all $value:ident) => { $value };
+    (@keep ok $value:ident) => {
+        match $value {
+            ::core::result::Result::Ok(value) => value,
+            ::core::result::Result::Err(error) => {
+                return ::core::task::Poll::Ready(::core::result::Result::Err(error));
+            }
+        }
+    };
+    (@give all $outputs:expr) => { $outputs };
+    (@give ok $outputs:expr) => { ::core::result::Result::Ok($outputs) };
 }
 
 /// Awaits several futures at once; gives what they gave as a tuple, or the first error. The others have been dropped by
@@ -242,48 +258,7 @@ macro_rules! __join {
 /// ```
 #[macro_export]
 macro_rules! try_join {
-    ($($future:expr),+ $(,)?) => { $crate::__try_join!(@name [] $($future,)+) };
-}
-
-/// The parts of `try_join!`.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __try_join {
-    (@name [$($named:tt)*] $next:expr, $($rest:expr,)*) => {
-        $crate::__try_join!(@name [$($named)* (future output ($next))] $($rest,)*)
-    };
-    (@name [$(($future:ident $output:ident ($make:expr)))+]) => {{
-        $(
-            let mut $future = ::core::pin::pin!(::core::future::IntoFuture::into_future($make));
-            let mut $output = ::core::option::Option::None;
-        )+
-        ::core::future::poll_fn(|cx| {
-            let mut is_ready = true;
-            $(
-                if $output.is_none() {
-                    match ::core::future::Future::poll($future.as_mut(), cx) {
-                        ::core::task::Poll::Ready(::core::result::Result::Ok(value)) => {
-                            $output = ::core::option::Option::Some(value);
-                        }
-                        ::core::task::Poll::Ready(::core::result::Result::Err(error)) => {
-                            return ::core::task::Poll::Ready(::core::result::Result::Err(error));
-                        }
-                        ::core::task::Poll::Pending => is_ready = false,
-                    }
-                }
-            )+
-            if !is_ready {
-                return ::core::task::Poll::Pending;
-            }
-            match ($($output.take(),)+) {
-                ($(::core::option::Option::Some($output),)+) => {
-                    ::core::task::Poll::Ready(::core::result::Result::Ok(($($output,)+)))
-                }
-                _ => ::core::unreachable!(),
-            }
-        })
-        .await
-    }};
+    ($($future:expr),+ $(,)?) => { $crate::__join!(@name ok [] $($future,)+) };
 }
 
 /// Several futures at once, of whatever types, as one: gives what they gave as a tuple, or the first error, after which

@@ -44,8 +44,18 @@ impl<F: Future> Fixed<F> {
         self.places.len()
     }
 
-    /// Polls those that may be ready. `ended` is told of each that has ended, and whether to go on.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, mut ended: impl FnMut(&mut F::Output, usize) -> bool) {
+    /// Ready when all have ended, or one with an output that decides: then the others are left as they are.
+    pub(super) fn poll_until(&mut self, cx: &mut Context<'_>, decides: impl Fn(&F::Output) -> bool) -> Poll<()> {
+        let mut decided = false;
+        self.poll(cx, |output| {
+            decided |= decides(output);
+            !decided
+        });
+        if decided || self.running == 0 { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Polls those that may be ready. `ended` is told of each that has ended, and says whether to go on.
+    fn poll(&mut self, cx: &mut Context<'_>, mut ended: impl FnMut(&F::Output) -> bool) {
         if self.running <= FEW || !std::mem::replace(&mut self.polled_before, true) {
             // Whoever had a waker of its own gets this one now.
             self.wakers = None;
@@ -79,12 +89,7 @@ impl<F: Future> Fixed<F> {
         self.wakers = Some(wakers);
     }
 
-    fn poll_one(
-        &mut self,
-        index: usize,
-        cx: &mut Context<'_>,
-        ended: &mut impl FnMut(&mut F::Output, usize) -> bool,
-    ) -> bool {
+    fn poll_one(&mut self, index: usize, cx: &mut Context<'_>, ended: &mut impl FnMut(&F::Output) -> bool) -> bool {
         let mut place = self.place(index);
         // SAFETY: the future is not moved out of its place: it is polled there through this pin, or dropped by `set`.
         let running = match unsafe { place.as_mut().get_unchecked_mut() } {
@@ -93,11 +98,11 @@ impl<F: Future> Fixed<F> {
         };
         // SAFETY: it lies in a pinned place.
         let running = unsafe { Pin::new_unchecked(running) };
-        let Poll::Ready(mut output) = running.poll(cx) else {
+        let Poll::Ready(output) = running.poll(cx) else {
             return true;
         };
         place.as_mut().set(Place::Taken);
-        let go_on = ended(&mut output, index);
+        let go_on = ended(&output);
         place.set(Place::Done(output));
         self.running -= 1;
         go_on

@@ -53,16 +53,19 @@ pub fn timeout_at<F: IntoFuture>(deadline: Instant, future: F) -> Timeout<F::Int
     Timeout { future: Some(future.into_future()), sleep: sleep_until(deadline), passed, cleanups: None }
 }
 
-/// A future with a limit; made by [`timeout`].
-#[must_use = "a timeout does nothing unless it is awaited"]
-pub struct Timeout<F> {
-    /// `None` once the result has been given: on expiry the future is dropped before that is said.
-    future: Option<F>,
-    sleep: Sleep,
-    /// The deadline had passed before the future was first polled.
-    passed: bool,
-    /// What the future left when its time was over.
-    cleanups: Option<Left>,
+pin_project! {
+    /// A future with a limit; made by [`timeout`].
+    #[must_use = "a timeout does nothing unless it is awaited"]
+    pub struct Timeout<F> {
+        // `None` once the result has been given: on expiry the future is dropped before that is said.
+        #[pin]
+        future: Option<F>,
+        sleep: Sleep,
+        // The deadline had passed before the future was first polled.
+        passed: bool,
+        // What the future left when its time was over.
+        cleanups: Option<Left>,
+    }
 }
 
 impl<F> Timeout<F> {
@@ -77,32 +80,34 @@ impl<F: Future> Future for Timeout<F> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // SAFETY: `future` is never moved: it is only polled through the pin below and dropped in place by `set`.
-        let this = unsafe { self.get_unchecked_mut() };
-        // SAFETY: as above; `this` came from a pin, and nothing else hands out the field.
-        let mut future = unsafe { Pin::new_unchecked(&mut this.future) };
-        let Some(running) = future.as_mut().as_pin_mut() else {
-            return poll_cleanups(&mut this.cleanups, cx);
+        let mut this = self.project();
+        let Some(running) = this.future.as_mut().as_pin_mut() else {
+            return poll_cleanups(this.cleanups, cx);
         };
         let deadline = this.sleep.deadline();
         let (polled, enclosing) = enclosed(deadline, || running.poll(cx));
         if let Poll::Ready(output) = polled {
-            future.set(None);
+            this.future.set(None);
             return Poll::Ready(Ok(output));
         }
-        if !this.passed && Pin::new(&mut this.sleep).poll(cx).is_pending() {
+        if !*this.passed && Pin::new(this.sleep).poll(cx).is_pending() {
             return Poll::Pending;
         }
         if enclosing.is_some_and(|enclosing| enclosing <= deadline) {
             leave_it_to_the_outer(cx);
             return Poll::Pending;
         }
-        this.cleanups = dropping(|| future.set(None));
-        if this.cleanups.is_none() {
-            return Poll::Ready(Err(Elapsed(())));
-        }
-        poll_cleanups(&mut this.cleanups, cx)
+        expire(this.cleanups, cx, || this.future.set(None))
     }
+}
+
+/// The time is over: drops what it was for.
+fn expire<T>(cleanups: &mut Option<Left>, cx: &mut Context<'_>, drop_it: impl FnOnce()) -> Poll<Result<T, Elapsed>> {
+    *cleanups = dropping(drop_it);
+    if cleanups.is_none() {
+        return Poll::Ready(Err(Elapsed(())));
+    }
+    poll_cleanups(cleanups, cx)
 }
 
 /// The time is over; says so when what was left has ended, too.
@@ -306,11 +311,7 @@ impl<F: Future> Future for Limited<F> {
             leave_it_to_the_outer(cx);
             return Poll::Pending;
         }
-        *this.cleanups = dropping(|| this.future.set(None));
-        if this.cleanups.is_none() {
-            return Poll::Ready(Err(Elapsed(())));
-        }
-        poll_cleanups(this.cleanups, cx)
+        expire(this.cleanups, cx, || this.future.set(None))
     }
 }
 

@@ -23,8 +23,9 @@ use self::job::Tracker;
 pub use self::job::{Job, Joining};
 pub use self::order::{Fifo, Lifo, Order, Prioritized, Priority};
 use crate::error::{Closed, TryGetError, TryPutError, ZeroSize};
+use crate::panics::Panics;
 use crate::wait::{Source, Wait};
-use crate::wait_list::{Panics, Turn, WaitList};
+use crate::wait_list::{Turn, WaitList};
 
 /// Items from producers to consumers, first in, first out.
 ///
