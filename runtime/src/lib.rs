@@ -2,7 +2,7 @@
 //! core. Programs use it through the facade crate, `corering`.
 //!
 //! Modules use only what stands to their left:
-//! `sys < ring < buf < driver < scope < time < op < task < executor`; `error` is everybody's.
+//! `sys < ring < buf < sim < driver < scope < time < op < task < executor < world`; `error` is everybody's.
 
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -13,6 +13,8 @@ mod executor;
 pub mod op;
 mod ring;
 mod scope;
+#[cfg(feature = "sim")]
+mod sim;
 mod sys;
 pub mod task;
 pub mod time;
