@@ -12,6 +12,7 @@
 //! Invariant: a submission that was accepted here reaches the kernel, in order, even when the queue is full; nothing
 //! else runs while the driver is borrowed.
 
+pub(crate) mod calls;
 pub(crate) mod clock;
 mod kernel;
 pub(crate) mod mailbox;
