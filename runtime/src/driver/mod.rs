@@ -14,6 +14,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod clock;
+mod filling;
 mod kernel;
 pub(crate) mod mailbox;
 
@@ -22,12 +23,15 @@ use std::io;
 
 use io_uring::squeue::Entry;
 
+use self::filling::Filling;
 use self::kernel::Kernel;
 pub(crate) use self::kernel::Link;
 use crate::buf::Pool;
 use crate::error::SetupError;
 use crate::ring::diagnose;
 use crate::ring::{Completion, Ring};
+#[cfg(feature = "sim")]
+use crate::sim;
 pub(crate) use crate::ring::{Sizes, Wait};
 
 /// One core's way to the kernel.
@@ -39,13 +43,21 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
+    /// On the real kernel.
     pub(crate) fn new(sizes: Sizes) -> Result<Self, SetupError> {
-        Ok(Self {
-            kernel: RefCell::new(Kernel::new(Ring::new(sizes)?)),
-            sizes,
-            enters: Cell::new(0),
-            overflows: Cell::new(0),
-        })
+        Ok(Self::on(Filling::Real(Ring::new(sizes)?), sizes))
+    }
+
+    /// On a simulated one.
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(place: &sim::Place, sizes: Sizes) -> Result<Self, SetupError> {
+        sizes.check()?;
+        Ok(Self::on(Filling::Simulated(sim::Ring::new(place, sizes)), sizes))
+    }
+
+    fn on(filling: Filling, sizes: Sizes) -> Self {
+        let kernel = RefCell::new(Kernel::new(filling));
+        Self { kernel, sizes, enters: Cell::new(0), overflows: Cell::new(0) }
     }
 
     /// Takes a submission. It goes to the kernel with the next [`enter`](Self::enter).
@@ -92,7 +104,12 @@ impl Driver {
         if kernel.overflowing() {
             self.overflows.set(self.overflows.get() + 1);
         }
-        kernel.enter(wait)
+        let entered = kernel.enter(wait);
+        #[cfg(feature = "sim")]
+        if let Filling::Simulated(ring) = &kernel.ring {
+            clock::simulate(ring.now_ns());
+        }
+        entered
     }
 
     /// Copies out what lies ready.
