@@ -131,6 +131,15 @@ impl Driver {
         self.kernel.borrow_mut().ring.cancel_all()
     }
 
+    /// The number of its ring in the world, if it is simulated.
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated_ring(&self) -> Option<usize> {
+        match &self.kernel.borrow().ring {
+            Filling::Real(_) => None,
+            Filling::Simulated(ring) => Some(ring.number()),
+        }
+    }
+
     /// How often the kernel was entered, and how often completions had overflowed.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.enters.get(), self.overflows.get())

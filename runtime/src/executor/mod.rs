@@ -12,6 +12,8 @@ mod builder;
 mod deadlock;
 mod metrics;
 mod run_error;
+#[cfg(feature = "sim")]
+pub(crate) mod stepped;
 mod watchdog;
 
 use std::cell::{Cell, RefCell};
@@ -177,7 +179,6 @@ impl Core {
         unsafe { self.timers.install() };
         // SAFETY: as above.
         unsafe { self.tasks.install() };
-        self.operations.arm_bell(self.mailbox.bell());
     }
 
     /// From here on this thread is like any other to what is left of the core.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use super::chime::Chime;
-use super::disk::{Disk, Inode, Storage};
+use super::disk::{Disk, Inode};
 use super::net::SocketId;
 use super::{Answer, Errno, HostId};
 
@@ -42,15 +42,16 @@ pub enum Call {
     Receive,
 }
 
-pub(super) struct Host {
-    pub(super) name: String,
+pub(crate) struct Host {
+    pub(crate) name: String,
     pub(super) address: IpAddr,
     pub(super) up: bool,
-    pub(super) paused: bool,
-    pub(super) disk: Disk,
-    pub(super) storage: Storage,
+    pub(crate) paused: bool,
+    pub(crate) disk: Disk,
     table: Vec<Option<usize>>,
-    pub(super) most_descriptors: usize,
+    /// No place before it is free.
+    searched_to: usize,
+    pub(crate) most_descriptors: usize,
     failures: BTreeMap<Call, VecDeque<i32>>,
     /// Until when writes of a file are queued up behind each other (K29).
     pub(super) writes_end_ns: BTreeMap<Inode, u64>,
@@ -69,8 +70,8 @@ impl Host {
             up: true,
             paused: false,
             disk: Disk::new(),
-            storage: Storage::default(),
             table: Vec::new(),
+            searched_to: 0,
             most_descriptors: MOST_DESCRIPTORS,
             failures: BTreeMap::new(),
             writes_end_ns: BTreeMap::new(),
@@ -79,15 +80,21 @@ impl Host {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.table.iter().take(self.most_descriptors).any(Option::is_none) || self.table.len() < self.most_descriptors
+        self.lowest_free() < self.most_descriptors
     }
 
-    /// Gives an open file the lowest free place in the table.
-    pub(super) fn install(&mut self, open: usize) -> Answer<usize> {
-        let free = self.table.iter().position(Option::is_none).unwrap_or(self.table.len());
-        if free >= self.most_descriptors {
+    fn lowest_free(&self) -> usize {
+        let from = self.searched_to.min(self.table.len());
+        self.table[from..].iter().position(Option::is_none).map_or(self.table.len(), |free| from + free)
+    }
+
+    /// Gives an open file the lowest free place in the table, which is to be below `most`.
+    pub(super) fn install(&mut self, open: usize, most: usize) -> Answer<usize> {
+        let free = self.lowest_free();
+        if free >= most {
             return Err(Errno(libc::EMFILE));
         }
+        self.searched_to = free + 1;
         if free == self.table.len() {
             self.table.push(None);
         }
@@ -100,7 +107,9 @@ impl Host {
     }
 
     pub(super) fn uninstall(&mut self, place: usize) -> Answer<usize> {
-        self.table.get_mut(place).and_then(Option::take).ok_or(Errno(libc::EBADF))
+        let open = self.table.get_mut(place).and_then(Option::take).ok_or(Errno(libc::EBADF))?;
+        self.searched_to = self.searched_to.min(place);
+        Ok(open)
     }
 
     /// How many descriptors are open.
@@ -110,10 +119,15 @@ impl Host {
 
     pub(super) fn forget_descriptors(&mut self) {
         self.table.clear();
+        self.searched_to = 0;
     }
 
     pub(super) fn fail_next(&mut self, call: Call, errno: i32) {
         self.failures.entry(call).or_default().push_back(errno);
+    }
+
+    pub(super) fn has_failure(&self, call: Call) -> bool {
+        self.failures.get(&call).is_some_and(|failures| !failures.is_empty())
     }
 
     /// The error that the next such call is to end with.

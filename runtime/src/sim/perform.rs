@@ -125,11 +125,11 @@ impl State {
     pub(super) fn work_ns(&mut self, request: usize) -> u64 {
         let pending = &self.requests[request];
         let (host, open) = (pending.host, pending.open);
-        let storage = &self.hosts[usize::from(host.0)].storage;
+        let storage = self.hosts[usize::from(host.0)].disk.storage();
         let range = match pending.submission.request {
-            Request::Sync { .. } => storage.sync_ns(),
-            Request::Write { .. } | Request::Truncate { .. } => storage.write_ns(),
-            Request::Read { .. } => storage.read_ns(),
+            Request::Sync { .. } => storage.sync_latency_ns(),
+            Request::Write { .. } | Request::Truncate { .. } => storage.write_latency_ns(),
+            Request::Read { .. } => storage.read_latency_ns(),
             _ => return WORK_NS,
         };
         let ns = self.random.within(if self.in_order { *range.start()..=*range.start() } else { range });
@@ -158,7 +158,7 @@ impl State {
                 Ok(0)
             }
             (Request::Sync { data_only, .. }, Some(File::Disk { inode, .. })) => {
-                let chance = self.host(host).storage.sync_error_chance();
+                let chance = self.host(host).disk.storage().sync_error_chance();
                 if self.random.chance(chance) {
                     self.host(host).disk.fail_sync(inode);
                     return Err(Errno(libc::EIO));
@@ -175,7 +175,7 @@ impl State {
                 if flags & libc::O_ACCMODE == libc::O_WRONLY {
                     return Err(Errno(libc::EBADF));
                 }
-                let chance = self.host(host).storage.read_error_chance();
+                let chance = self.host(host).disk.storage().read_error_chance();
                 if self.random.chance(chance) {
                     return Err(Errno(libc::EIO));
                 }
@@ -263,7 +263,7 @@ impl State {
             return Err(Errno(libc::EBADF));
         }
         let (host, now_ns) = (self.requests[request].host, self.now_ns);
-        let chance = self.host(host).storage.write_error_chance();
+        let chance = self.host(host).disk.storage().write_error_chance();
         if self.random.chance(chance) {
             return Err(Errno(libc::EIO));
         }
@@ -467,4 +467,25 @@ fn skip(areas: &mut Vec<Area>, mut count: usize) {
         }
         areas.remove(0);
     }
+}
+
+/// What the system's call of that name fills in.
+pub(super) fn statx(stat: &Stat) -> libc::statx {
+    let mut answer = memory::empty_statx();
+    answer.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+    answer.stx_blksize = 4096;
+    answer.stx_mode = stat.mode as u16;
+    answer.stx_nlink = stat.links;
+    answer.stx_size = stat.size;
+    answer.stx_blocks = stat.blocks;
+    answer.stx_ino = stat.inode.number();
+    answer.stx_atime = time(answer.stx_atime, stat.accessed_ns);
+    answer.stx_mtime = time(answer.stx_mtime, stat.modified_ns);
+    answer.stx_ctime = time(answer.stx_ctime, stat.changed_ns);
+    answer.stx_btime = time(answer.stx_btime, stat.born_ns);
+    answer
+}
+
+fn time(empty: libc::statx_timestamp, ns: u64) -> libc::statx_timestamp {
+    libc::statx_timestamp { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as u32, ..empty }
 }

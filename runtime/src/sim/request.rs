@@ -304,7 +304,12 @@ impl State {
                 let ring = self.requests[request].ring;
                 self.rings[ring].due.push(request);
             }
-            Stage::Linked | Stage::Polling | Stage::Due | Stage::ToBegin | Stage::Ended { .. } => {}
+            Stage::Polling => {
+                if let Some(open) = self.requests[request].open {
+                    self.wake_waiting(open);
+                }
+            }
+            Stage::Linked | Stage::Due | Stage::ToBegin | Stage::Ended { .. } => {}
         }
     }
 

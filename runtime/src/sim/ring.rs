@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use io_uring::squeue::Entry;
 
-use super::HostId;
+use super::place::Place;
 use super::queues::Queues;
 use super::state::State;
 use super::submission::Which;
@@ -19,7 +19,8 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    pub(crate) fn new(world: Rc<RefCell<State>>, host: HostId, core: u16, sizes: Sizes) -> Self {
+    pub(crate) fn new(place: &Place, sizes: Sizes) -> Self {
+        let Place { world, host, core } = place.clone();
         let mut state = world.borrow_mut();
         let ring = state.rings.len();
         let (submissions, completions) = (sizes.submissions.next_power_of_two().max(8), sizes.completions.max(16));
@@ -97,6 +98,10 @@ impl Ring {
     }
 
     /// Submits, lets completions happen, and, if asked, waits for one: then time passes, and other cores stand still.
+    ///
+    /// # Errors
+    ///
+    /// What a real one says; and, if it was to wait, why the run cannot go on.
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
         let mut state = self.world.borrow_mut();
         let mut entered = state.enter(self.ring, None);
@@ -127,9 +132,8 @@ impl Ring {
             }
         }
         match (state.fatal(), entered) {
-            (Some(reason), _) => Err(io::Error::other(reason)),
-            (None, Err(error)) => Err(io::Error::from_raw_os_error(error.0)),
-            (None, Ok(())) => Ok(()),
+            (Some(reason), _) if wait != Wait::No => Err(io::Error::other(reason)),
+            (_, entered) => entered.map_err(io::Error::from),
         }
     }
 }
@@ -144,6 +148,8 @@ impl Drop for Ring {
     /// The kernel ends what is left without touching what its owner may have freed; see `Runtime`'s drop, which waits
     /// for it before.
     fn drop(&mut self) {
-        self.world.borrow_mut().kill_ring(self.ring);
+        let mut state = self.world.borrow_mut();
+        state.kill_ring(self.ring);
+        state.close_bell(self.ring);
     }
 }

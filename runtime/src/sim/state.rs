@@ -33,24 +33,24 @@ pub(crate) const BEGINNING_NS: u64 = 1_000_000_000_000;
 pub(crate) struct State {
     pub(super) now_ns: u64,
     /// Draws orders and liberties.
-    pub(super) random: Random,
+    pub(crate) random: Random,
     /// Draws what programs ask for.
     pub(super) for_programs: Random,
     /// Nothing is drawn: what happens first comes first.
-    pub(super) in_order: bool,
-    pub(super) kernel: Kernel,
-    pub(super) hosts: Vec<Host>,
+    pub(crate) in_order: bool,
+    pub(crate) kernel: Kernel,
+    pub(crate) hosts: Vec<Host>,
     pub(super) rings: Vec<Queues>,
     pub(super) opens: Slab<Open>,
     pub(super) sockets: BTreeMap<SocketId, usize>,
-    pub(super) network: Network,
+    pub(crate) network: Network,
     pub(super) requests: Slab<Pending>,
     pub(super) numbers: u64,
     /// Open bells, to be looked at.
     pub(super) bells: Vec<usize>,
     events: BinaryHeap<Reverse<Event>>,
     event_numbers: u64,
-    pub(super) trace: Trace,
+    pub(crate) trace: Trace,
     fatal: Option<String>,
     changed: Vec<SocketId>,
 }
@@ -103,7 +103,12 @@ impl State {
         self.for_programs.next()
     }
 
-    /// How likely something is that the kernel may do, or not.
+    /// What a core draws the order of its tasks from.
+    pub(crate) fn draw_for_core(&mut self) -> u64 {
+        self.random.next()
+    }
+
+    /// Whether the kernel does something that it may do.
     pub(super) fn takes_liberty(&mut self, liberty: impl Fn(&Kernel) -> f64) -> bool {
         self.random.chance(liberty(&self.kernel))
     }
@@ -130,7 +135,7 @@ impl State {
         })
     }
 
-    pub(super) fn note(&mut self, place: Option<(u16, u16)>, what: What) {
+    pub(crate) fn note(&mut self, place: Option<(u16, u16)>, what: What) {
         let at_ns = self.now_ns - BEGINNING_NS;
         self.trace.add(Step { at_ns, place, what });
     }
@@ -144,18 +149,28 @@ impl State {
         id
     }
 
-    pub(super) fn host(&mut self, id: HostId) -> &mut Host {
+    pub(crate) fn host(&mut self, id: HostId) -> &mut Host {
         &mut self.hosts[usize::from(id.0)]
     }
 
     /// Opens a file for a program; the number is what it knows it by.
     pub(super) fn open(&mut self, host: HostId, file: File) -> Answer<i32> {
+        let most = self.host(host).most_descriptors;
+        self.open_below(host, file, most)
+    }
+
+    /// What the runtime itself needs is there whatever the host's limit is.
+    pub(super) fn open_unlimited(&mut self, host: HostId, file: File) -> i32 {
+        self.open_below(host, file, usize::MAX).unwrap_or(-1)
+    }
+
+    fn open_below(&mut self, host: HostId, file: File, most: usize) -> Answer<i32> {
         let socket = match &file {
             File::Socket(socket) => Some(*socket),
             File::Disk { .. } | File::Bell { .. } => None,
         };
         let open = self.opens.insert(Open { host, references: 1, file, waiting: Vec::new() });
-        match self.host(host).install(open) {
+        match self.host(host).install(open, most) {
             Ok(place) => {
                 if let Some(socket) = socket {
                     self.sockets.insert(socket, open);
@@ -205,7 +220,7 @@ impl State {
         self.close_file(host, &file);
     }
 
-    fn close_file(&mut self, host: HostId, file: &File) {
+    pub(super) fn close_file(&mut self, host: HostId, file: &File) {
         match file {
             File::Socket(socket) => {
                 self.sockets.remove(socket);
@@ -216,7 +231,7 @@ impl State {
                 let inode = *inode;
                 self.host(host).disk.close(inode);
             }
-            File::Bell { .. } => {}
+            File::Bell { .. } => self.bells.retain(|open| self.opens.contains(*open)),
         }
     }
 
@@ -250,6 +265,12 @@ impl State {
         }
     }
 
+    /// A core has run.
+    pub(crate) fn pass_turn(&mut self) {
+        let ns = self.random.within(self.kernel.turn_ns.clone());
+        self.advance_to(self.now_ns + ns);
+    }
+
     /// Has a request be looked at again after that time.
     pub(super) fn in_ns(&mut self, after_ns: u64, request: usize) {
         let tie = if self.in_order { 0 } else { self.random.next() };
@@ -260,9 +281,9 @@ impl State {
     }
 
     /// Requests on sockets whose readiness has changed try again.
-    pub(super) fn look_at_network(&mut self) {
+    pub(crate) fn look_at_network(&mut self) {
         let mut changed = std::mem::take(&mut self.changed);
-        self.network.drain_changed(&mut changed);
+        self.network.take_changed(&mut changed);
         for socket in changed.drain(..) {
             if let Some(open) = self.sockets.get(&socket) {
                 self.wake_waiting(*open);
@@ -271,7 +292,7 @@ impl State {
         self.changed = changed;
     }
 
-    /// Whoever has rung a bell is heard.
+    /// Whoever has rung a bell will be heard.
     pub(crate) fn look_at_bells(&mut self) {
         for at in 0..self.bells.len() {
             let open = self.bells[at];
@@ -279,9 +300,14 @@ impl State {
                 continue;
             };
             let rung = chime.rung();
-            if rung != *seen {
-                *seen = rung;
-                self.wake_waiting(open);
+            if rung == *seen {
+                continue;
+            }
+            *seen = rung;
+            for at in 0..self.opens[open].waiting.len() {
+                let request = self.opens[open].waiting[at];
+                let delay = self.random.within(self.kernel.wake_ns.clone());
+                self.in_ns(delay, request);
             }
         }
     }

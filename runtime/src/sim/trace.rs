@@ -23,7 +23,7 @@ pub(crate) enum What {
     /// A completion was posted.
     Posted { name: &'static str, number: u64, result: i32, flags: u32 },
     /// A core ran.
-    Turn { tasks: u64 },
+    Turn,
     /// Somebody outside did something.
     Control(String),
 }
@@ -54,7 +54,7 @@ impl Trace {
                 self.mix(*number);
                 self.mix(u64::from(*result as u32) << 32 | u64::from(*flags));
             }
-            What::Turn { tasks } => self.mix(*tasks),
+            What::Turn => {}
             What::Control(text) => self.mix_text(text),
         }
         if self.last.len() == KEPT {
@@ -104,7 +104,7 @@ impl fmt::Display for What {
                 }
                 if flags & super::F_MORE != 0 { f.write_str(", more") } else { Ok(()) }
             }
-            What::Turn { tasks } => write!(f, "runs, {tasks} tasks"),
+            What::Turn => f.write_str("runs"),
             What::Control(text) => f.write_str(text),
         }
     }
