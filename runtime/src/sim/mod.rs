@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "its parts come one after the other")]
 
+mod disk;
 pub(crate) mod random;
 
 use std::fmt;
