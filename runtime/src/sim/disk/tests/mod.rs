@@ -2,6 +2,7 @@
 
 mod contents;
 mod crash;
+mod model;
 mod names;
 mod sync;
 
