@@ -1,0 +1,152 @@
+//! Paths: from bytes to what they name, by the rules of path_resolution(7).
+
+use std::collections::BTreeMap;
+
+use super::node::{Kind, View};
+use super::{Disk, Inode, ROOT};
+use crate::sim::{Answer, Errno};
+
+/// Where a path leads: to something, or to where it could be made.
+pub(super) struct Place {
+    /// The directories from the root to the one that has the last name, that one included.
+    pub(super) trail: Vec<Inode>,
+    pub(super) last: Last,
+    pub(super) inode: Option<Inode>,
+    /// It ends with a slash, so only a directory will do.
+    pub(super) slash: bool,
+}
+
+/// The last component of a path.
+pub(super) enum Last {
+    Name(Vec<u8>),
+    Dot,
+    DotDot,
+    Root,
+}
+
+/// What becomes of a symbolic link that is the last component.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Links {
+    Follow,
+    /// As `O_NOFOLLOW`: only with a slash behind.
+    FollowWithSlash,
+    /// As unlink and rename do it.
+    Keep,
+}
+
+const NAME_BYTES: usize = 255;
+/// With the zero at the end.
+const PATH_BYTES: usize = 4096;
+const LINKS: u32 = 40;
+
+impl Disk {
+    /// What a path names.
+    pub(super) fn find(&self, path: &[u8], links: Links, view: View) -> Answer<Inode> {
+        let place = self.walk(path, links, view)?;
+        let inode = place.inode.ok_or(Errno(libc::ENOENT))?;
+        if place.slash && !self.node(inode).is_directory() {
+            return Err(Errno(libc::ENOTDIR));
+        }
+        Ok(inode)
+    }
+
+    pub(super) fn walk(&self, path: &[u8], links: Links, view: View) -> Answer<Place> {
+        if path.is_empty() {
+            return Err(Errno(libc::ENOENT));
+        }
+        if path.len() >= PATH_BYTES {
+            return Err(Errno(libc::ENAMETOOLONG));
+        }
+        let mut left: Vec<&[u8]> = components(path).collect();
+        let mut slash = path.ends_with(b"/");
+        let mut followed = 0;
+        let mut trail = vec![ROOT];
+        let mut last = Last::Root;
+        while let Some(name) = left.pop() {
+            if name == b"." || name == b".." {
+                last = if name == b"." { Last::Dot } else { Last::DotDot };
+                if name == b".." && trail.len() > 1 {
+                    trail.pop();
+                }
+                continue;
+            }
+            if name.len() > NAME_BYTES {
+                return Err(Errno(libc::ENAMETOOLONG));
+            }
+            let is_last = left.is_empty();
+            let entry = self.entries(trail[trail.len() - 1], view).get(name);
+            let node = entry.map(|entry| &self.node(entry.inode).kind);
+            let follows = !is_last || links == Links::Follow || (slash && links == Links::FollowWithSlash);
+            match node {
+                Some(Kind::Symlink(target)) if follows => {
+                    followed += 1;
+                    if followed > LINKS {
+                        return Err(Errno(libc::ELOOP));
+                    }
+                    if target.starts_with(b"/") {
+                        trail.truncate(1);
+                        last = Last::Root;
+                    }
+                    slash |= is_last && target.ends_with(b"/");
+                    left.extend(components(target));
+                }
+                Some(Kind::Directory(_)) if !is_last => trail.extend(entry.map(|entry| entry.inode)),
+                Some(Kind::File(_) | Kind::Symlink(_)) if !is_last => return Err(Errno(libc::ENOTDIR)),
+                None if !is_last => return Err(Errno(libc::ENOENT)),
+                Some(_) | None => {
+                    let inode = entry.map(|entry| entry.inode);
+                    return Ok(Place { trail, last: Last::Name(name.to_vec()), inode, slash });
+                }
+            }
+        }
+        let inode = trail.last().copied();
+        Ok(Place { trail, last, inode, slash })
+    }
+
+    /// Where a path leads that is to be made: its directory and its name.
+    pub(super) fn place_for_new(&self, path: &[u8], kind: New) -> Answer<(Inode, Vec<u8>)> {
+        let place = self.walk(path, Links::Keep, View::Seen)?;
+        let directory = place.directory();
+        match place.last {
+            Last::Name(_) if place.inode.is_some() => Err(Errno(libc::EEXIST)),
+            Last::Name(_) if place.slash && kind == New::NoDirectory => Err(Errno(libc::ENOENT)),
+            Last::Name(name) => Ok((directory, name)),
+            Last::Dot | Last::DotDot | Last::Root => Err(Errno(libc::EEXIST)),
+        }
+    }
+
+    /// The paths of everything, from the root on, with what they name; by their names.
+    pub(super) fn all_paths(&self, view: View) -> BTreeMap<Vec<u8>, Inode> {
+        let mut found = BTreeMap::new();
+        let mut left = vec![(Vec::new(), ROOT)];
+        while let Some((path, directory)) = left.pop() {
+            for (name, entry) in self.entries(directory, view) {
+                let path = [&path[..], b"/", name].concat();
+                if self.node(entry.inode).is_directory() {
+                    left.push((path.clone(), entry.inode));
+                }
+                found.insert(path, entry.inode);
+            }
+        }
+        found
+    }
+}
+
+/// What a new name will stand for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum New {
+    Directory,
+    NoDirectory,
+}
+
+impl Place {
+    /// The directory that has the last name, or, without a name, the one that is meant.
+    pub(super) fn directory(&self) -> Inode {
+        self.trail.last().copied().unwrap_or(ROOT)
+    }
+}
+
+/// The last one first.
+fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.rsplit(|byte| *byte == b'/').filter(|name| !name.is_empty())
+}
