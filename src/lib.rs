@@ -163,6 +163,13 @@ pub mod time {
     pub use corering_runtime::time::*;
 }
 
+/// Whole worlds from a seed: hosts with cores, disks and a network between them, simulated. See
+/// [`World`](sim::World).
+#[cfg(feature = "sim")]
+pub mod sim {
+    pub use corering_runtime::world::*;
+}
+
 /// asyncio's primitives, for the tasks of one core.
 ///
 /// They are not `Send`, allocate nothing to wait, are first come, first served, and lose nothing when a wait is

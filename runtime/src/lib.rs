@@ -14,12 +14,12 @@ pub mod op;
 mod ring;
 mod scope;
 #[cfg(feature = "sim")]
-pub mod sim;
+mod sim;
 mod sys;
 pub mod task;
 pub mod time;
 #[cfg(feature = "sim")]
-mod world;
+pub mod world;
 
 pub use driver::calls::random;
 pub use error::SetupError;

@@ -16,6 +16,8 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use crate::buf::Room;
+#[cfg(feature = "sim")]
+use crate::sim;
 use crate::sys;
 
 /// The kernel that answers a call. Another filling is another variant: then the compiler names every call that it has
@@ -23,22 +25,29 @@ use crate::sys;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kernel {
     Real,
+    #[cfg(feature = "sim")]
+    Simulated,
 }
 
-/// Numbers from here on are a simulation's. A real one would need a descriptor table of 8 GiB.
-const SIMULATED: RawFd = 1 << 30;
-
 impl Kernel {
-    /// The one that a descriptor is of.
+    /// The one that a descriptor is of. No real number is as large as a simulated one: that would need a descriptor
+    /// table of 8 GiB.
     #[inline]
-    fn of(fd: RawFd) -> Self {
-        debug_assert!(fd < SIMULATED, "descriptor {fd} is of no kernel");
+    fn of(_fd: RawFd) -> Self {
+        #[cfg(feature = "sim")]
+        if _fd >= sim::host::FIRST_DESCRIPTOR {
+            return Kernel::Simulated;
+        }
         Kernel::Real
     }
 
     /// The one that this thread's programs run on.
     #[inline]
     fn here() -> Self {
+        #[cfg(feature = "sim")]
+        if super::clock::is_simulated() {
+            return Kernel::Simulated;
+        }
         Kernel::Real
     }
 }
@@ -74,6 +83,8 @@ pub enum SocketOption {
 pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<RawFd> {
     match Kernel::here() {
         Kernel::Real => Ok(Socket::new(domain, kind, protocol)?.into_raw_fd()),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::socket(domain, kind),
     }
 }
 
@@ -81,6 +92,8 @@ pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> 
 pub(crate) fn bind(fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()> {
     match Kernel::of(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).bind(address),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::bind(fd.as_raw_fd(), address),
     }
 }
 
@@ -88,6 +101,8 @@ pub(crate) fn bind(fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()> {
 pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
     match Kernel::of(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).listen(backlog),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::listen(fd.as_raw_fd(), backlog),
     }
 }
 
@@ -95,6 +110,8 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
 pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
     match Kernel::of(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).local_addr(),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::local_addr(fd.as_raw_fd()).map(SockAddr::from),
     }
 }
 
@@ -102,6 +119,8 @@ pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
 pub(crate) fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
     match Kernel::of(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).peer_addr(),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::peer_addr(fd.as_raw_fd()).map(SockAddr::from),
     }
 }
 
@@ -109,6 +128,8 @@ pub(crate) fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
 pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
     match Kernel::of(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).shutdown(how),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::shutdown(fd.as_raw_fd(), how),
     }
 }
 
@@ -116,6 +137,8 @@ pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
 pub(crate) fn set_option(fd: BorrowedFd<'_>, option: SocketOption, value: i32) -> io::Result<()> {
     match Kernel::of(fd.as_raw_fd()) {
         Kernel::Real => set_real_option(&SockRef::from(&fd), option, value),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => set_simulated_option(fd.as_raw_fd(), option, value),
     }
 }
 
@@ -123,6 +146,8 @@ pub(crate) fn set_option(fd: BorrowedFd<'_>, option: SocketOption, value: i32) -
 pub(crate) fn option(fd: BorrowedFd<'_>, option: SocketOption) -> io::Result<i32> {
     match Kernel::of(fd.as_raw_fd()) {
         Kernel::Real => real_option(&SockRef::from(&fd), option),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => simulated_option(fd.as_raw_fd(), option),
     }
 }
 
@@ -130,6 +155,8 @@ pub(crate) fn option(fd: BorrowedFd<'_>, option: SocketOption) -> io::Result<i32
 pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
     match Kernel::of(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).take_error(),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::take_error(fd.as_raw_fd()),
     }
 }
 
@@ -138,6 +165,8 @@ pub(crate) fn is_seekable(fd: BorrowedFd<'_>) -> bool {
     match Kernel::of(fd.as_raw_fd()) {
         // SAFETY: takes no pointers.
         Kernel::Real => unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_CUR) >= 0 },
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::is_seekable(fd.as_raw_fd()),
     }
 }
 
@@ -152,6 +181,13 @@ pub(crate) fn read_now(fd: BorrowedFd<'_>, room: &mut Room<'_>, offset: u64) -> 
             // SAFETY: `part` names the room, which is borrowed exclusively and may be written to its end.
             let read = unsafe { libc::preadv2(fd.as_raw_fd(), &raw const part, 1, offset, libc::RWF_NOWAIT) };
             usize::try_from(read).map_err(|_| io::Error::last_os_error())
+        }
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => {
+            let bytes = sim::calls::read_now(fd.as_raw_fd(), room.len(), offset)?;
+            // SAFETY: no more than the room has; both are different memory.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), room.as_mut_ptr(), bytes.len()) };
+            Ok(bytes.len())
         }
     }
 }
@@ -168,6 +204,8 @@ pub(crate) fn stat(fd: BorrowedFd<'_>, mask: u32) -> io::Result<libc::statx> {
             // SAFETY: zeroed before, so initialised whatever the kernel has filled in.
             Ok(unsafe { answer.assume_init() })
         }
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::stat(fd.as_raw_fd()),
     }
 }
 
@@ -178,6 +216,8 @@ pub(crate) fn truncate(fd: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
     match Kernel::of(fd.as_raw_fd()) {
         // SAFETY: takes no pointers.
         Kernel::Real => done(unsafe { libc::ftruncate(fd.as_raw_fd(), bytes) }),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::truncate(fd.as_raw_fd(), bytes as u64),
     }
 }
 
@@ -192,6 +232,8 @@ pub(crate) unsafe fn close(fd: RawFd) {
             // SAFETY: takes no pointers; the caller's promise.
             unsafe { libc::close(fd) };
         }
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::close(fd),
     }
 }
 
@@ -213,6 +255,8 @@ pub(crate) unsafe fn close(fd: RawFd) {
 pub fn random() -> u64 {
     match Kernel::here() {
         Kernel::Real => sys::random::draw(),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::random(),
     }
 }
 
@@ -246,6 +290,40 @@ fn real_option(socket: &Socket, option: SocketOption) -> io::Result<i32> {
         SocketOption::Broadcast => socket.broadcast()?.into(),
         SocketOption::Ttl => socket.ttl_v4()? as i32,
         SocketOption::OnlyV6 => socket.only_v6()?.into(),
+    })
+}
+
+#[cfg(feature = "sim")]
+fn set_simulated_option(fd: RawFd, option: SocketOption, value: i32) -> io::Result<()> {
+    match simulated(option) {
+        Some(option) => sim::calls::set_option(fd, option, value),
+        None => sim::calls::set_linger(fd, u64::try_from(value).ok().map(Duration::from_secs)),
+    }
+}
+
+#[cfg(feature = "sim")]
+fn simulated_option(fd: RawFd, option: SocketOption) -> io::Result<i32> {
+    match simulated(option) {
+        Some(option) => sim::calls::option(fd, option),
+        None => Ok(sim::calls::linger(fd)?.map_or(-1, |wait| wait.as_secs() as i32)),
+    }
+}
+
+/// The simulated network's name for an option; it has none for lingering, which is not a number there.
+#[cfg(feature = "sim")]
+fn simulated(option: SocketOption) -> Option<sim::calls::SocketOption> {
+    use sim::calls::SocketOption as Simulated;
+    Some(match option {
+        SocketOption::NoDelay => Simulated::NoDelay,
+        SocketOption::ReuseAddress => Simulated::ReuseAddress,
+        SocketOption::ReusePort => Simulated::ReusePort,
+        SocketOption::KeepAlive => Simulated::KeepAlive,
+        SocketOption::SendBuffer => Simulated::SendBuffer,
+        SocketOption::ReceiveBuffer => Simulated::ReceiveBuffer,
+        SocketOption::Broadcast => Simulated::Broadcast,
+        SocketOption::Ttl => Simulated::Ttl,
+        SocketOption::OnlyV6 => Simulated::OnlyIpv6,
+        SocketOption::Linger => return None,
     })
 }
 

@@ -47,7 +47,7 @@ impl State {
         let host = self.host(host);
         host.up = true;
         host.paused = false;
-        host.boots += 1;
+        host.cores = 0;
     }
 
     pub(crate) fn is_up(&self, host: HostId) -> bool {

@@ -55,8 +55,8 @@ pub(crate) struct Host {
     failures: BTreeMap<Call, VecDeque<i32>>,
     /// Until when writes of a file are queued up behind each other (K29).
     pub(super) writes_end_ns: BTreeMap<Inode, u64>,
-    /// How often it was started.
-    pub(super) boots: u32,
+    /// How many cores it has had since it was started.
+    pub(super) cores: u16,
 }
 
 /// How many descriptors a host may have open, as is common.
@@ -75,8 +75,13 @@ impl Host {
             most_descriptors: MOST_DESCRIPTORS,
             failures: BTreeMap::new(),
             writes_end_ns: BTreeMap::new(),
-            boots: 0,
+            cores: 0,
         }
+    }
+
+    pub(crate) fn next_core(&mut self) -> u16 {
+        self.cores += 1;
+        self.cores - 1
     }
 
     pub(super) fn has_room(&self) -> bool {

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// # Examples
 ///
 /// ```
-/// use corering_runtime::sim::Kernel;
+/// use corering_runtime::world::Kernel;
 ///
 /// // Every transfer on a socket is cut short, and half of the calls into the kernel are interrupted.
 /// let kernel = Kernel::new().short_transfers(1.0).interrupted(0.5);

@@ -1,13 +1,13 @@
 //! What requests do: at once if they can, else when their file is ready, or when a worker or the disk has done it.
 
 use super::disk::{Inode, Stat};
-use super::host::{Call, File};
+use super::host::File;
 use super::memory::{self, Area};
 use super::net::Kind;
 use super::request::Outcome;
 use super::state::State;
 use super::submission::{Request, Target};
-use super::{Answer, Errno, F_BUFFER, F_SOCK_NONEMPTY, HostId};
+use super::{Answer, Errno, F_BUFFER, F_SOCK_NONEMPTY};
 
 /// How many connections or chunks a multishot gives before others have their turn.
 const MOST_OF_A_MULTISHOT: usize = 32;
@@ -478,14 +478,14 @@ pub(super) fn statx(stat: &Stat) -> libc::statx {
     answer.stx_nlink = stat.links;
     answer.stx_size = stat.size;
     answer.stx_blocks = stat.blocks;
-    answer.stx_ino = stat.inode.number();
-    answer.stx_atime = time(answer.stx_atime, stat.accessed_ns);
-    answer.stx_mtime = time(answer.stx_mtime, stat.modified_ns);
-    answer.stx_ctime = time(answer.stx_ctime, stat.changed_ns);
-    answer.stx_btime = time(answer.stx_btime, stat.born_ns);
+    answer.stx_ino = u64::from(stat.inode.0);
+    for (time, ns) in [
+        (&mut answer.stx_atime, stat.accessed_ns),
+        (&mut answer.stx_mtime, stat.modified_ns),
+        (&mut answer.stx_ctime, stat.changed_ns),
+        (&mut answer.stx_btime, stat.born_ns),
+    ] {
+        (time.tv_sec, time.tv_nsec) = ((ns / 1_000_000_000) as i64, (ns % 1_000_000_000) as u32);
+    }
     answer
-}
-
-fn time(empty: libc::statx_timestamp, ns: u64) -> libc::statx_timestamp {
-    libc::statx_timestamp { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000) as u32, ..empty }
 }

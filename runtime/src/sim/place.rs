@@ -47,7 +47,7 @@ impl Place {
     pub(crate) fn bell(&self) -> (Chime, RawFd) {
         let mut state = self.world.borrow_mut();
         let chime = Chime::new();
-        let number = state.open_bell(self.host, chime.clone());
+        let number = state.open_bell(self, chime.clone());
         (chime, number)
     }
 }
@@ -68,7 +68,7 @@ pub(super) fn here<T>(look: impl FnOnce(&mut State, HostId) -> Answer<T>) -> Ans
 ///
 /// ```
 /// let bytes = [0; 16];
-/// assert!(!corering_runtime::sim::is_in_flight(&bytes), "nobody has asked for anything");
+/// assert!(!corering_runtime::world::is_in_flight(&bytes), "nobody has asked for anything");
 /// ```
 pub fn is_in_flight(bytes: &[u8]) -> bool {
     let area = Area { address: bytes.as_ptr().expose_provenance() as u64, len: bytes.len() };
@@ -76,12 +76,32 @@ pub fn is_in_flight(bytes: &[u8]) -> bool {
 }
 
 impl State {
-    /// A bell that is open on a host, as long as the core's ring lives.
-    fn open_bell(&mut self, host: HostId, chime: Chime) -> RawFd {
-        let number = self.open_unlimited(host, File::Bell { chime, seen: 0 });
-        if let Ok(open) = self.find(host, number) {
-            self.bells.push(open);
+    /// A bell of a core, which is open as long as the core's ring lives.
+    fn open_bell(&mut self, place: &Place, chime: Chime) -> RawFd {
+        let number = self.open_unlimited(place.host, File::Bell { chime, seen: 0 });
+        if let Ok(open) = self.find(place.host, number) {
+            self.bells.push(Bell { open, number, host: place.host, core: place.core });
         }
         number
     }
+
+    pub(super) fn close_bell(&mut self, host: HostId, core: u16) {
+        let Some(at) = self.bells.iter().position(|bell| (bell.host, bell.core) == (host, core)) else {
+            return;
+        };
+        let Bell { open, number, .. } = self.bells.remove(at);
+        // If its host has crashed, it has forgotten the number.
+        let known = self.find(host, number).is_ok_and(|found| found == open);
+        if !known || self.close(host, number).is_err() {
+            self.release(open);
+        }
+    }
+}
+
+/// A bell that is open.
+pub(super) struct Bell {
+    pub(super) open: usize,
+    number: RawFd,
+    host: HostId,
+    core: u16,
 }

@@ -150,6 +150,7 @@ impl Drop for Ring {
     fn drop(&mut self) {
         let mut state = self.world.borrow_mut();
         state.kill_ring(self.ring);
-        state.close_bell(self.ring);
+        let Queues { host, core, .. } = state.rings[self.ring];
+        state.close_bell(host, core);
     }
 }

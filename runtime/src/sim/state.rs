@@ -21,6 +21,7 @@ use super::chime::Chime;
 use super::host::{self, File, Host, Open};
 use super::kernel::Kernel;
 use super::net::{Network, SocketId};
+use super::place::Bell;
 use super::queues::Queues;
 use super::request::Pending;
 use super::trace::{Step, Trace, What};
@@ -47,7 +48,7 @@ pub(crate) struct State {
     pub(super) requests: Slab<Pending>,
     pub(super) numbers: u64,
     /// Open bells, to be looked at.
-    pub(super) bells: Vec<usize>,
+    pub(super) bells: Vec<Bell>,
     events: BinaryHeap<Reverse<Event>>,
     event_numbers: u64,
     pub(crate) trace: Trace,
@@ -129,7 +130,7 @@ impl State {
     }
 
     fn bells(&self) -> impl Iterator<Item = &Chime> {
-        self.bells.iter().filter_map(|open| match &self.opens.get(*open)?.file {
+        self.bells.iter().filter_map(|bell| match &self.opens.get(bell.open)?.file {
             File::Bell { chime, .. } => Some(chime),
             File::Socket(_) | File::Disk { .. } => None,
         })
@@ -231,7 +232,7 @@ impl State {
                 let inode = *inode;
                 self.host(host).disk.close(inode);
             }
-            File::Bell { .. } => self.bells.retain(|open| self.opens.contains(*open)),
+            File::Bell { .. } => {}
         }
     }
 
@@ -295,7 +296,7 @@ impl State {
     /// Whoever has rung a bell will be heard.
     pub(crate) fn look_at_bells(&mut self) {
         for at in 0..self.bells.len() {
-            let open = self.bells[at];
+            let open = self.bells[at].open;
             let Some(File::Bell { chime, seen }) = self.opens.get_mut(open).map(|open| &mut open.file) else {
                 continue;
             };

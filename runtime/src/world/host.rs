@@ -73,15 +73,14 @@ impl Host {
         F: Future<Output: Outcome> + 'static,
     {
         let (world, id) = (self.world.clone(), self.id);
-        let program = Rc::new(move |core| {
+        let program: Rc<dyn Fn(usize) -> Program> = Rc::new(move |core| {
             let (world, future) = (world.clone(), program(core));
-            let whole: Program = Box::pin(async move {
+            Box::pin(async move {
                 if let Some(error) = future.await.error() {
                     let text = format!("the program of host '{}' failed: {error}", world.0.state.borrow().name_of(id));
                     world.fail(Failure::Text(text));
                 }
-            });
-            whole
+            })
         });
         self.setup(|setup| (setup.cores, setup.program) = (cores, Some(program)));
         self.restart();

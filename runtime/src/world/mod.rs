@@ -29,7 +29,8 @@ pub use self::host::{Host, Running, Stopped};
 pub use self::outcome::Outcome;
 use crate::executor::Builder;
 use crate::sim::state::BEGINNING_NS;
-use crate::sim::{HostId, Kernel, Link, State};
+pub use crate::sim::{Call, Kernel, Link, Storage, is_in_flight};
+use crate::sim::{HostId, State};
 
 /// A simulated world: hosts, the network between them, and time, all from a seed.
 ///
@@ -40,7 +41,7 @@ use crate::sim::{HostId, Kernel, Link, State};
 /// # Examples
 ///
 /// ```
-/// use corering_runtime::sim::World;
+/// use corering_runtime::world::World;
 /// use std::time::Duration;
 ///
 /// let world = World::new(42);

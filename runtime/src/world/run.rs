@@ -135,7 +135,7 @@ impl<'a> Run<'a> {
 
     fn seat(&mut self, host: HostId, program: Program, is_main: bool) {
         let (builder, state) = (self.inner.hosts.borrow().get(&host).map(|setup| setup.builder.clone()), &self.inner.state);
-        let core = self.seats.iter().filter(|seat| seat.host == host).count() as u16;
+        let core = state.borrow_mut().host(host).next_core();
         let place = Place { world: Rc::clone(state), host, core };
         let mut builder = builder.unwrap_or_default();
         if !state.borrow().in_order {
