@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "its parts come one after the other")]
 
+mod net;
 pub(crate) mod random;
 
 use std::fmt;
