@@ -34,6 +34,15 @@ const UNSAFE: &[&str] = &[
 const LAYERS: &[&str] =
     &["error", "sys", "ring", "buf", "sim", "driver", "scope", "time", "op", "task", "executor", "world"];
 
+/// The sources of the libraries.
+const LIBRARIES: &[&str] = &["src/", "runtime/src/", "net/src/", "fs/src/", "sync/src/"];
+
+/// Where they may call the system. All else asks `driver::calls`, which a simulated kernel can answer, too.
+const CALLS: &[&str] = &["runtime/src/driver/calls.rs", "runtime/src/ring/", "runtime/src/sys/"];
+
+/// What is not asked of the kernel, though it stands in libc.
+const COMPUTED: &[&str] = &["makedev"];
+
 /// What a module of tests/it that is for both fillings does without, as it begins, and how it may go on nevertheless.
 const REAL: &[(&str, &[&str])] = &[
     ("std::fs", &[]),
@@ -109,6 +118,37 @@ fn unsafe_code_stands_only_where_it_is_listed() {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(library)).expect("text");
         assert!(text.contains("#![forbid(unsafe_code)]"), "{library} forbids unsafe code");
     }
+}
+
+/// The ways round the seam in a line of code.
+fn bypasses(line: &str) -> Vec<String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let named = |word: &str| line.match_indices(word).any(|(at, _)| !line[..at].ends_with(is_name));
+    let words = ["SockRef", "Socket::new", "from_raw_fd", "use libc", "asm!"];
+    let words = words.iter().filter(|word| named(word)).map(|word| word.to_string());
+    let calls = line.split("libc::").skip(1).filter_map(|rest| {
+        let name = rest.split(|c| !is_name(c)).next()?;
+        let is_call = rest[name.len()..].starts_with('(') && !COMPUTED.contains(&name);
+        is_call.then(|| format!("libc::{name}"))
+    });
+    words.chain(calls).collect()
+}
+
+#[test]
+fn only_the_seam_calls_the_system() {
+    assert_eq!(bypasses("let n = unsafe { libc::read(fd, p, 1) };"), ["libc::read"]);
+    assert_eq!(bypasses("SockRef::from(&Socket::new(a, b, c)?)"), ["SockRef", "Socket::new"]);
+    assert!(bypasses("libc::makedev(1, libc::EIO) | UdpSocket::new(descriptor)").is_empty());
+    let mut wrong = Vec::new();
+    for (path, text) in files("rs") {
+        let begins = |places: &[&str]| places.iter().any(|place| path.starts_with(place));
+        if begins(LIBRARIES) && !begins(CALLS) {
+            for (number, line) in code(&text) {
+                wrong.extend(bypasses(line).iter().map(|word| format!("{path}:{number}: {word}")));
+            }
+        }
+    }
+    none(&wrong, "let driver::calls ask for it, so that a simulated kernel can answer");
 }
 
 #[test]

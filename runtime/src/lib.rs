@@ -19,6 +19,7 @@ mod sys;
 pub mod task;
 pub mod time;
 
+pub use driver::calls::random;
 pub use error::SetupError;
 pub use executor::{Builder, Deadlock, Metrics, RunError, Runtime, metrics, run};
 pub use ring::{Probe, probe};

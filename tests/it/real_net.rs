@@ -73,6 +73,8 @@ fn connections_that_a_multishot_had_accepted_are_closed_with_it_and_the_others_s
                 End::Closed => soon(accepts.close()).await,
             }
             idle().await;
+            // What nobody fetched is closed in the background: that has to reach the kernel.
+            turn().await;
             // Every client is either gone, or waits for whoever accepts next.
             listener.set_nonblocking(true).expect("set");
             let mut waiting = Vec::new();

@@ -226,6 +226,7 @@ impl Builder {
             tasks: Local::new(id, Remote::new(Arc::clone(&mailbox)), self.cleanup_limit, self.shuffled),
             mailbox,
             spin_ns: u64::try_from(self.spin.as_nanos()).unwrap_or(u64::MAX / 2),
+            debug: self.debug,
             watchdog: self.debug.then(|| Watchdog::start(self.slow_poll)),
             check_ns: Cell::new(0),
             check_gap_ns: Cell::new(CHECK_GAP_NS),

@@ -6,9 +6,10 @@
 
 #![allow(dead_code, reason = "its parts come one after the other")]
 
-pub(crate) mod random;
-
 use std::fmt;
+
+#[allow(unused_imports, reason = "its parts come one after the other")]
+pub(crate) use crate::sys::random;
 
 /// An error of a system call, by its number.
 #[derive(Clone, Copy, PartialEq, Eq)]
