@@ -1,13 +1,19 @@
 //! Cancels: against completions, in a full queue, twice and too late, and around accepts and multishots.
 
+use std::future::{Future as _, poll_fn};
+use std::io::ErrorKind;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use corering::Builder;
 use corering::buf::IoBuf;
+use corering::net::{TcpListener, TcpStream};
 use corering::op::{Descriptor, Op, Receive, SendAll};
+use corering::time::{sleep, timeout};
+use corering::{Builder, JoinHandle, spawn};
 
 use crate::tracked::{Alive, Tracked};
-use crate::{clean, clean_on, idle, metrics, narrow, pair, poll_once, soon, turn};
+use crate::{Random, clean, clean_on, drop_elsewhere, idle, metrics, narrow, pair, poll_once, soon, turn, visit};
 
 #[test]
 fn the_memory_of_a_dropped_operation_lives_until_the_kernel_has_let_go() {
@@ -151,4 +157,191 @@ fn cancelling_again_and_too_late_changes_nothing() {
         let (result, buffer) = soon(receive).await;
         assert_eq!((result.expect("received"), buffer.as_slice()[0]), (1, b'y'));
     });
+}
+
+/// The wait before a receive is given up is made longer after each byte that was too late for it and shorter after
+/// each that it got, so that both come about as often.
+#[test]
+fn a_byte_that_arrives_while_its_receive_is_given_up_comes_once_or_goes_with_its_buffer() {
+    const ROUNDS: usize = 400;
+    const END: u8 = 0xff;
+    clean(async || {
+        let alive = Alive::default();
+        let (socket, mut peer) = pair().await;
+        let (mut random, mut wait_us) = (Random::new(1), [100_u64; 4]);
+        let (mut completed, mut cancelled) = ([0; 4], [0; 4]);
+        for round in 0..ROUNDS {
+            let (byte, way) = (round as u8 % END, round % 4);
+            let buffer = alive.buffer();
+            let address = buffer.address();
+            let mut receive = Op::new(Receive::new(&socket, buffer));
+            assert!(!poll_once(&mut receive).await);
+            let until = Duration::from_micros(random.below(200));
+            let writer = spawn(async move {
+                sleep(until).await;
+                peer.write_all([byte]).await.expect("open");
+                peer
+            });
+            let wait = Duration::from_micros(wait_us[way] + random.below(100));
+            if way != 1 {
+                sleep(wait).await;
+            }
+            let output = match way {
+                0 => Some(soon(receive.cancel()).await),
+                1 => Some(soon(receive.deadline(wait)).await),
+                2 => {
+                    drop(receive);
+                    None
+                }
+                _ => {
+                    drop_elsewhere(receive);
+                    None
+                }
+            };
+            let mut got = Vec::new();
+            if let Some((result, buffer)) = output {
+                assert_eq!((buffer.address(), alive.count()), (address, 1), "another buffer than was given");
+                match result {
+                    Ok(count) => got.extend_from_slice(&buffer.as_slice()[..count]),
+                    Err(error) if way == 0 => assert_eq!(error.raw_os_error(), Some(libc::ECANCELED)),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::TimedOut),
+                }
+            }
+            let by_receive = !got.is_empty();
+            peer = soon(writer).await.expect("no panic");
+            idle().await;
+            assert_eq!(alive.count(), 0);
+            peer.write_all([END]).await.expect("open");
+            while got.last() != Some(&END) {
+                let (result, bytes) = soon(Op::new(Receive::new(&socket, Vec::with_capacity(8)))).await;
+                assert_ne!(result.expect("received"), 0);
+                got.extend(bytes);
+            }
+            if way < 2 {
+                assert_eq!(got, [byte, END], "the byte came once, in the buffer or from the socket");
+            } else {
+                // What a plain receive got after it was dropped goes with its buffer.
+                assert!(got == [END] || got == [byte, END], "{got:?}");
+            }
+            if by_receive || got == [END] {
+                completed[way] += 1;
+                wait_us[way] = wait_us[way].saturating_sub(20);
+            } else {
+                cancelled[way] += 1;
+                wait_us[way] += 20;
+            }
+        }
+        assert!(completed.iter().chain(&cancelled).all(|count| *count > 0), "{completed:?} against {cancelled:?}");
+    });
+}
+
+#[test]
+fn accepts_that_are_given_up_again_and_again_serve_every_client() {
+    const CLIENTS: u64 = 3;
+    const VISITS: u64 = 100;
+    clean(async || {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let clients = (0..CLIENTS).map(|seed| {
+            spawn(async move {
+                let mut random = Random::new(seed + 7);
+                for _ in 0..VISITS {
+                    let mut stream = soon(TcpStream::connect(address)).await.expect("there");
+                    let number = random.below(u64::MAX).to_le_bytes();
+                    stream.write_all(number).await.0.expect("sent");
+                    let mut back = Vec::new();
+                    while let Some(chunk) = soon(stream.recv()).await.expect("served") {
+                        back.extend_from_slice(&chunk);
+                    }
+                    assert_eq!(back, number, "the connection was lost");
+                    sleep(Duration::from_micros(random.below(50))).await;
+                }
+            })
+        });
+        let clients: Vec<_> = clients.collect();
+        let (mut random, mut accepted, mut given_up) = (Random::new(3), 0, 0);
+        while !clients.iter().all(JoinHandle::is_finished) {
+            let limit = Duration::from_micros(random.below(100));
+            let Ok(next) = timeout(limit, listener.accept()).await else {
+                given_up += 1;
+                continue;
+            };
+            accepted += 1;
+            let (mut stream, _) = next.expect("accepted");
+            drop(spawn(async move {
+                let (count, bytes) = stream.read(Vec::with_capacity(8)).await;
+                assert_eq!(count?, 8);
+                stream.write_all(bytes).await.0?;
+                stream.close().await
+            }));
+        }
+        for client in clients {
+            client.await.expect("each was served");
+        }
+        assert_eq!(accepted, CLIENTS * VISITS);
+        assert!(given_up > 0);
+        listener.close().await.expect("closed");
+    });
+}
+
+/// However reads are given up, and wherever the core takes its memory from: every byte comes once, in order.
+#[test]
+fn reads_that_are_given_up_lose_no_byte_wherever_it_lies() {
+    const NUMBERS: u32 = 1000;
+    for builder in [Builder::new().buffers(0, 0), Builder::new().buffers(2, 64), Builder::new()] {
+        clean_on(builder, async || {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let mut client = visit(listener.local_addr().expect("an address")).await;
+            let (server, _) = soon(listener.accept()).await.expect("a connection");
+            let (mut reader, _writer) = server.into_split();
+            let sender = spawn(async move {
+                let mut random = Random::new(5);
+                for number in 0..NUMBERS {
+                    client.write_all(number.to_le_bytes()).await.expect("open");
+                    if random.below(2) == 0 {
+                        sleep(Duration::from_micros(random.below(60))).await;
+                    }
+                }
+            });
+            let (mut random, mut all, mut given_up) = (Random::new(6), Vec::new(), 0);
+            loop {
+                let limit = Duration::from_micros(random.below(50));
+                let got = match random.below(4) {
+                    0 => {
+                        let mut read = reader.read(Vec::with_capacity(7));
+                        match poll_fn(|cx| Poll::Ready(Pin::new(&mut read).poll(cx))).await {
+                            Poll::Ready((_, bytes)) => Some(bytes),
+                            Poll::Pending => None,
+                        }
+                    }
+                    1 => match timeout(limit, reader.recv()).await {
+                        Ok(chunk) => Some(chunk.expect("received").map_or(Vec::new(), |chunk| chunk.to_vec())),
+                        Err(_) => None,
+                    },
+                    2 => match reader.read(Vec::with_capacity(5)).deadline(limit).await {
+                        (Ok(_), bytes) => Some(bytes),
+                        (Err(error), bytes) => {
+                            assert_eq!((error.kind(), bytes.len()), (ErrorKind::TimedOut, 0));
+                            None
+                        }
+                    },
+                    _ => {
+                        let (count, bytes) = soon(reader.read(Vec::with_capacity(3))).await;
+                        assert_eq!(count.expect("received"), bytes.len());
+                        Some(bytes)
+                    }
+                };
+                match got {
+                    None => given_up += 1,
+                    Some(bytes) if bytes.is_empty() => break,
+                    Some(bytes) => all.extend_from_slice(&bytes),
+                }
+            }
+            sender.await.expect("no panic");
+            let expected: Vec<u8> = (0..NUMBERS).flat_map(u32::to_le_bytes).collect();
+            assert!(all == expected, "{} bytes of {}, or not in order", all.len(), expected.len());
+            assert!(given_up > 30, "{given_up}");
+            listener.close().await.expect("closed");
+        });
+    }
 }

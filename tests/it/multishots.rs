@@ -1,12 +1,15 @@
 //! Multishots that are dropped, closed, cancelled or not fetched from while completions queue up.
 
 use std::future::poll_fn;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 
 use corering::Builder;
 use corering::buf::Chunk;
-use corering::op::{Multishot, Op, ReceiveMulti, ReceivePooled};
+use corering::op::socket2::{Domain, Type};
+use corering::op::{AcceptMulti, Descriptor, Multishot, Op, ReceiveMulti, ReceivePooled};
 
-use crate::{clean, clean_on, drop_elsewhere, idle, messages, poll_once, soon, turn};
+use crate::{clean, clean_on, drop_elsewhere, idle, messages, poll_once, soon, turn, visit};
 
 async fn next(items: &mut Multishot<ReceiveMulti>) -> std::io::Result<Chunk> {
     soon(poll_fn(|cx| items.poll_next(cx))).await
@@ -17,10 +20,80 @@ fn number_in(chunk: &Chunk) -> u32 {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum End {
+enum End {
     Dropped,
     DroppedElsewhere,
     Closed,
+}
+
+/// A plain listener.
+fn listener() -> Descriptor {
+    let socket = Descriptor::socket(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+    socket.listen(128).expect("listening");
+    socket
+}
+
+/// Accepts until someone who comes now is accepted; where those who came before are from.
+async fn all_who_wait(listener: &Descriptor, address: SocketAddr) -> Vec<SocketAddr> {
+    let last = visit(address).await;
+    let mut accepts = Multishot::new(AcceptMulti::new(listener));
+    let mut came = Vec::new();
+    loop {
+        let server = soon(poll_fn(|cx| accepts.poll_next(cx))).await.expect("a connection");
+        let from = server.peer_addr().expect("an address").as_socket().expect("an address");
+        if from == last.local_addr() {
+            soon(accepts.close()).await;
+            return came;
+        }
+        came.push(from);
+    }
+}
+
+#[test]
+fn connections_that_a_multishot_had_accepted_are_closed_with_it_and_the_others_stay() {
+    clean(async || {
+        for (round, end) in [End::Dropped, End::DroppedElsewhere, End::Closed].into_iter().cycle().take(30).enumerate()
+        {
+            let socket = listener();
+            let address = socket.local_addr().expect("an address").as_socket().expect("an address");
+            let mut accepts = Multishot::new(AcceptMulti::new(&socket));
+            assert!(!poll_once(&mut poll_fn(|cx| accepts.poll_next(cx))).await);
+            let mut clients = Vec::new();
+            for number in 0..8 {
+                clients.push(visit(address).await);
+                if number == 3 {
+                    // Not accepted yet, accepted and not reported, queued.
+                    for _ in 0..round % 4 {
+                        turn().await;
+                    }
+                }
+            }
+            match end {
+                End::Dropped => drop(accepts),
+                End::DroppedElsewhere => drop_elsewhere(accepts),
+                End::Closed => soon(accepts.close()).await,
+            }
+            idle().await;
+            // Every client is either gone, or waits for whoever accepts next.
+            let waiting = all_who_wait(&socket, address).await;
+            let mut closed = 0;
+            for client in &mut clients {
+                if waiting.contains(&client.local_addr()) {
+                    continue;
+                }
+                let ended = soon(client.read(1)).await;
+                assert!(
+                    ended.as_ref().is_ok_and(Vec::is_empty)
+                        || ended.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionReset),
+                    "{end:?}, {} turns: neither closed nor waiting, but {ended:?}",
+                    round % 4
+                );
+                closed += 1;
+            }
+            assert_eq!(closed + waiting.len(), clients.len());
+        }
+    });
 }
 
 #[test]

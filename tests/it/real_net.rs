@@ -1,19 +1,16 @@
 //! Sockets of this machine: what only its kernel does, and tells of them.
 
-use std::future::poll_fn;
-use std::io::{ErrorKind, Read as _};
+use std::io::Read as _;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use corering::io;
 use corering::net::TcpStream;
-use corering::op::{AcceptMulti, Completion, Descriptor, Multishot, Op, Operation, Submission, io_uring};
+use corering::op::{Completion, Descriptor, Op, Operation, Submission, io_uring};
 use corering::time::timeout;
 use socket2::{Domain, Socket, Type};
 
-use crate::multishots::End;
-use crate::{clean, idle, poll_once, soon, turn};
+use crate::{clean, soon};
 
 /// How many sockets of this machine are connecting to `port`.
 fn attempts_at(port: u16) -> usize {
@@ -48,57 +45,6 @@ fn attempts_to_connect_that_are_given_up_leave_nothing() {
         let mut waiting = std::pin::pin!(waiting);
         assert!(timeout(Duration::from_millis(5), waiting.as_mut()).await.is_err());
         assert_eq!(attempts_at(address.port()), 1, "the one that goes on, and none that was given up");
-    });
-}
-
-#[test]
-fn connections_that_a_multishot_had_accepted_are_closed_with_it_and_the_others_stay() {
-    clean(async || {
-        for (round, end) in [End::Dropped, End::DroppedElsewhere, End::Closed].into_iter().cycle().take(30).enumerate()
-        {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-            let socket = Descriptor::new(OwnedFd::from(listener.try_clone().expect("a copy")));
-            let mut accepts = Multishot::new(AcceptMulti::new(&socket));
-            assert!(!poll_once(&mut poll_fn(|cx| accepts.poll_next(cx))).await);
-            let connect = || std::net::TcpStream::connect(listener.local_addr().expect("an address")).expect("there");
-            let mut clients: Vec<_> = (0..4).map(|_| connect()).collect();
-            // Not accepted yet, accepted and not reported, queued.
-            for _ in 0..round % 4 {
-                turn().await;
-            }
-            clients.extend((0..4).map(|_| connect()));
-            match end {
-                End::Dropped => drop(accepts),
-                End::DroppedElsewhere => std::thread::spawn(move || drop(accepts)).join().expect("no panic"),
-                End::Closed => soon(accepts.close()).await,
-            }
-            idle().await;
-            // What nobody fetched is closed in the background: that has to reach the kernel.
-            turn().await;
-            // Every client is either gone, or waits for whoever accepts next.
-            listener.set_nonblocking(true).expect("set");
-            let mut waiting = Vec::new();
-            while let Ok((server, _)) = listener.accept() {
-                waiting.push(server);
-            }
-            drop(socket);
-            let mut closed = 0;
-            for client in &mut clients {
-                let here = client.local_addr().expect("an address");
-                if waiting.iter().any(|server| server.peer_addr().expect("an address") == here) {
-                    continue;
-                }
-                client.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
-                let ended = client.read(&mut [0]);
-                assert!(
-                    matches!(&ended, Ok(0)) || ended.as_ref().is_err_and(|e| e.kind() == ErrorKind::ConnectionReset),
-                    "{end:?}, {} turns: neither closed nor waiting, but {ended:?}",
-                    round % 4
-                );
-                closed += 1;
-            }
-            assert_eq!(closed + waiting.len(), clients.len());
-        }
     });
 }
 
