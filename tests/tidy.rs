@@ -43,6 +43,31 @@ const CALLS: &[&str] = &["runtime/src/driver/calls.rs", "runtime/src/ring/", "ru
 /// What is not asked of the kernel, though it stands in libc.
 const COMPUTED: &[&str] = &["makedev"];
 
+/// What a module of tests/it that is for both fillings does without, as it begins, and how it may go on nevertheless.
+const REAL: &[(&str, &[&str])] = &[
+    ("std::fs", &[]),
+    ("std::net", &["::SocketAddr"]),
+    ("std::os::unix::net", &[]),
+    ("std::thread", &["::panicking"]),
+    ("std::process", &[]),
+    ("std::env", &[]),
+    ("env!", &[]),
+    ("std::time::Instant", &[]),
+    ("std::time::SystemTime", &[]),
+    ("tempfile", &[]),
+    ("use socket2", &[]),
+    ("SockRef", &[]),
+    ("corering::run(", &[]),
+    ("Builder::new().build", &[]),
+    ("Builder::new().run", &[]),
+    (".block_on(", &[]),
+    ("\"/dev/", &[]),
+    ("\"/proc/", &[]),
+];
+
+/// These may call the C library: for memory alone.
+const MEMORY: &[&str] = &["tests/it/guard.rs"];
+
 const UNFINISHED: &[&str] = &["todo!", "unimplemented!", "dbg!", "#[ignore"];
 
 fn files(extension: &str) -> Vec<(String, String)> {
@@ -174,6 +199,42 @@ fn every_file_says_what_it_is_and_is_finished() {
         }
     }
     none(&wrong, "say what the file is, and finish it");
+}
+
+/// The paths of the modules of tests/it that are for both fillings, as its main.rs lists them.
+fn for_both_fillings() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let main = fs::read_to_string(root.join("tests/it/main.rs")).expect("text");
+    let (_, rest) = main.split_once("\n// For both fillings.\n").expect("a list");
+    let modules = rest.lines().map_while(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    modules.map(|module| format!("tests/it/{module}.rs")).collect()
+}
+
+/// Whether a line holds what only the real kernel has.
+fn is_real(line: &str) -> bool {
+    REAL.iter().any(|(begin, allowed)| {
+        line.match_indices(begin).any(|(at, _)| !allowed.iter().any(|rest| line[at + begin.len()..].starts_with(rest)))
+    })
+}
+
+/// Whether a line calls the C library: its constants begin with a capital letter.
+fn calls_c(line: &str) -> bool {
+    line.split("libc::").skip(1).any(|rest| rest.starts_with(char::is_lowercase))
+}
+
+#[test]
+fn what_is_for_both_fillings_needs_nothing_real() {
+    let modules = for_both_fillings();
+    assert!(modules.len() > 20, "{modules:?}");
+    let mut wrong = Vec::new();
+    for (path, text) in files("rs").into_iter().filter(|(path, _)| modules.contains(path)) {
+        for (number, line) in code(&text) {
+            if is_real(line) || calls_c(line) && !MEMORY.contains(&path.as_str()) {
+                wrong.push(format!("{path}:{number}: {}", line.trim()));
+            }
+        }
+    }
+    none(&wrong, "use what tests/it/real.rs gives, or move the test to a module for the real kernel alone");
 }
 
 #[test]
