@@ -38,7 +38,10 @@ pub(crate) struct Mailbox {
 enum Bell {
     Real(Event),
     #[cfg(feature = "sim")]
-    Simulated { chime: sim::Chime, number: RawFd },
+    Simulated {
+        chime: sim::Chime,
+        number: RawFd,
+    },
 }
 
 /// All cores of the process that live. Looked into only by threads that hold a thing of a core that is not theirs.

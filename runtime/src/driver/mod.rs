@@ -30,9 +30,9 @@ use crate::buf::Pool;
 use crate::error::SetupError;
 use crate::ring::diagnose;
 use crate::ring::{Completion, Ring};
+pub(crate) use crate::ring::{Sizes, Wait};
 #[cfg(feature = "sim")]
 use crate::sim;
-pub(crate) use crate::ring::{Sizes, Wait};
 
 /// One core's way to the kernel.
 pub(crate) struct Driver {

@@ -11,7 +11,6 @@
 use std::any::Any;
 use std::future::Future;
 use std::mem::ManuallyDrop;
-use std::pin::Pin;
 
 use super::{Builder, CLEANUP_ROUNDS, Core, DRAIN, Deadlock, FINISH, RunError, Running, Turn};
 use crate::driver::{Wait, clock};
@@ -43,7 +42,9 @@ enum Phase {
 pub(crate) enum Step {
     GoesOn,
     /// There is nothing to do before that time, unless the ring has news.
-    Sleeps { until_ns: Option<u64> },
+    Sleeps {
+        until_ns: Option<u64>,
+    },
     /// The program has ended, perhaps by a panic. The core goes on, to end in order.
     Finished(Result<(), Box<dyn Any + Send>>),
     /// No task of it can ever run again.
@@ -54,17 +55,21 @@ pub(crate) enum Step {
 
 impl Stepped {
     /// A core at `place` whose program is `future`.
-    pub(crate) fn new(
+    ///
+    /// # Safety
+    ///
+    /// What comes back is dropped before what the future borrows ends.
+    pub(crate) unsafe fn new(
         builder: &Builder,
         place: Place,
-        future: Pin<Box<dyn Future<Output = ()>>>,
+        future: impl Future<Output = ()>,
     ) -> Result<Self, SetupError> {
         let core = builder.build_in(&place)?;
         let mut stepped =
             Self { core: ManuallyDrop::new(core), place, root: None, phase: Phase::Runs, exact: builder.is_exact() };
         stepped.arrive();
         stepped.core.operations.arm_bell(stepped.core.mailbox.bell());
-        // SAFETY: the future owns all that it uses; the root is finished or dropped before the core is.
+        // SAFETY: the caller's promise; the root is finished or dropped before the core is.
         stepped.root = unsafe { task::Root::spawn(future) };
         if let Some(root) = &stepped.root {
             root.name("main");

@@ -12,7 +12,7 @@ use io_uring::types::BufRingEntry;
 
 /// A piece of a program's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Area {
+pub(crate) struct Area {
     pub(super) address: u64,
     pub(super) len: usize,
 }

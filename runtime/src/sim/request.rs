@@ -53,7 +53,10 @@ pub(super) enum Stage {
 
 /// What came of an attempt.
 pub(super) enum Outcome {
-    Ended { result: i32, flags: u32 },
+    Ended {
+        result: i32,
+        flags: u32,
+    },
     /// Its file has to become ready first.
     Waits,
     /// It is not over, and goes on at the next enter.
@@ -61,7 +64,9 @@ pub(super) enum Outcome {
     /// A worker has to do it.
     Worker,
     /// The disk does it, in that time.
-    Disk { ns: u64 },
+    Disk {
+        ns: u64,
+    },
 }
 
 impl Outcome {

@@ -12,7 +12,7 @@ use super::World;
 ///
 /// As [`World::run`]. Before, a line that runs that seed again is printed.
 #[track_caller]
-pub fn check<T: 'static>(test: &str, seeds: u64, body: impl AsyncFn(World) -> T + Clone + 'static) {
+pub fn check<T>(test: &str, seeds: u64, body: impl AsyncFn(World) -> T) {
     let only = std::env::var("CORERING_SEED").ok().map(|text| match text.parse::<u64>() {
         Ok(seed) => seed,
         Err(_) => panic!("CORERING_SEED={text} is not a seed: give a whole number"),
@@ -20,8 +20,7 @@ pub fn check<T: 'static>(test: &str, seeds: u64, body: impl AsyncFn(World) -> T 
     let seeds = only.map_or(0..seeds, |seed| seed..seed + 1);
     for seed in seeds {
         let world = World::new(seed);
-        let body = body.clone();
-        let ran = catch_unwind(AssertUnwindSafe(|| world.run(async move |world| body(world).await)));
+        let ran = catch_unwind(AssertUnwindSafe(|| world.run(&body)));
         if let Err(payload) = ran {
             eprintln!("see it again: CORERING_SEED={seed} cargo test --features sim {test} -- --exact --nocapture");
             resume_unwind(payload);

@@ -29,7 +29,9 @@ fn summary(world: &World, why: &str) -> String {
     let mut text = format!("\nthe last steps of the world of seed {}:\n", world.seed());
     for step in state.trace.last(SHOWN) {
         let place = match step.place {
-            Some((host, core)) => format!("{}/{core}", state.hosts.get(usize::from(host)).map_or("?", |host| &host.name)),
+            Some((host, core)) => {
+                format!("{}/{core}", state.hosts.get(usize::from(host)).map_or("?", |host| &host.name))
+            }
             None => "world".to_owned(),
         };
         let ms = step.at_ns as f64 / 1e6;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use super::{Failure, Inner, Order, Program, World, report};
+use super::{Failure, Inner, Order, World, report};
 use crate::driver::clock;
 use crate::executor::Builder;
 use crate::executor::stepped::{Step, Stepped};
@@ -41,7 +41,7 @@ impl World {
     /// nothing can ever happen again, or something is asked for that is not simulated. Before, the seed and the last
     /// steps are printed. And if the world has been run before, or inside a runtime.
     #[track_caller]
-    pub fn run<T: 'static>(&self, main: impl AsyncFnOnce(World) -> T + 'static) -> T {
+    pub fn run<T>(&self, main: impl AsyncFnOnce(World) -> T) -> T {
         self.run_on(Builder::new(), main)
     }
 
@@ -51,20 +51,20 @@ impl World {
     ///
     /// As [`run`](Self::run), and if the core cannot be set up.
     #[track_caller]
-    pub fn run_on<T: 'static>(&self, builder: Builder, main: impl AsyncFnOnce(World) -> T + 'static) -> T {
+    pub fn run_on<T>(&self, builder: Builder, main: impl AsyncFnOnce(World) -> T) -> T {
         assert!(!current::has_core(), "already inside a runtime on this thread: run worlds outside of it");
         assert!(!self.0.ran.replace(true), "a world is run once: make another one from the same seed");
-        let output = Rc::new(RefCell::new(None));
-        let (place, world) = (Rc::clone(&output), self.clone());
-        let program: Program = Box::pin(async move {
-            let output = main(world).await;
-            place.replace(Some(output));
-        });
+        let output = RefCell::new(None);
+        let program = async {
+            let ended = main(self.clone()).await;
+            output.replace(Some(ended));
+        };
         let mut run = Run::new(self);
         let host = self.host(MAIN);
         host.builder(builder);
         self.0.state.borrow_mut().start(host.id);
-        run.seat(host.id, program, true);
+        // SAFETY: `run` is dropped below, whatever panics, and all seats with it.
+        unsafe { run.seat(host.id, program, true) };
         // What a panic leaves half done is not looked at again: the world has been run.
         let ended = catch_unwind(AssertUnwindSafe(|| run.to_the_end()));
         if let Err(payload) = ended {
@@ -75,8 +75,7 @@ impl World {
         if let Some(failure) = failed {
             report::raise(self, failure);
         }
-        let output = output.borrow_mut().take();
-        match output {
+        match output.into_inner() {
             Some(output) => output,
             None => panic!("the main program of the world was stopped before it had ended"),
         }
@@ -119,34 +118,45 @@ impl<'a> Run<'a> {
             match order {
                 None => return,
                 Some(Order::Stop(host)) => self.stop(host),
-                Some(Order::Run(host, program)) => self.seat(host, program, false),
+                // SAFETY: the program owns what it uses.
+                Some(Order::Run(host, program)) => unsafe { self.seat(host, program, false) },
                 Some(Order::Start(host)) => {
                     let setup = self.inner.hosts.borrow().get(&host).cloned();
                     let Some((program, cores)) = setup.and_then(|setup| Some((setup.program?, setup.cores))) else {
                         continue;
                     };
                     for core in 0..cores {
-                        self.seat(host, program(core), false);
+                        // SAFETY: as above.
+                        unsafe { self.seat(host, program(core), false) };
                     }
                 }
             }
         }
     }
 
-    fn seat(&mut self, host: HostId, program: Program, is_main: bool) {
-        let (builder, state) = (self.inner.hosts.borrow().get(&host).map(|setup| setup.builder.clone()), &self.inner.state);
+    /// Makes a core.
+    ///
+    /// # Safety
+    ///
+    /// The run is dropped before what the program borrows ends.
+    unsafe fn seat(&mut self, host: HostId, program: impl Future<Output = ()>, is_main: bool) {
+        let (builder, state) =
+            (self.inner.hosts.borrow().get(&host).map(|setup| setup.builder.clone()), &self.inner.state);
         let core = state.borrow_mut().host(host).next_core();
         let place = Place { world: Rc::clone(state), host, core };
         let mut builder = builder.unwrap_or_default();
         if !state.borrow().in_order {
             builder = builder.shuffle(state.borrow_mut().draw_for_core());
         }
-        match Stepped::new(&builder, place, program) {
+        // SAFETY: the caller's promise: the run has all seats.
+        match unsafe { Stepped::new(&builder, place, program) } {
             Ok(core) => {
                 let Some(ring) = core.ring() else { return };
                 self.seats.push(Seat { core, host, ring, sleep: Sleep::Awake, is_main });
             }
-            Err(error) => self.fail(format!("a core of host '{}' cannot be set up: {error}", state.borrow().name_of(host))),
+            Err(error) => {
+                self.fail(format!("a core of host '{}' cannot be set up: {error}", state.borrow().name_of(host)))
+            }
         }
     }
 
@@ -191,7 +201,8 @@ impl<'a> Run<'a> {
         if count == 0 {
             return None;
         }
-        let mut ready = self.seats.iter().enumerate().filter(|(_, seat)| ready(seat)).map(|(at, _)| at).collect::<Vec<_>>();
+        let mut ready =
+            self.seats.iter().enumerate().filter(|(_, seat)| ready(seat)).map(|(at, _)| at).collect::<Vec<_>>();
         let drawn = if state.in_order { 0 } else { state.random.below(count as u64) as usize };
         Some(ready.swap_remove(drawn))
     }
@@ -235,10 +246,11 @@ impl<'a> Run<'a> {
     /// No core has anything to do: time passes to when something happens.
     fn pass_time(&self) {
         let mut state = self.inner.state.borrow_mut();
-        let sleeping = self.seats.iter().filter(|seat| !state.is_paused(seat.host)).filter_map(|seat| match seat.sleep {
-            Sleep::Until(until) => until,
-            Sleep::Awake => None,
-        });
+        let sleeping =
+            self.seats.iter().filter(|seat| !state.is_paused(seat.host)).filter_map(|seat| match seat.sleep {
+                Sleep::Until(until) => until,
+                Sleep::Awake => None,
+            });
         let Some(next) = sleeping.chain(state.next_event_ns()).min() else {
             drop(state);
             self.fail(report::standstill(self.world));

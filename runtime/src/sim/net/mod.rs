@@ -36,7 +36,7 @@ mod wire;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
-pub(crate) use link::Link;
+pub use link::Link;
 #[allow(unused_imports, reason = "who translates setsockopt comes after it")]
 pub(crate) use option::SocketOption;
 pub(crate) use socket::{Kind, SocketId};
@@ -45,8 +45,8 @@ use self::address::Host;
 use self::event::{Event, Key};
 use self::socket::{Socket, Sockets, State};
 use self::wire::Wires;
-use super::random::Random;
 use super::{Answer, HostId};
+use crate::sys::random::Random;
 
 pub(crate) struct Network {
     now_ns: u64,

@@ -174,3 +174,10 @@ impl Sockets {
         self.entries.iter().map(move |(index, socket)| (id(index, socket), socket))
     }
 }
+
+impl super::Network {
+    /// What a socket is; one that is not there any more is taken for a stream.
+    pub(crate) fn kind(&self, id: SocketId) -> Kind {
+        self.sockets.open(id).map_or(Kind::Stream, |socket| socket.kind)
+    }
+}

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::Link;
 use crate::sim::HostId;
-use crate::sim::random::Random;
+use crate::sys::random::Random;
 
 /// A datagram that would wait for so long until the wire is free finds its queue full.
 const LONGEST_QUEUE_NS: u64 = 1_000_000_000;
