@@ -99,6 +99,11 @@ impl State {
         self.now_ns
     }
 
+    /// How many requests have been taken in.
+    pub(crate) fn operations(&self) -> u64 {
+        self.numbers
+    }
+
     /// A number for the program.
     pub(crate) fn draw(&mut self) -> u64 {
         self.for_programs.next()

@@ -243,6 +243,11 @@ impl World {
         self.0.state.borrow().trace.hash()
     }
 
+    /// How many operations its kernels have taken in.
+    pub fn operations(&self) -> u64 {
+        self.0.state.borrow().operations()
+    }
+
     /// How many steps have been taken: turns of cores, requests and completions.
     pub fn steps(&self) -> u64 {
         self.0.state.borrow().trace.steps()
