@@ -111,6 +111,8 @@
 //! what it waits for. [`Builder::debug`] names tasks that do not give way while they do not; [`task::survey`] shows who
 //! waits for what at any time.
 //!
+//! **Random numbers** that are not for secrets come from [`random`].
+//!
 //! **Operations** are values: [`op`] has all that the runtime uses, lets them be cancelled, limited in time and
 //! chained, and takes opcodes of your own.
 //!
@@ -137,7 +139,7 @@ pub use corering_runtime::task::{
 pub use corering_runtime::time::{sleep, timeout};
 pub use corering_runtime::{
     Builder, CoreId, Deadlock, JoinError, JoinHandle, Metrics, Probe, RunError, Runtime, SetupError, buf, metrics, op,
-    probe, run, spawn, task,
+    probe, random, run, spawn, task,
 };
 pub use corering_runtime::{gather, join, select, try_join};
 /// The standard library's I/O errors and results.
@@ -159,6 +161,13 @@ pub mod net {
 pub mod time {
     pub use corering_runtime::task::{Call, call_at, call_later};
     pub use corering_runtime::time::*;
+}
+
+/// Whole worlds from a seed: hosts with cores, disks and a network between them, simulated. See
+/// [`World`](sim::World).
+#[cfg(feature = "sim")]
+pub mod sim {
+    pub use corering_runtime::world::*;
 }
 
 /// asyncio's primitives, for the tasks of one core.

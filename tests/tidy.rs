@@ -11,12 +11,14 @@ const UNSAFE: &[&str] = &[
     "runtime/src/driver/",
     "runtime/src/executor/builder.rs",
     "runtime/src/executor/mod.rs",
+    "runtime/src/executor/stepped.rs",
     "runtime/src/op/",
     "runtime/src/ring/",
     "runtime/src/sim/memory.rs",
     "runtime/src/sys/",
     "runtime/src/task/",
     "runtime/src/time/timers.rs",
+    "runtime/src/world/run.rs",
     "sync/src/inbox.rs",
     "sync/src/lock.rs",
     "sync/src/notice.rs",
@@ -33,6 +35,40 @@ const UNSAFE: &[&str] = &[
 /// Modules of the runtime, lowest first: each may use only what stands before it.
 const LAYERS: &[&str] =
     &["error", "sys", "ring", "buf", "sim", "driver", "scope", "time", "op", "task", "executor", "world"];
+
+/// The sources of the libraries.
+const LIBRARIES: &[&str] = &["src/", "runtime/src/", "net/src/", "fs/src/", "sync/src/"];
+
+/// Where they may call the system. All else asks `driver::calls`, which a simulated kernel can answer, too.
+const CALLS: &[&str] = &["runtime/src/driver/calls.rs", "runtime/src/ring/", "runtime/src/sys/"];
+
+/// What is not asked of the kernel, though it stands in libc.
+const COMPUTED: &[&str] = &["makedev"];
+
+/// What a module of tests/it that is for both fillings does without, as it begins, and how it may go on nevertheless.
+const REAL: &[(&str, &[&str])] = &[
+    ("std::fs", &[]),
+    ("std::net", &["::SocketAddr"]),
+    ("std::os::unix::net", &[]),
+    ("std::thread", &["::panicking"]),
+    ("std::process", &[]),
+    ("std::env", &[]),
+    ("env!", &[]),
+    ("std::time::Instant", &[]),
+    ("std::time::SystemTime", &[]),
+    ("tempfile", &[]),
+    ("use socket2", &[]),
+    ("SockRef", &[]),
+    ("corering::run(", &[]),
+    ("Builder::new().build", &[]),
+    ("Builder::new().run", &[]),
+    (".block_on(", &[]),
+    ("\"/dev/", &[]),
+    ("\"/proc/", &[]),
+];
+
+/// These may call the C library: for memory alone.
+const MEMORY: &[&str] = &["tests/it/guard.rs"];
 
 const UNFINISHED: &[&str] = &["todo!", "unimplemented!", "dbg!", "#[ignore"];
 
@@ -87,6 +123,37 @@ fn unsafe_code_stands_only_where_it_is_listed() {
     }
 }
 
+/// The ways round the seam in a line of code.
+fn bypasses(line: &str) -> Vec<String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let named = |word: &str| line.match_indices(word).any(|(at, _)| !line[..at].ends_with(is_name));
+    let words = ["SockRef", "Socket::new", "from_raw_fd", "use libc", "asm!"];
+    let words = words.iter().filter(|word| named(word)).map(|word| word.to_string());
+    let calls = line.split("libc::").skip(1).filter_map(|rest| {
+        let name = rest.split(|c| !is_name(c)).next()?;
+        let is_call = rest[name.len()..].starts_with('(') && !COMPUTED.contains(&name);
+        is_call.then(|| format!("libc::{name}"))
+    });
+    words.chain(calls).collect()
+}
+
+#[test]
+fn only_the_seam_calls_the_system() {
+    assert_eq!(bypasses("let n = unsafe { libc::read(fd, p, 1) };"), ["libc::read"]);
+    assert_eq!(bypasses("SockRef::from(&Socket::new(a, b, c)?)"), ["SockRef", "Socket::new"]);
+    assert!(bypasses("libc::makedev(1, libc::EIO) | UdpSocket::new(descriptor)").is_empty());
+    let mut wrong = Vec::new();
+    for (path, text) in files("rs") {
+        let begins = |places: &[&str]| places.iter().any(|place| path.starts_with(place));
+        if begins(LIBRARIES) && !begins(CALLS) {
+            for (number, line) in code(&text) {
+                wrong.extend(bypasses(line).iter().map(|word| format!("{path}:{number}: {word}")));
+            }
+        }
+    }
+    none(&wrong, "let driver::calls ask for it, so that a simulated kernel can answer");
+}
+
 #[test]
 fn modules_use_only_what_stands_to_their_left() {
     let mut wrong = Vec::new();
@@ -134,6 +201,42 @@ fn every_file_says_what_it_is_and_is_finished() {
         }
     }
     none(&wrong, "say what the file is, and finish it");
+}
+
+/// The paths of the modules of tests/it that are for both fillings, as its main.rs lists them.
+fn for_both_fillings() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let main = fs::read_to_string(root.join("tests/it/main.rs")).expect("text");
+    let (_, rest) = main.split_once("\n// For both fillings.\n").expect("a list");
+    let modules = rest.lines().map_while(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    modules.map(|module| format!("tests/it/{module}.rs")).collect()
+}
+
+/// Whether a line holds what only the real kernel has.
+fn is_real(line: &str) -> bool {
+    REAL.iter().any(|(begin, allowed)| {
+        line.match_indices(begin).any(|(at, _)| !allowed.iter().any(|rest| line[at + begin.len()..].starts_with(rest)))
+    })
+}
+
+/// Whether a line calls the C library: its constants begin with a capital letter.
+fn calls_c(line: &str) -> bool {
+    line.split("libc::").skip(1).any(|rest| rest.starts_with(char::is_lowercase))
+}
+
+#[test]
+fn what_is_for_both_fillings_needs_nothing_real() {
+    let modules = for_both_fillings();
+    assert!(modules.len() > 20, "{modules:?}");
+    let mut wrong = Vec::new();
+    for (path, text) in files("rs").into_iter().filter(|(path, _)| modules.contains(path)) {
+        for (number, line) in code(&text) {
+            if is_real(line) || calls_c(line) && !MEMORY.contains(&path.as_str()) {
+                wrong.push(format!("{path}:{number}: {}", line.trim()));
+            }
+        }
+    }
+    none(&wrong, "use what tests/it/real.rs gives, or move the test to a module for the real kernel alone");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! TCP for the corering runtime. Programs use it as `corering::net`.
 //!
 //! A listener owns its accept and a stream its receive: calls take what has arrived, so `timeout` and `select!`
-//! around any of them lose nothing. Sockets are bound, connected and configured by the [`socket2`] crate.
+//! around any of them lose nothing.
 
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::print_stdout)]

@@ -5,15 +5,14 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use corering_runtime::op::{AcceptMulti, Descriptor, Multishot};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use corering_runtime::op::{AcceptMulti, Descriptor, Multishot, SocketOption};
 
 use crate::addr::ToSocketAddrs;
-use crate::stream::{TcpStream, socket_addr};
+use crate::stream::{TcpStream, socket_addr, tcp_socket};
 
 /// How many connections may wait in the kernel.
 const BACKLOG: i32 = 1024;
@@ -52,24 +51,23 @@ impl TcpListener {
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
         let address = address.to_socket_addr()?;
         let bind = || {
-            let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-            socket.set_reuse_address(true)?;
+            let socket = tcp_socket(address)?;
+            socket.set_option(SocketOption::ReuseAddress, 1)?;
             socket.bind(&address.into())?;
             socket.listen(BACKLOG)?;
             Ok(socket)
         };
         let socket = bind()
             .map_err(|error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
-        Ok(Self::from_fd(socket.into()))
+        Ok(Self::new(socket))
     }
 
     /// Takes over a listener that was set up otherwise.
     pub fn from_std(listener: std::net::TcpListener) -> Self {
-        Self::from_fd(listener.into())
+        Self::new(Descriptor::new(listener.into()))
     }
 
-    fn from_fd(fd: OwnedFd) -> Self {
-        let socket = Descriptor::new(fd);
+    fn new(socket: Descriptor) -> Self {
         Self { accept: RefCell::new(Multishot::new(AcceptMulti::new(&socket))), socket }
     }
 
@@ -97,7 +95,7 @@ impl TcpListener {
     ///
     /// What `getsockname(2)` says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        socket_addr(SockRef::from(&self.socket).local_addr()?)
+        socket_addr(self.socket.local_addr()?)
     }
 
     /// Stops listening: cancels the accept, waits for that, and closes. Then the address is free.
@@ -117,13 +115,13 @@ impl TcpListener {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         loop {
             let socket = ready!(self.accept.borrow_mut().poll_next(cx))?;
-            let peer = match SockRef::from(&socket).peer_addr() {
+            let peer = match socket.peer_addr() {
                 Ok(peer) => peer,
                 // It came and went before anybody looked: accept(2) says nothing of these either.
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => continue,
                 Err(error) => return Poll::Ready(Err(error)),
             };
-            return Poll::Ready(Ok((TcpStream::from_fd(socket), socket_addr(peer)?)));
+            return Poll::Ready(Ok((TcpStream::new(socket), socket_addr(peer)?)));
         }
     }
 }

@@ -6,7 +6,6 @@ use std::net::Shutdown;
 
 use corering_runtime::buf::{IoBuf, IoBufMut};
 use corering_runtime::op::{Op, Receiver, Send, SendAll, WriteVectored};
-use socket2::SockRef;
 
 use crate::stream::{Read, Recv, Sender, TcpStream, Writing};
 
@@ -132,7 +131,7 @@ impl Drop for OwnedWriteHalf {
     fn drop(&mut self) {
         if let Some(sender) = &self.0 {
             // Not connected any more: then the other side knows.
-            let _ = SockRef::from(&sender.0).shutdown(Shutdown::Write);
+            let _ = sender.0.shutdown(Shutdown::Write);
         }
     }
 }

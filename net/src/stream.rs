@@ -5,17 +5,17 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::marker::PhantomData;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use corering_runtime::buf::{Chunk, IoBuf, IoBufMut};
 use corering_runtime::op::{
-    Cancel, Connect, Deadline, Descriptor, Op, Operation, Receiver, Send, SendAll, WriteVectored,
+    Cancel, Connect, Deadline, Descriptor, Op, Operation, Receiver, Send, SendAll, SocketOption, WriteVectored,
 };
 use corering_runtime::time::{Instant, Sleep, sleep_until};
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Type};
 
 use crate::addr::ToSocketAddrs;
 use crate::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
@@ -82,7 +82,7 @@ impl Sender {
         if how != Shutdown::Read {
             poll_fn(|cx| self.0.poll_settled(cx)).await;
         }
-        SockRef::from(&self.0).shutdown(how)
+        self.0.shutdown(how)
     }
 }
 
@@ -99,8 +99,7 @@ impl TcpStream {
     pub async fn connect(address: impl ToSocketAddrs) -> io::Result<Self> {
         let address = address.to_socket_addr()?;
         let connect = async {
-            let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-            let socket = Descriptor::new(socket.into());
+            let socket = tcp_socket(address)?;
             Op::new(Connect::new(&socket, SockAddr::from(address))).await?;
             Ok(Self::new(socket))
         };
@@ -112,14 +111,10 @@ impl TcpStream {
     /// Takes over a connection that was made otherwise.
     pub fn from_std(stream: std::net::TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
-        Ok(Self::from_fd(stream.into()))
+        Ok(Self::new(Descriptor::new(stream.into())))
     }
 
-    pub(crate) fn from_fd(fd: OwnedFd) -> Self {
-        Self::new(Descriptor::new(fd))
-    }
-
-    fn new(socket: Descriptor) -> Self {
+    pub(crate) fn new(socket: Descriptor) -> Self {
         Self { receiver: Receiver::new(socket.clone()), sender: Sender(socket) }
     }
 
@@ -218,7 +213,7 @@ impl TcpStream {
     ///
     /// What `setsockopt(2)` says.
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        SockRef::from(&self.sender.0).set_tcp_nodelay(on)
+        self.sender.0.set_option(SocketOption::NoDelay, on.into())
     }
 
     /// Whether small writes are sent at once.
@@ -227,7 +222,7 @@ impl TcpStream {
     ///
     /// What `getsockopt(2)` says.
     pub fn nodelay(&self) -> io::Result<bool> {
-        SockRef::from(&self.sender.0).tcp_nodelay()
+        Ok(self.sender.0.option(SocketOption::NoDelay)? != 0)
     }
 
     /// The address of the other side.
@@ -236,7 +231,7 @@ impl TcpStream {
     ///
     /// What `getpeername(2)` says: also that there is no other side any more.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        socket_addr(SockRef::from(&self.sender.0).peer_addr()?)
+        socket_addr(self.sender.0.peer_addr()?)
     }
 
     /// The address of this side.
@@ -245,7 +240,7 @@ impl TcpStream {
     ///
     /// What `getsockname(2)` says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        socket_addr(SockRef::from(&self.sender.0).local_addr()?)
+        socket_addr(self.sender.0.local_addr()?)
     }
 
     /// A half to read and a half to write, for two futures of one task.
@@ -433,6 +428,11 @@ impl<B: IoBufMut> Future for ReadDeadline<'_, B> {
         let late = io::Error::new(io::ErrorKind::TimedOut, "nothing arrived before the deadline");
         Poll::Ready(this.read.end(Err(late)))
     }
+}
+
+/// A socket that can connect to `address`, or listen on it.
+pub(crate) fn tcp_socket(address: SocketAddr) -> io::Result<Descriptor> {
+    Descriptor::socket(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
 }
 
 /// An address of the kernel's as one of the standard library's.

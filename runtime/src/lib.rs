@@ -18,7 +18,10 @@ mod sim;
 mod sys;
 pub mod task;
 pub mod time;
+#[cfg(feature = "sim")]
+pub mod world;
 
+pub use driver::calls::random;
 pub use error::SetupError;
 pub use executor::{Builder, Deadlock, Metrics, RunError, Runtime, metrics, run};
 pub use ring::{Probe, probe};

@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
-use std::io::Write as _;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -15,8 +14,7 @@ use corering::time::{advance, sleep, timeout};
 use corering::{Builder, JoinHandle, spawn};
 
 use crate::guard::Guarded;
-use crate::life::{pair, poll_once, turn};
-use crate::{clean, clean_on, idle};
+use crate::{Log, OnDrop, clean, clean_on, idle, log, metrics, pair, poll_once, run_then, scene, soon, told, turn};
 
 /// Something that happens once, and all who wait for it.
 #[derive(Clone, Default)]
@@ -38,25 +36,6 @@ impl Event {
         self.0.0.set(true);
         self.0.1.take().into_iter().for_each(Waker::wake);
     }
-}
-
-pub(crate) type Log = Rc<RefCell<Vec<&'static str>>>;
-
-pub(crate) fn log(log: &Log, what: &'static str) {
-    log.borrow_mut().push(what);
-}
-
-/// Does something when it is dropped.
-pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
-
-fn metrics() -> corering::Metrics {
-    corering::metrics().expect("a core")
 }
 
 #[test]
@@ -211,34 +190,33 @@ fn an_error_is_told_when_its_handle_goes_unless_it_was_fetched() {
 
 #[test]
 fn a_cleanup_that_fails_at_the_end_is_told_and_main_keeps_its_value() {
-    let (told, seen) = (Rc::new(RefCell::new(Vec::new())), Log::default());
-    let output = corering::run({
-        let (told, seen) = (told.clone(), seen.clone());
-        async move {
-            task::on_unhandled(move |error| told.borrow_mut().push(error.to_string()));
-            let fails = OnDrop(|| panic!("the cleanup fails"));
-            let works = OnDrop(move || log(&seen, "cleaned up"));
-            drop(spawn(async move {
-                let _fails = fails;
-                sleep(Duration::from_secs(3600)).await;
-            }));
-            drop(spawn(async move {
-                let _works = works;
-                sleep(Duration::from_secs(3600)).await;
-            }));
-            yield_now().await;
-            123
-        }
+    let body = async || {
+        let (told, seen) = (told(), Log::default());
+        let inner = seen.clone();
+        let fails = OnDrop(|| panic!("the cleanup fails"));
+        let works = OnDrop(move || log(&inner, "cleaned up"));
+        drop(spawn(async move {
+            let _fails = fails;
+            sleep(Duration::from_secs(3600)).await;
+        }));
+        drop(spawn(async move {
+            let _works = works;
+            sleep(Duration::from_secs(3600)).await;
+        }));
+        yield_now().await;
+        (123, told, seen)
+    };
+    run_then(Builder::new(), body, |(output, told, seen)| {
+        assert_eq!(output, 123);
+        assert_eq!(*seen.borrow(), ["cleaned up"]);
+        assert!(matches!(&told.borrow()[..], [one] if one.ends_with("panicked: the cleanup fails")), "{told:?}");
     });
-    assert_eq!(output.expect("io_uring"), 123);
-    assert_eq!(*seen.borrow(), ["cleaned up"]);
-    assert!(matches!(&told.borrow()[..], [one] if one.ends_with("panicked: the cleanup fails")), "{:?}", told.borrow());
 }
 
 #[test]
 fn aborting_a_task_that_waits_ends_what_it_waits_for() {
     clean(async || {
-        let (socket, peer) = pair();
+        let (socket, peer) = pair().await;
         let waits = spawn(async move { Op::new(Receive::new(&socket, Guarded::new(4096))).await.0 });
         let sleeps = spawn(timeout(Duration::from_secs(3600), pending::<()>()));
         turn().await;
@@ -250,9 +228,8 @@ fn aborting_a_task_that_waits_ends_what_it_waits_for() {
         idle().await;
         // The last who held the socket has gone, so it is closed.
         let mut peer = peer;
-        peer.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
         turn().await;
-        assert_eq!(std::io::Read::read(&mut peer, &mut [0]).expect("closed"), 0);
+        assert_eq!(soon(peer.read(1)).await.expect("closed"), []);
     });
 }
 
@@ -328,7 +305,7 @@ fn a_task_that_aborts_itself_is_cut_at_its_next_wait_even_for_what_is_ready() {
 
 #[test]
 fn a_task_that_is_aborted_in_the_turn_in_which_its_wait_ends_is_cancelled() {
-    clean_on(Builder::new().paused_time(true), async || {
+    scene(async || {
         for limited in [false, true] {
             let (event, seen) = (Event::default(), Log::default());
             let (inner_event, inner_seen) = (event.clone(), seen.clone());
@@ -386,14 +363,14 @@ fn a_task_that_ended_when_its_waiter_was_aborted_keeps_its_value() {
 fn a_pooled_buffer_comes_home_whenever_its_receive_is_given_up() {
     const BUFFERS: usize = 4;
     clean_on(Builder::new().buffers(BUFFERS as u32, 64), async || {
-        let (socket, mut peer) = pair();
+        let (socket, mut peer) = pair().await;
         for round in 0..40 * BUFFERS {
             let mut receive = Op::new(ReceivePooled::new(&socket, 1).expect("a pool"));
             assert!(!poll_once(&mut receive).await);
             if round % 2 == 0 {
                 turn().await;
             }
-            peer.write_all(&[1]).expect("open");
+            peer.write_all(&[1]).await.expect("open");
             if round % 4 < 2 {
                 turn().await;
             }
@@ -407,7 +384,7 @@ fn a_pooled_buffer_comes_home_whenever_its_receive_is_given_up() {
             assert_eq!(metrics().buffers_held, 0);
         }
         // All of them are there: three are handed out, and then copies, so that the last one stays with the kernel.
-        peer.write_all(&[2; 1000]).expect("open");
+        peer.write_all(&[2; 1000]).await.expect("open");
         let mut held = Vec::new();
         for _ in 0..2 * BUFFERS {
             held.push(Op::new(ReceivePooled::new(&socket, 1).expect("a pool")).await.expect("a buffer is free"));

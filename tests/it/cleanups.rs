@@ -14,9 +14,7 @@ use corering::task::{self, yield_now};
 use corering::time::{Instant, sleep, timeout};
 use corering::{TaskGroup, shield, spawn};
 
-use crate::asyncio::{Log, OnDrop, log};
-use crate::life::poll_once;
-use crate::{SECOND, alive, clean_on, paused, scene, told};
+use crate::{Log, OnDrop, SECOND, alive, clean_on, log, paused, poll_once, run_then, scene, told, within};
 
 /// Something that takes a second to be said.
 async fn slowly(seen: Log, what: &'static str) {
@@ -271,45 +269,47 @@ fn cleanup_may_leave_cleanup() {
 
 #[test]
 fn at_the_end_of_the_runtime_cleanup_is_run_to_its_end() {
-    let (seen, began) = (Log::default(), std::time::Instant::now());
-    let output = paused().run({
-        let seen = seen.clone();
-        async move {
-            drop(spawn(finally(pending::<()>(), slowly(seen.clone(), "of a task"))));
-            drop(spawn(async move {
-                let scope = TaskGroup::scope(async |group| {
-                    group.spawn(finally(pending::<Result<(), &str>>(), slowly(seen.clone(), "of a group")));
-                    pending::<Result<(), &str>>().await
-                });
-                let _ = scope.await;
-            }));
-            yield_now().await;
-            yield_now().await;
-            123
-        }
+    let body = async || {
+        let seen = Log::default();
+        let inner = seen.clone();
+        drop(spawn(finally(pending::<()>(), slowly(seen.clone(), "of a task"))));
+        drop(spawn(async move {
+            let scope = TaskGroup::scope(async |group| {
+                group.spawn(finally(pending::<Result<(), &str>>(), slowly(inner.clone(), "of a group")));
+                pending::<Result<(), &str>>().await
+            });
+            let _ = scope.await;
+        }));
+        yield_now().await;
+        yield_now().await;
+        (123, seen)
+    };
+    // The clock jumps.
+    within(SECOND, || {
+        run_then(paused(), body, |(output, seen)| {
+            assert_eq!(output, 123);
+            let mut seen = seen.take();
+            seen.sort_unstable();
+            assert_eq!(seen, ["of a group", "of a task"]);
+        });
     });
-    assert_eq!(output.expect("io_uring"), 123);
-    let mut seen = seen.take();
-    seen.sort_unstable();
-    assert_eq!(seen, ["of a group", "of a task"]);
-    assert!(began.elapsed() < SECOND, "the clock jumped");
 }
 
 #[test]
 fn cleanup_that_fails_at_the_end_of_the_runtime_is_told_and_main_keeps_its_value() {
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let hook = told.clone();
-    let output = paused().run(async move {
-        task::on_unhandled(move |error| hook.borrow_mut().push(error.to_string()));
+    let body = async || {
+        let told = told();
         drop(spawn(finally(pending::<()>(), async {
             sleep(SECOND).await;
             Err::<(), _>("not closed")
         })));
         yield_now().await;
-        123
+        (123, told)
+    };
+    run_then(paused(), body, |(output, told)| {
+        assert_eq!(output, 123);
+        assert!(matches!(&told.borrow()[..], [one] if one.contains("not closed")), "{told:?}");
     });
-    assert_eq!(output.expect("io_uring"), 123);
-    assert!(matches!(&told.borrow()[..], [one] if one.contains("not closed")), "{told:?}");
 }
 
 #[test]

@@ -17,9 +17,8 @@ use corering::op::{
 };
 use corering::{spawn, task, time};
 
-use crate::clean;
-use crate::life::turn;
 use crate::scene::{LARGE, Scene};
+use crate::{clean, turn};
 
 type Begin = for<'a> fn(&'a mut Scene) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
@@ -223,8 +222,7 @@ fn operations_on_descriptors_may_be_dropped_anywhere() {
             chain((write, Op::new(Read::stream(&s.empty_pipe, s.alive.buffer()))))
         };
         "close", false, s => {
-            let file = std::fs::File::open(s.path("small")).expect("there");
-            corering::op::Descriptor::new(file.into()).close()
+            s.opened("small").close()
         };
         "open, read and close in a direct place", false, s => {
             let slot = DirectSlot::take().expect("a place");

@@ -6,11 +6,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,9 +16,8 @@ use corering::task::{self, Child};
 use corering::time::{sleep, timeout};
 use corering::{Builder, JoinHandle, TaskGroup, spawn};
 
-use crate::cancel::Random;
-use crate::clean_on;
 use crate::scenarios::SCENARIOS;
+use crate::{Random, clean_on, metrics, paused, seeds, told, watched};
 
 /// Seeds per scenario, unless CORERING_SEEDS says another number.
 const SEEDS: u64 = 64;
@@ -235,9 +232,7 @@ fn run(scenario: &Scenario, plan: Plan) -> Course {
         builder = builder.shuffle(seed);
     }
     clean_on(builder, async || {
-        let told = Rc::new(RefCell::new(Vec::new()));
-        let hook = told.clone();
-        task::on_unhandled(move |error| hook.borrow_mut().push(error.to_string()));
+        let told = told();
         let stage = Stage::new(plan.blow);
         let main = stage.spawn((scenario.begin)(stage.clone()));
         let limit = if scenario.is_real { Duration::from_secs(20) } else { Duration::from_secs(1_000_000) };
@@ -248,7 +243,7 @@ fn run(scenario: &Scenario, plan: Plan) -> Course {
         // What was aborted, or goes on by itself, ends without anybody who waits for it.
         let tick = Duration::from_millis(if scenario.is_real { 1 } else { 1000 });
         for _ in 0..5000 {
-            let metrics = corering::metrics().expect("a core");
+            let metrics = metrics();
             let is_true = stage.0.comes_true.borrow().iter().all(|check| check());
             if (metrics.tasks, metrics.operations, is_true) == (1, 0, true) {
                 break;
@@ -265,32 +260,15 @@ fn run(scenario: &Scenario, plan: Plan) -> Course {
     })
 }
 
-/// Runs a test of each scenario on a thread of its own; a run that does not end is named.
+/// Runs a test of each scenario; a run that does not end is named.
 fn each(test: fn(&Scenario, &dyn Fn(Plan) -> Course)) {
     for scenario in SCENARIOS {
-        let now = Arc::new(Mutex::new(String::new()));
-        let (ended, end) = mpsc::channel();
-        std::thread::spawn({
-            let now = now.clone();
-            move || {
-                let run = |plan: Plan| {
-                    *now.lock().unwrap_or_else(PoisonError::into_inner) = format!("{plan:?}");
-                    run(scenario, plan)
-                };
-                let result = catch_unwind(AssertUnwindSafe(|| test(scenario, &run)));
-                // If it took too long, nobody waits any more.
-                drop(ended.send(result));
-            }
+        watched(scenario.name, move |note| {
+            test(scenario, &|plan| {
+                note(format!("{plan:?}"));
+                run(scenario, plan)
+            });
         });
-        let result = end.recv_timeout(Duration::from_secs(200));
-        let now = now.lock().unwrap_or_else(PoisonError::into_inner);
-        match result {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => panic!("'{}' failed with {now}", scenario.name),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                panic!("'{}' does not end with {now}", scenario.name)
-            }
-        }
     }
 }
 
@@ -322,8 +300,7 @@ fn every_scenario_holds_whichever_task_is_aborted_at_whichever_poll() {
 #[test]
 fn every_scenario_holds_in_whatever_order_its_tasks_run() {
     each(|_, run| {
-        let seeds = std::env::var("CORERING_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
-        for seed in 0..seeds.unwrap_or(SEEDS) {
+        for seed in 0..seeds(SEEDS) {
             let begun = run(Plan { blow: None, seed: Some(seed) }).begun as u64;
             // And with one of them aborted.
             let mut random = Random::new(seed);
@@ -339,10 +316,9 @@ fn every_scenario_holds_in_whatever_order_its_tasks_run() {
 
 /// In the order in which tasks ran, by their numbers.
 fn order(seed: Option<u64>) -> Vec<usize> {
-    let builder = Builder::new().paused_time(true);
     let builder = match seed {
-        Some(seed) => builder.shuffle(seed),
-        None => builder,
+        Some(seed) => paused().shuffle(seed),
+        None => paused(),
     };
     clean_on(builder, async || {
         let seen = Rc::new(RefCell::new(Vec::new()));

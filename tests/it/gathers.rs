@@ -12,9 +12,7 @@ use corering::task::{self, first_ok, gather_settled, staggered, try_join_all, yi
 use corering::time::{Instant, sleep, timeout};
 use corering::{gather, join, spawn, try_join};
 
-use crate::asyncio::{Log, OnDrop, log};
-use crate::life::poll_once;
-use crate::{SECOND, alive, scene};
+use crate::{Log, OnDrop, SECOND, alive, log, metrics, poll_once, scene};
 
 type Boxed = Pin<Box<dyn Future<Output = Result<u32, &'static str>>>>;
 
@@ -350,7 +348,7 @@ fn staggered_starts_the_next_after_the_delay_or_a_failure() {
         // The second when the delay is over; the third because the first has failed; the fourth because the third has.
         assert_eq!(*starts.borrow(), [0, 3, 4, 5]);
         assert_eq!(began.elapsed(), 13 * SECOND);
-        assert_eq!(corering::metrics().expect("a core").timers, 0);
+        assert_eq!(metrics().timers, 0);
     });
 }
 

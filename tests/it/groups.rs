@@ -11,8 +11,7 @@ use corering::task::{self, GroupError, SpawnError, StartError, yield_now};
 use corering::time::{Instant, sleep, timeout};
 use corering::{TaskGroup, spawn};
 
-use crate::asyncio::{Log, OnDrop, log};
-use crate::{SECOND, alive, scene, told};
+use crate::{Log, OnDrop, SECOND, alive, log, scene, told};
 
 type Outcome = Result<(), &'static str>;
 

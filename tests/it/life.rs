@@ -1,10 +1,8 @@
 //! The life of operations: what becomes of them, of their buffers and of their results when futures are dropped,
 //! forgotten, cancelled or too slow.
 
-use std::future::{Future, poll_fn};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::fd::{AsFd, FromRawFd as _, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -12,36 +10,11 @@ use std::time::Duration;
 use corering::buf::IoBuf;
 use corering::fs::File;
 use corering::net::{TcpListener, TcpStream};
-use corering::op::{Descriptor, Op, Receive, SendAll};
+use corering::op::{Op, Receive, SendAll};
 use corering::time::timeout;
 
-use crate::clean;
 use crate::guard::Guarded;
-
-/// Polls once, and gives the future back unfinished.
-pub(crate) async fn poll_once<F: Future + Unpin>(future: &mut F) -> bool {
-    poll_fn(|cx| Poll::Ready(pin!(&mut *future).poll(cx).is_ready())).await
-}
-
-/// Lets the loop turn, so that the kernel gets what was submitted.
-pub(crate) async fn turn() {
-    corering::time::sleep(Duration::from_micros(50)).await;
-}
-
-pub(crate) fn pair() -> (Descriptor, UnixStream) {
-    let (ours, theirs) = UnixStream::pair().expect("a pair");
-    (Descriptor::new(OwnedFd::from(ours)), theirs)
-}
-
-/// A pipe: its end to read from and its end to write to.
-pub(crate) fn pipe() -> (std::fs::File, OwnedFd) {
-    let mut fds = [0; 2];
-    // SAFETY: there is room for two descriptors.
-    assert_eq!(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
-    // SAFETY: both are new, and nobody else's.
-    let [reader, writer] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-    (reader.into(), writer)
-}
+use crate::{clean, drop_elsewhere, folder, narrow, pair, poll_once, run, soon, turn, visit};
 
 async fn connected() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -54,12 +27,12 @@ async fn connected() -> (TcpStream, TcpStream) {
 fn a_receive_that_is_dropped_in_flight_keeps_its_memory_until_the_kernel_lets_go() {
     clean(async || {
         for _ in 0..200 {
-            let (socket, mut peer) = pair();
+            let (socket, mut peer) = pair().await;
             let mut receive = Op::new(Receive::new(&socket, Guarded::new(4096)));
             assert!(!poll_once(&mut receive).await);
             turn().await;
             drop(receive);
-            peer.write_all(b"late").expect("the socket is open");
+            peer.write_all(b"late").await.expect("the socket is open");
         }
     });
 }
@@ -67,19 +40,17 @@ fn a_receive_that_is_dropped_in_flight_keeps_its_memory_until_the_kernel_lets_go
 #[test]
 fn an_operation_that_is_dropped_before_its_first_poll_never_was() {
     clean(async || {
-        let (socket, mut peer) = pair();
+        let (socket, mut peer) = pair().await;
         drop(Op::new(SendAll::new(&socket, "never")));
         Op::new(SendAll::new(&socket, "sent")).await.0.expect("sent");
-        let mut got = [0; 4];
-        peer.read_exact(&mut got).expect("four bytes");
-        assert_eq!(&got, b"sent");
+        assert_eq!(soon(peer.read_exact(4)).await.expect("four bytes"), b"sent");
     });
 }
 
 #[test]
 fn cancelling_gives_the_same_buffer_back() {
     clean(async || {
-        let (socket, _peer) = pair();
+        let (socket, _peer) = pair().await;
         let buffer = Guarded::new(4096);
         let address = buffer.address();
         let mut receive = Op::new(Receive::new(&socket, buffer));
@@ -97,10 +68,10 @@ fn cancelling_gives_the_same_buffer_back() {
 #[test]
 fn what_a_cancelled_receive_already_had_counts() {
     clean(async || {
-        let (socket, mut peer) = pair();
+        let (socket, mut peer) = pair().await;
         let mut receive = Op::new(Receive::all(&socket, Vec::with_capacity(100)));
         assert!(!poll_once(&mut receive).await);
-        peer.write_all(b"abc").expect("the socket is open");
+        peer.write_all(b"abc").await.expect("the socket is open");
         for _ in 0..3 {
             turn().await;
         }
@@ -112,8 +83,8 @@ fn what_a_cancelled_receive_already_had_counts() {
 #[test]
 fn cancelling_what_is_done_gives_its_result() {
     clean(async || {
-        let (socket, mut peer) = pair();
-        peer.write_all(b"abc").expect("the socket is open");
+        let (socket, mut peer) = pair().await;
+        peer.write_all(b"abc").await.expect("the socket is open");
         let mut receive = Op::new(Receive::new(&socket, Vec::with_capacity(8)));
         assert!(!poll_once(&mut receive).await);
         for _ in 0..3 {
@@ -127,13 +98,13 @@ fn cancelling_what_is_done_gives_its_result() {
 #[test]
 fn a_deadline_gives_the_buffer_back_and_a_result_wins_over_it() {
     clean(async || {
-        let (socket, mut peer) = pair();
+        let (socket, mut peer) = pair().await;
         let receive = Op::new(Receive::new(&socket, Vec::with_capacity(8)));
         let (result, buffer) = receive.deadline(Duration::from_millis(1)).await;
         assert_eq!(result.expect_err("nothing came").kind(), ErrorKind::TimedOut);
         assert_eq!(buffer.capacity(), 8);
 
-        peer.write_all(b"abc").expect("the socket is open");
+        peer.write_all(b"abc").await.expect("the socket is open");
         let receive = Op::new(Receive::new(&socket, buffer));
         let (result, buffer) = receive.deadline(Duration::from_secs(3600)).await;
         assert_eq!((result.expect("in time"), &buffer[..]), (3, &b"abc"[..]));
@@ -142,20 +113,18 @@ fn a_deadline_gives_the_buffer_back_and_a_result_wins_over_it() {
 
 #[test]
 fn futures_handles_and_chunks_may_be_forgotten() {
-    let runtime = corering::Builder::new().build().expect("io_uring");
-    runtime.block_on(async {
-        let (socket, mut peer) = pair();
+    run(async || {
+        let (socket, mut peer) = pair().await;
         let mut receive = Op::new(Receive::new(&socket, Guarded::new(4096)));
         assert!(!poll_once(&mut receive).await);
         std::mem::forget(receive);
-        peer.write_all(b"late").expect("the socket is open");
+        peer.write_all(b"late").await.expect("the socket is open");
         std::mem::forget(corering::spawn(async { 1 }));
         let (mut client, mut server) = connected().await;
         client.write_all("kept").await.0.expect("sent");
         std::mem::forget(server.recv().await.expect("received"));
         std::mem::forget(server);
     });
-    drop(runtime);
 }
 
 #[test]
@@ -173,13 +142,13 @@ fn an_accept_that_is_dropped_loses_no_connection_in_any_window() {
                     accept = listener.accept();
                 }
             }
-            clients.push(std::net::TcpStream::connect(address).expect("there"));
+            clients.push(visit(address).await);
             for _ in 0..turns % 4 {
                 turn().await;
             }
             drop(accept);
         }
-        let mut ports: Vec<_> = clients.iter().map(|client| client.local_addr().expect("an address").port()).collect();
+        let mut ports: Vec<_> = clients.iter().map(|client| client.local_addr().port()).collect();
         while accepted.len() < ports.len() {
             let next = timeout(Duration::from_secs(10), listener.accept()).await;
             accepted.push(next.expect("none is lost").expect("accepted").1.port());
@@ -198,14 +167,20 @@ fn connections_that_nobody_took_are_closed_with_the_listener() {
         let address = listener.local_addr().expect("an address");
         let mut accept = listener.accept();
         assert!(!poll_once(&mut accept).await);
-        let mut clients: Vec<_> = (0..8).map(|_| std::net::TcpStream::connect(address).expect("there")).collect();
+        let mut clients = Vec::new();
+        for _ in 0..8 {
+            clients.push(visit(address).await);
+        }
         for _ in 0..4 {
             turn().await;
         }
         listener.close().await.expect("closed");
         for client in &mut clients {
-            let ended = client.read(&mut [0; 1]);
-            assert!(matches!(&ended, Ok(0)) || ended.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset));
+            let ended = soon(client.read(1)).await;
+            assert!(
+                ended.as_ref().is_ok_and(Vec::is_empty)
+                    || ended.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
+            );
         }
     });
 }
@@ -276,13 +251,9 @@ fn reads_that_time_out_lose_no_byte() {
 #[test]
 fn a_send_that_is_dropped_goes_out_whole_before_the_next() {
     clean(async || {
-        let (socket, mut peer) = pair();
-        socket2::SockRef::from(&socket.as_fd()).set_send_buffer_size(2048).expect("set");
-        let reader = std::thread::spawn(move || {
-            let mut all = Vec::new();
-            peer.read_to_end(&mut all).expect("to the end");
-            all
-        });
+        let (socket, mut peer) = pair().await;
+        narrow(&socket);
+        let reader = corering::spawn(async move { peer.read_to_end().await.expect("to the end") });
         for letter in [b'a', b'b', b'c'] {
             let mut send = Op::new(SendAll::new(&socket, vec![letter; 300_000]));
             while !send.is_submitted() {
@@ -293,7 +264,7 @@ fn a_send_that_is_dropped_goes_out_whole_before_the_next() {
         }
         Op::new(SendAll::new(&socket, vec![b'd'; 1000])).await.0.expect("sent");
         socket.close().await.expect("closed");
-        let all = reader.join().expect("no panic");
+        let all = reader.await.expect("no panic");
         let mut expected = Vec::new();
         for (letter, count) in [(b'a', 300_000), (b'b', 300_000), (b'c', 300_000), (b'd', 1000)] {
             expected.extend(std::iter::repeat_n(letter, count));
@@ -317,16 +288,10 @@ fn a_stream_closes_although_a_dropped_write_cannot_end() {
 
 #[test]
 fn a_write_that_is_dropped_never_lands_after_a_later_one() {
-    let directory = tempfile::tempdir().expect("a directory");
     clean(async || {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(directory.path().join("file"))
-            .await
-            .expect("a file");
+        let folder = folder();
+        let options = File::options().read(true).write(true).create(true);
+        let file = options.open(folder.join("file")).await.expect("a file");
         for round in 0..200_u8 {
             let mut stale = file.write_all_at(vec![0xff; 65536], 0);
             assert!(!poll_once(&mut stale).await);
@@ -345,9 +310,9 @@ fn a_write_that_is_dropped_never_lands_after_a_later_one() {
 
 #[test]
 fn a_truncate_that_is_dropped_never_lands_after_a_later_write() {
-    let directory = tempfile::tempdir().expect("a directory");
     clean(async || {
-        let file = File::create(directory.path().join("file")).await.expect("a file");
+        let folder = folder();
+        let file = File::create(folder.join("file")).await.expect("a file");
         for _ in 0..100 {
             file.write_all_at(vec![1; 4096], 0).await.0.expect("written");
             {
@@ -361,53 +326,12 @@ fn a_truncate_that_is_dropped_never_lands_after_a_later_write() {
 }
 
 #[test]
-fn a_file_that_is_opened_after_its_future_was_dropped_is_closed() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let fifo = directory.path().join("fifo");
-    let name = std::ffi::CString::new(fifo.to_str().expect("text")).expect("no zero byte");
-    // SAFETY: a valid path.
-    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-    clean(async || {
-        // An open that waits for a writer, given up before there is one.
-        {
-            let mut open = pin!(File::open(&fifo));
-            assert!(poll_fn(|cx| Poll::Ready(open.as_mut().poll(cx).is_pending())).await);
-            turn().await;
-        }
-        // And opens that end at once, given up before anybody looks.
-        for _ in 0..50 {
-            let mut open = pin!(File::open("/dev/null"));
-            let _ = poll_fn(|cx| Poll::Ready(open.as_mut().poll(cx).is_pending())).await;
-            turn().await;
-        }
-    });
-}
-
-#[test]
 fn an_operation_dropped_on_another_thread_is_cancelled_at_home() {
     clean(async || {
-        let (socket, _peer) = pair();
+        let (socket, _peer) = pair().await;
         let mut receive = Op::new(Receive::new(&socket, Guarded::new(4096)));
         assert!(!poll_once(&mut receive).await);
-        std::thread::spawn(move || drop(receive)).join().expect("no panic");
-    });
-}
-
-#[test]
-fn an_operation_polled_on_another_core_says_so() {
-    clean(async || {
-        let (socket, _peer) = pair();
-        let mut receive = Op::new(Receive::new(&socket, Vec::with_capacity(8)));
-        assert!(!poll_once(&mut receive).await);
-        let elsewhere = std::thread::spawn(move || {
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                corering::run(async { receive.await.0 }).expect("io_uring")
-            }))
-            .expect_err("it is of another core")
-        });
-        let payload = elsewhere.join().expect("caught");
-        let text = payload.downcast_ref::<String>().expect("a text");
-        assert!(text.contains("was polled on core"), "{text}");
+        drop_elsewhere(receive);
     });
 }
 
@@ -422,10 +346,12 @@ fn handles_and_operations_may_be_sent() {
         sendable(&client.write_all(vec![1]));
         sendable(&corering::time::sleep(Duration::ZERO));
         sendable(&server);
-        let file = File::open("/dev/null").await.expect("there");
+        let folder = folder();
+        let path = folder.join("file");
+        let file = File::create(&path).await.expect("a file");
         sendable(&file);
         sendable(&file.read_at(Vec::with_capacity(1), 0));
-        sendable(&corering::fs::read("/dev/null"));
+        sendable(&corering::fs::read(&path));
     });
 }
 

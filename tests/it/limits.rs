@@ -1,6 +1,6 @@
 //! Limits are back-pressure: full queues, completions that overflow, no pooled buffer.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use corering::Builder;
 use corering::fs::File;
@@ -8,8 +8,7 @@ use corering::net::{TcpListener, TcpStream};
 use corering::op::{Completion, Op, Operation, Receiver, Submission, io_uring};
 use corering::task::yield_now;
 
-use crate::life::pair;
-use crate::{clean, clean_on};
+use crate::{clean, clean_on, drop_elsewhere, folder, pair, put_into};
 
 struct Nop(u32);
 
@@ -51,7 +50,7 @@ fn an_invalid_submission_fails_alone() {
             completion.to_result()
         }
     }
-    clean_on(Builder::new(), async || {
+    clean(async || {
         let good: Vec<_> = (0..32).map(|number| corering::spawn(Op::new(Nop(number)))).collect();
         let bad = corering::spawn(Op::new(Invalid));
         let more: Vec<_> = (32..64).map(|number| corering::spawn(Op::new(Nop(number)))).collect();
@@ -129,16 +128,14 @@ fn a_core_without_any_buffers_receives_into_memory_of_the_stream() {
 
 #[test]
 fn a_chunk_dropped_on_another_thread_goes_home() {
-    clean_on(Builder::new(), async || {
+    clean(async || {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("there");
         let (mut server, _) = listener.accept().await.expect("a connection");
         for _ in 0..600 {
             client.write_all("x").await.0.expect("sent");
             let chunk = server.recv().await.expect("received").expect("not the end");
-            std::thread::scope(|scope| {
-                scope.spawn(move || drop(chunk));
-            });
+            drop_elsewhere(chunk);
         }
         listener.close().await.expect("closed");
     });
@@ -146,10 +143,10 @@ fn a_chunk_dropped_on_another_thread_goes_home() {
 
 #[test]
 fn reads_that_need_no_waiting_leave_room_for_other_tasks() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("file");
-    std::fs::write(&path, [1; 4096]).expect("written");
     clean(async || {
+        let folder = folder();
+        let path = folder.join("file");
+        put_into(&path, [1; 4096]);
         let file = File::open(&path).await.expect("opened");
         let reads = std::rc::Rc::new(std::cell::Cell::new(0_u32));
         let reader = corering::spawn({
@@ -183,71 +180,32 @@ fn reads_that_need_no_waiting_leave_room_for_other_tasks() {
 fn buffers_are_brought_in_as_they_are_needed() {
     const CHUNKS: usize = 192;
     clean_on(Builder::new().buffers(256, 64), async || {
-        let (socket, mut peer) = pair();
+        let (socket, mut peer) = pair().await;
         let mut receiver = Receiver::new(socket);
         let mut next =
             async || std::future::poll_fn(|cx| receiver.poll_chunk(cx)).await.expect("received").expect("a chunk");
         let mut held = Vec::new();
         // Three quarters of all buffers may be held, though fewer circulate at first.
         for number in 0..CHUNKS {
-            peer.write_all(&[number as u8]).expect("room");
+            peer.write_all(&[number as u8]).await.expect("room");
             let chunk = next().await;
             assert!(chunk.is_pooled(), "chunk {number} has memory of its own");
             held.push(chunk);
         }
-        peer.write_all(&[0]).expect("room");
+        peer.write_all(&[0]).await.expect("room");
         assert!(!next().await.is_pooled(), "the rest is kept for those who give back at once");
         assert!(held.iter().enumerate().all(|(number, chunk)| chunk[..] == [number as u8]));
     });
 }
 
 #[test]
-fn chunks_may_outlive_their_core() {
-    let chunks = clean_chunks();
-    let (first, rest) = chunks.split_first().expect("some");
-    assert!(first.is_pooled());
-    assert_eq!(&first[..], [0]);
-    assert!(rest.iter().enumerate().all(|(number, chunk)| chunk[..] == [number as u8 + 1]));
-    // They go on different threads, and the last of them takes the pool along.
-    let mut chunks = chunks;
-    let half = chunks.split_off(chunks.len() / 2);
-    let other = std::thread::spawn(move || {
-        for (number, chunk) in half.into_iter().enumerate() {
-            assert_eq!(chunk[..], [number as u8 + 10]);
-        }
-    });
-    drop(chunks);
-    other.join().expect("no panic");
-
-    fn clean_chunks() -> Vec<corering::buf::Chunk> {
-        let runtime = Builder::new().buffers(64, 64).build().expect("io_uring");
-        let mut chunks = runtime.block_on(async {
-            let (socket, mut peer) = pair();
-            let mut receiver = Receiver::new(socket);
-            let mut chunks = Vec::new();
-            for number in 0..22 {
-                peer.write_all(&[number]).expect("room");
-                let chunk = std::future::poll_fn(|cx| receiver.poll_chunk(cx)).await;
-                chunks.push(chunk.expect("received").expect("a chunk"));
-            }
-            chunks
-        });
-        // Two that were dropped elsewhere, and not collected before the end.
-        let dropped = [chunks.pop(), chunks.pop()];
-        std::thread::spawn(move || drop(dropped)).join().expect("no panic");
-        drop(runtime);
-        chunks
-    }
-}
-
-#[test]
 fn a_stream_takes_its_chunks_from_the_pool_that_it_is_told() {
     clean_on(Builder::new().buffers(8, 64).buffers(8, 4096), async || {
-        let (socket, mut peer) = pair();
+        let (socket, mut peer) = pair().await;
         let mut receiver = Receiver::new(socket);
         for (bytes, expected) in [(0, 64), (0, 64), (100, 4096), (5000, 4096), (64, 64), (65, 4096)] {
             receiver.set_chunk_bytes(bytes);
-            peer.write_all(&[1; 4096]).expect("room");
+            peer.write_all(&[1; 4096]).await.expect("room");
             let (mut received, mut first) = (0, None);
             while received < 4096 {
                 let chunk =

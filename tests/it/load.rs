@@ -1,26 +1,22 @@
 //! Much of everything: tasks, timers, completions at once.
 
 use std::cell::Cell;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use corering::Builder;
 use corering::net::{TcpListener, TcpStream};
-use corering::op::{Completion, Descriptor, Op, Operation, Receive, Submission, io_uring};
+use corering::op::{Op, Receive};
 use corering::task::yield_now;
 use corering::time::{Instant, Sleep, sleep};
 
-use crate::life::{poll_once, turn};
-use crate::{clean, clean_on, soon};
+use crate::{MANY, clean, metrics, pair, poll_once, scene, soon, turn};
 
 #[test]
 fn a_million_tasks_come_and_go_and_their_memory_is_used_again() {
     clean(async || {
-        let count = Rc::new(Cell::new(0_u32));
-        for _ in 0..1000 {
+        let count = Rc::new(Cell::new(0));
+        for _ in 0..MANY / 1000 {
             let handles: Vec<_> = (0..1000)
                 .map(|_| {
                     let count = count.clone();
@@ -34,16 +30,16 @@ fn a_million_tasks_come_and_go_and_their_memory_is_used_again() {
                 handle.await.expect("no panic");
             }
         }
-        assert_eq!(count.get(), 1_000_000);
-        assert_eq!(corering::metrics().expect("a core").tasks, 1);
+        assert_eq!(count.get(), MANY);
+        assert_eq!(metrics().tasks, 1);
     });
 }
 
 /// By a clock that jumps, so each sleep ends in the very millisecond that it should, or it is wrong.
 #[test]
 fn a_million_timers_half_of_them_dropped_end_in_time() {
-    const TIMERS: usize = 1_000_000;
-    clean_on(Builder::new().paused_time(true), async || {
+    const TIMERS: usize = MANY;
+    scene(async || {
         let start = Instant::now();
         let mut state = 0x1234_5678_9abc_def1_u64;
         let mut timers: Vec<Option<(Instant, Sleep)>> = Vec::with_capacity(TIMERS);
@@ -56,11 +52,11 @@ fn a_million_timers_half_of_them_dropped_end_in_time() {
             assert!(!poll_once(&mut timer).await);
             timers.push(Some((start + after, timer)));
         }
-        assert_eq!(corering::metrics().expect("a core").timers, TIMERS);
+        assert_eq!(metrics().timers, TIMERS);
         for timer in timers.iter_mut().step_by(2) {
             *timer = None;
         }
-        assert_eq!(corering::metrics().expect("a core").timers, TIMERS / 2);
+        assert_eq!(metrics().timers, TIMERS / 2);
         let mut left: Vec<_> = timers.into_iter().flatten().collect();
         left.sort_by_key(|(due, _)| *due);
         let (mut latest, mut at) = (Duration::ZERO, start);
@@ -73,7 +69,7 @@ fn a_million_timers_half_of_them_dropped_end_in_time() {
             latest = latest.max(now - due);
         }
         assert!(latest < Duration::from_millis(2), "late by {latest:?}");
-        assert_eq!(corering::metrics().expect("a core").timers, 0);
+        assert_eq!(metrics().timers, 0);
     });
 }
 
@@ -81,95 +77,25 @@ fn a_million_timers_half_of_them_dropped_end_in_time() {
 fn a_burst_that_came_meanwhile_is_fetched_in_a_few_calls() {
     const COUNT: usize = 200;
     clean(async || {
-        let (receives, mut peers): (Vec<_>, Vec<_>) = (0..COUNT)
-            .map(|_| {
-                let (ours, theirs) = UnixStream::pair().expect("a pair");
-                let ours = Descriptor::new(OwnedFd::from(ours));
-                (corering::spawn(Op::new(Receive::new(&ours, Vec::with_capacity(4)))), theirs)
-            })
-            .unzip();
+        let (mut receives, mut peers) = (Vec::new(), Vec::new());
+        for _ in 0..COUNT {
+            let (ours, theirs) = pair().await;
+            receives.push(corering::spawn(Op::new(Receive::new(&ours, Vec::with_capacity(4)))));
+            peers.push(theirs);
+        }
         turn().await;
         turn().await;
         // While this core does something else.
-        let writer = std::thread::spawn(move || {
-            for peer in &mut peers {
-                std::io::Write::write_all(peer, b"now").expect("room");
-            }
-            peers
-        });
-        let _peers = writer.join().expect("no panic");
-        let before = corering::metrics().expect("a core").enters;
+        for peer in &mut peers {
+            peer.write_all(b"now").await.expect("room");
+        }
+        let before = metrics().enters;
         for receive in receives {
             let (received, buffer) = soon(receive).await.expect("no panic");
             assert_eq!((received.expect("received"), &buffer[..]), (3, &b"now"[..]));
         }
-        let enters = corering::metrics().expect("a core").enters - before;
+        let enters = metrics().enters - before;
         assert!(enters <= 1 + COUNT as u64 / 20 + 2, "{enters} calls for {COUNT} completions");
-    });
-}
-
-struct Nop;
-
-// SAFETY: a no-op points to nothing.
-unsafe impl Operation for Nop {
-    type Output = i32;
-
-    fn submission(&mut self) -> Submission {
-        io_uring::opcode::Nop::new().build()
-    }
-
-    fn complete(self, completion: Completion) -> i32 {
-        completion.result
-    }
-}
-
-/// Multishots end when completions overflow: they are armed again, and nothing of theirs is lost.
-#[test]
-fn completions_that_overflow_lose_no_connection_and_no_byte() {
-    const CLIENTS: usize = 40;
-    const MESSAGES: u32 = 30;
-    clean_on(Builder::new().entries(8).cq_entries(16), async || {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        // Completions that nobody needs, in bursts.
-        let noise = corering::spawn(async {
-            loop {
-                let nops: Vec<_> = (0..100).map(|_| corering::spawn(Op::new(Nop))).collect();
-                for nop in nops {
-                    assert_eq!(nop.await.expect("no panic"), 0);
-                }
-            }
-        });
-        let clients = std::thread::spawn(move || {
-            let mut streams: Vec<_> =
-                (0..CLIENTS).map(|_| std::net::TcpStream::connect(address).expect("there")).collect();
-            for number in 0..MESSAGES {
-                for stream in &mut streams {
-                    std::io::Write::write_all(stream, &number.to_le_bytes()).expect("sent");
-                }
-            }
-        });
-        let mut servers = Vec::new();
-        for _ in 0..CLIENTS {
-            let (mut stream, _): (TcpStream, _) = soon(listener.accept()).await.expect("a connection");
-            servers.push(corering::spawn(async move {
-                let mut bytes = Vec::new();
-                while let Some(chunk) = stream.recv().await? {
-                    bytes.extend_from_slice(&chunk);
-                }
-                std::io::Result::Ok(bytes)
-            }));
-        }
-        let expected: Vec<u8> = (0..MESSAGES).flat_map(u32::to_le_bytes).collect();
-        for server in servers {
-            assert_eq!(soon(server).await.expect("no panic").expect("received"), expected);
-        }
-        clients.join().expect("no panic");
-        noise.abort();
-        assert!(noise.await.expect_err("aborted").is_cancelled());
-        let metrics = corering::metrics().expect("a core");
-        assert!(metrics.overflows > 0, "it never overflowed: {metrics:?}");
-        listener.close().await.expect("closed");
     });
 }
 

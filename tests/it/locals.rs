@@ -11,17 +11,11 @@ use corering::task::{self, defer, spawn_eager, yield_now};
 use corering::time::{Instant, call_at, call_later, sleep, timeout};
 use corering::{TaskLocal, spawn};
 
-use crate::asyncio::{Log, OnDrop, log};
-use crate::life::poll_once;
-use crate::{SECOND, paused, scene};
+use crate::{Log, OnDrop, SECOND, log, metrics, paused, poll_once, run_then, scene};
 
 static NUMBER: TaskLocal<u32> = TaskLocal::new();
 static NAME: TaskLocal<String> = TaskLocal::new();
 static TOKEN: TaskLocal<Rc<()>> = TaskLocal::new();
-
-fn metrics() -> corering::Metrics {
-    corering::metrics().expect("a core")
-}
 
 #[test]
 fn an_eager_task_runs_before_spawn_returns_until_it_first_waits() {
@@ -148,19 +142,17 @@ fn a_call_that_panics_is_told_and_the_next_is_made() {
 
 #[test]
 fn calls_that_are_left_at_the_end_are_not_made() {
-    let called = Rc::new(Cell::new(0));
-    let dropped = Rc::new(Cell::new(0));
-    let (calls, drops) = (called.clone(), dropped.clone());
-    paused()
-        .run(async move {
-            let on_drop = OnDrop(move || drops.set(drops.get() + 1));
-            drop(call_later(SECOND, move || {
-                let _moved = &on_drop;
-                calls.set(calls.get() + 1);
-            }));
-        })
-        .expect("io_uring");
-    assert_eq!((called.get(), dropped.get()), (0, 1));
+    let body = async || {
+        let (called, dropped) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let (calls, drops) = (called.clone(), dropped.clone());
+        let on_drop = OnDrop(move || drops.set(drops.get() + 1));
+        drop(call_later(SECOND, move || {
+            let _moved = &on_drop;
+            calls.set(calls.get() + 1);
+        }));
+        (called, dropped)
+    };
+    run_then(paused(), body, |(called, dropped)| assert_eq!((called.get(), dropped.get()), (0, 1)));
 }
 
 #[test]

@@ -1,4 +1,29 @@
 //! The suite of the whole project, through the facade only.
+//!
+//! A module is either for whatever fills the driver, or for the real kernel alone. The former know nothing but the
+//! library, `common`, and what `real` says that a filling gives: so they can be run on another filling as they are.
+//!
+//! For both fillings:
+//!
+//! - `asyncio`, `tasks`, `locals`, `gathers`, `groups`, `waits`, `selects`: tasks, and what waits for several of them
+//! - `cancel`, `cleanups`, `drops`, `panics`, `life`, `faults`: what is given up, fails, or ends at a bad moment
+//! - `time`, `timeouts`: clocks that jump, and time that is over
+//! - `deadlocks`: cores on which nothing can run
+//! - `gates`, `scenarios`: programs that hold whatever is cancelled in them
+//! - `files`, `order`: files, and the order of what is done to them
+//! - `net`, `streams`, `multishots`: connections, and what they carry
+//! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
+//! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
+//!
+//! For the real kernel alone:
+//!
+//! - `real`: what the real kernel gives to the modules above
+//! - `scene`: one of everything that the real kernel has, for `drops`
+//! - `pipes`: named pipes, and threads that write to them
+//! - `wakers`, `real_threads`, `real_races`: other threads
+//! - `real_runtimes`, `real_panics`: runtimes that are made by hand, since they are used again after a panic, or nested
+//! - `real_files`, `real_net`: devices, descriptors and sockets that only this machine has
+//! - `real_time`: the clock of the world
 #![allow(
     missing_docs,
     clippy::disallowed_methods,
@@ -6,9 +31,11 @@
     reason = "a test binary has no public API, sets its scenes with the standard library, and wakes in every way"
 )]
 
+// For both fillings.
 mod asyncio;
 mod cancel;
 mod cleanups;
+mod common;
 mod deadlocks;
 mod drops;
 mod faults;
@@ -25,9 +52,7 @@ mod multishots;
 mod net;
 mod order;
 mod panics;
-mod pipes;
 mod scenarios;
-mod scene;
 mod selects;
 mod smoke;
 mod streams;
@@ -36,100 +61,19 @@ mod time;
 mod timeouts;
 mod tracked;
 mod waits;
+
+// For the real kernel alone.
+mod pipes;
+mod real;
+mod real_files;
+mod real_net;
+mod real_panics;
+mod real_races;
+mod real_runtimes;
+mod real_threads;
+mod real_time;
+mod scene;
 mod wakers;
 
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::time::Duration;
-
-/// Runs a body on a core of its own, and checks that it leaves nothing behind: no task, timer, operation or pooled
-/// buffer, and no completion that nobody knew.
-#[track_caller]
-fn clean<T>(body: impl AsyncFnOnce() -> T) -> T {
-    clean_on(corering::Builder::new(), body)
-}
-
-#[track_caller]
-fn clean_on<T>(builder: corering::Builder, body: impl AsyncFnOnce() -> T) -> T {
-    let runtime = builder.build().expect("io_uring");
-    let output = runtime.block_on(async {
-        let output = body().await;
-        // What was dropped ends in the background: wait until it has.
-        let began = std::time::Instant::now();
-        loop {
-            let metrics = corering::metrics().expect("a core");
-            assert!(began.elapsed().as_secs() < 10, "something is left: {metrics:?}");
-            if (metrics.operations, metrics.tasks, metrics.timers, metrics.buffers_held) == (0, 1, 0, 0) {
-                assert_eq!(metrics.unknown_completions, 0);
-                return output;
-            }
-            std::future::poll_fn({
-                let mut polled = false;
-                move |cx| {
-                    cx.waker().wake_by_ref();
-                    if std::mem::replace(&mut polled, true) {
-                        std::task::Poll::Ready(())
-                    } else {
-                        std::task::Poll::Pending
-                    }
-                }
-            })
-            .await;
-        }
-    });
-    drop(runtime);
-    output
-}
-
-/// A core whose clock jumps when all wait.
-fn paused() -> corering::Builder {
-    corering::Builder::new().paused_time(true)
-}
-
-const SECOND: Duration = Duration::from_secs(1);
-
-/// Runs a body with a clock that jumps, and checks that it leaves nothing behind.
-#[track_caller]
-fn scene<T>(body: impl AsyncFnOnce() -> T) -> T {
-    clean_on(paused(), body)
-}
-
-/// Tasks that have not ended.
-fn alive() -> usize {
-    corering::metrics().expect("a core").tasks
-}
-
-/// Timers that are armed.
-fn timers() -> usize {
-    corering::metrics().expect("a core").timers
-}
-
-/// What is told of errors that nobody fetches.
-fn told() -> Rc<RefCell<Vec<String>>> {
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let hook = told.clone();
-    corering::task::on_unhandled(move |error| hook.borrow_mut().push(error.to_string()));
-    told
-}
-
-/// Waits until no operation is left, fetched or given up.
-async fn idle() {
-    let began = std::time::Instant::now();
-    while corering::metrics().expect("a core").operations > 0 {
-        assert!(began.elapsed().as_secs() < 10, "an operation is left: {:?}", corering::metrics());
-        life::turn().await;
-    }
-}
-
-/// Awaits what has to come soon: a bug then fails, and does not hang.
-#[track_caller]
-fn soon<F: IntoFuture>(future: F) -> impl Future<Output = F::Output> {
-    let limited = corering::time::timeout(std::time::Duration::from_secs(10), future);
-    let caller = std::panic::Location::caller();
-    async move {
-        match limited.await {
-            Ok(output) => output,
-            Err(elapsed) => panic!("{caller}: {elapsed}"),
-        }
-    }
-}
+use common::*;
+use real::*;

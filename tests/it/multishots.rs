@@ -1,30 +1,15 @@
 //! Multishots that are dropped, closed, cancelled or not fetched from while completions queue up.
 
 use std::future::poll_fn;
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::{FromRawFd as _, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 
 use corering::Builder;
 use corering::buf::Chunk;
+use corering::op::socket2::{Domain, Type};
 use corering::op::{AcceptMulti, Descriptor, Multishot, Op, ReceiveMulti, ReceivePooled};
 
-use crate::life::{poll_once, turn};
-use crate::{clean, clean_on, idle, soon};
-
-/// A pair of sockets that keep messages apart.
-fn messages() -> (Descriptor, UnixStream) {
-    let mut fds = [0; 2];
-    // SAFETY: there is room for two descriptors.
-    let made =
-        unsafe { libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0, fds.as_mut_ptr()) };
-    assert_eq!(made, 0);
-    // SAFETY: both are new, and nobody else's.
-    let [ours, theirs] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
-    (Descriptor::new(ours), theirs.into())
-}
+use crate::{clean, clean_on, drop_elsewhere, idle, messages, poll_once, soon, turn, visit};
 
 async fn next(items: &mut Multishot<ReceiveMulti>) -> std::io::Result<Chunk> {
     soon(poll_fn(|cx| items.poll_next(cx))).await
@@ -41,45 +26,66 @@ enum End {
     Closed,
 }
 
+/// A plain listener.
+fn listener() -> Descriptor {
+    let socket = Descriptor::socket(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+    socket.listen(128).expect("listening");
+    socket
+}
+
+/// Accepts until someone who comes now is accepted; where those who came before are from.
+async fn all_who_wait(listener: &Descriptor, address: SocketAddr) -> Vec<SocketAddr> {
+    let last = visit(address).await;
+    let mut accepts = Multishot::new(AcceptMulti::new(listener));
+    let mut came = Vec::new();
+    loop {
+        let server = soon(poll_fn(|cx| accepts.poll_next(cx))).await.expect("a connection");
+        let from = server.peer_addr().expect("an address").as_socket().expect("an address");
+        if from == last.local_addr() {
+            soon(accepts.close()).await;
+            return came;
+        }
+        came.push(from);
+    }
+}
+
 #[test]
 fn connections_that_a_multishot_had_accepted_are_closed_with_it_and_the_others_stay() {
     clean(async || {
         for (round, end) in [End::Dropped, End::DroppedElsewhere, End::Closed].into_iter().cycle().take(30).enumerate()
         {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            let socket = Descriptor::new(OwnedFd::from(listener.try_clone().expect("a copy")));
+            let socket = listener();
+            let address = socket.local_addr().expect("an address").as_socket().expect("an address");
             let mut accepts = Multishot::new(AcceptMulti::new(&socket));
             assert!(!poll_once(&mut poll_fn(|cx| accepts.poll_next(cx))).await);
-            let connect = || TcpStream::connect(listener.local_addr().expect("an address")).expect("there");
-            let mut clients: Vec<_> = (0..4).map(|_| connect()).collect();
-            // Not accepted yet, accepted and not reported, queued.
-            for _ in 0..round % 4 {
-                turn().await;
+            let mut clients = Vec::new();
+            for number in 0..8 {
+                clients.push(visit(address).await);
+                if number == 3 {
+                    // Not accepted yet, accepted and not reported, queued.
+                    for _ in 0..round % 4 {
+                        turn().await;
+                    }
+                }
             }
-            clients.extend((0..4).map(|_| connect()));
             match end {
                 End::Dropped => drop(accepts),
-                End::DroppedElsewhere => std::thread::spawn(move || drop(accepts)).join().expect("no panic"),
+                End::DroppedElsewhere => drop_elsewhere(accepts),
                 End::Closed => soon(accepts.close()).await,
             }
             idle().await;
             // Every client is either gone, or waits for whoever accepts next.
-            listener.set_nonblocking(true).expect("set");
-            let mut waiting = Vec::new();
-            while let Ok((server, _)) = listener.accept() {
-                waiting.push(server);
-            }
-            drop(socket);
+            let waiting = all_who_wait(&socket, address).await;
             let mut closed = 0;
             for client in &mut clients {
-                let here = client.local_addr().expect("an address");
-                if waiting.iter().any(|server| server.peer_addr().expect("an address") == here) {
+                if waiting.contains(&client.local_addr()) {
                     continue;
                 }
-                client.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
-                let ended = client.read(&mut [0]);
+                let ended = soon(client.read(1)).await;
                 assert!(
-                    matches!(&ended, Ok(0)) || ended.as_ref().is_err_and(|e| e.kind() == ErrorKind::ConnectionReset),
+                    ended.as_ref().is_ok_and(Vec::is_empty)
+                        || ended.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionReset),
                     "{end:?}, {} turns: neither closed nor waiting, but {ended:?}",
                     round % 4
                 );
@@ -96,12 +102,12 @@ fn buffers_that_a_multishot_had_filled_come_home_with_it() {
     clean_on(Builder::new().buffers(BUFFERS, 64), async || {
         for (round, end) in [End::Dropped, End::DroppedElsewhere, End::Closed].into_iter().cycle().take(60).enumerate()
         {
-            let (socket, mut peer) = messages();
+            let (socket, mut peer) = messages().await;
             let mut items = Multishot::new(ReceiveMulti::new(&socket, 1).expect("a pool"));
             assert!(!poll_once(&mut poll_fn(|cx| items.poll_next(cx))).await);
             turn().await;
             for number in 0..10_u32 {
-                peer.write_all(&number.to_le_bytes()).expect("room");
+                peer.write_all(&number.to_le_bytes()).await.expect("room");
             }
             for _ in 0..round % 4 {
                 turn().await;
@@ -111,18 +117,18 @@ fn buffers_that_a_multishot_had_filled_come_home_with_it() {
             }
             match end {
                 End::Dropped => drop(items),
-                End::DroppedElsewhere => std::thread::spawn(move || drop(items)).join().expect("no panic"),
+                End::DroppedElsewhere => drop_elsewhere(items),
                 End::Closed => soon(items.close()).await,
             }
             idle().await;
         }
         // All of them are there: each of so many receives finds one, before any is fetched.
-        let (socket, mut peer) = messages();
+        let (socket, mut peer) = messages().await;
         let mut receives: Vec<_> =
             (0..BUFFERS).map(|_| Op::new(ReceivePooled::new(&socket, 1).expect("a pool"))).collect();
         for receive in &mut receives {
             assert!(!poll_once(receive).await);
-            peer.write_all(&[1]).expect("room");
+            peer.write_all(&[1]).await.expect("room");
         }
         for _ in 0..4 {
             turn().await;
@@ -136,13 +142,13 @@ fn buffers_that_a_multishot_had_filled_come_home_with_it() {
 #[test]
 fn what_was_queued_before_a_cancel_is_fetched_before_its_error() {
     clean(async || {
-        let (socket, mut peer) = messages();
+        let (socket, mut peer) = messages().await;
         for _ in 0..20 {
             let mut items = Multishot::new(ReceiveMulti::new(&socket, 1).expect("a pool"));
             assert!(!poll_once(&mut poll_fn(|cx| items.poll_next(cx))).await);
             turn().await;
             for number in 0..10_u32 {
-                peer.write_all(&number.to_le_bytes()).expect("room");
+                peer.write_all(&number.to_le_bytes()).await.expect("room");
             }
             turn().await;
             socket.cancel_all();
@@ -153,7 +159,7 @@ fn what_was_queued_before_a_cancel_is_fetched_before_its_error() {
             let error = next(&mut items).await.expect_err("cancelled");
             assert_eq!(error.raw_os_error(), Some(libc::ECANCELED));
             // It is armed again by whoever goes on.
-            peer.write_all(&77_u32.to_le_bytes()).expect("room");
+            peer.write_all(&77_u32.to_le_bytes()).await.expect("room");
             assert_eq!(number_in(&next(&mut items).await.expect("received")), 77);
         }
     });
@@ -162,8 +168,7 @@ fn what_was_queued_before_a_cancel_is_fetched_before_its_error() {
 #[test]
 fn a_multishot_that_nobody_fetches_from_is_stopped_and_goes_on_without_a_gap() {
     clean_on(Builder::new().buffers(2048, 64), async || {
-        let (socket, mut peer) = messages();
-        peer.set_nonblocking(true).expect("set");
+        let (socket, mut peer) = messages().await;
         let mut items = Multishot::new(ReceiveMulti::new(&socket, 1).expect("a pool"));
         let (mut written, mut fetched) = (0_u32, 0_u32);
         for _ in 0..4 {
@@ -171,7 +176,7 @@ fn a_multishot_that_nobody_fetches_from_is_stopped_and_goes_on_without_a_gap() {
             // As many as are taken in by the multishot, and lie in the socket.
             let mut before = u32::MAX;
             while std::mem::replace(&mut before, written) != written {
-                while peer.write_all(&written.to_le_bytes()).is_ok() {
+                while peer.write(written.to_le_bytes()).is_ok() {
                     written += 1;
                 }
                 for _ in 0..10 {
@@ -193,7 +198,7 @@ fn a_multishot_that_nobody_fetches_from_is_stopped_and_goes_on_without_a_gap() {
 #[test]
 fn several_tasks_that_wait_for_one_multishot_share_what_comes() {
     clean(async || {
-        let (socket, mut peer) = messages();
+        let (socket, mut peer) = messages().await;
         let items =
             std::rc::Rc::new(std::cell::RefCell::new(Multishot::new(ReceiveMulti::new(&socket, 1).expect("a pool"))));
         let start = || {
@@ -205,7 +210,7 @@ fn several_tasks_that_wait_for_one_multishot_share_what_comes() {
         // The one who waited first is gone: its turn is not lost.
         first.abort();
         for number in [1_u32, 2] {
-            peer.write_all(&number.to_le_bytes()).expect("room");
+            peer.write_all(&number.to_le_bytes()).await.expect("room");
         }
         let mut got = [soon(second).await, soon(third).await]
             .map(|chunk| number_in(&chunk.expect("no panic").expect("received")));

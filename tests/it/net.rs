@@ -1,16 +1,14 @@
 //! Connections that come, refuse, break and end.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use corering::Builder;
 use corering::net::{Shutdown, TcpListener, TcpStream};
-use corering::time::{sleep, timeout};
-use socket2::{Domain, SockRef, Socket, Type};
+use corering::time::sleep;
 
-use crate::life::{poll_once, turn};
-use crate::{clean, clean_on, soon};
+use crate::{Peer, clean, clean_on, metrics, poll_once, soon, turn, visit};
 
 async fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -18,31 +16,13 @@ async fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// A connection of the library, and its other side, which blocks.
-async fn half_blocking() -> (TcpStream, std::net::TcpStream) {
+/// A connection of the library, and its other side.
+async fn visited() -> (TcpStream, Peer) {
     let (listener, address) = listener().await;
-    let theirs = std::net::TcpStream::connect(address).expect("there");
+    let theirs = visit(address).await;
     let (ours, _) = soon(listener.accept()).await.expect("a connection");
     listener.close().await.expect("closed");
     (ours, theirs)
-}
-
-/// Closes so that the other side gets a reset, not an end.
-fn reset(stream: std::net::TcpStream) {
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("set");
-    drop(stream);
-}
-
-/// How many sockets of this machine are connecting to `port`.
-fn attempts_at(port: u16) -> usize {
-    const SYN_SENT: &str = "02";
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("a table");
-    let remote = format!(":{port:04X}");
-    let is_attempt = |line: &&str| {
-        let mut words = line.split_whitespace().skip(2);
-        words.next().is_some_and(|address| address.ends_with(&remote)) && words.next() == Some(SYN_SENT)
-    };
-    table.lines().filter(is_attempt).count()
 }
 
 #[test]
@@ -56,11 +36,11 @@ fn connections_that_are_reset_before_they_are_accepted_end_nothing() {
                 turn().await;
             }
             for _ in 0..50 {
-                reset(std::net::TcpStream::connect(address).expect("there"));
+                visit(address).await.reset();
             }
-            let mut good = std::net::TcpStream::connect(address).expect("there");
-            good.write_all(&[round]).expect("sent");
-            let port = good.local_addr().expect("an address").port();
+            let mut good = visit(address).await;
+            good.write_all(&[round]).await.expect("sent");
+            let port = good.local_addr().port();
             loop {
                 let (mut stream, peer) = soon(listener.accept()).await.expect("the listener goes on");
                 if peer.port() == port {
@@ -77,20 +57,20 @@ fn connections_that_are_reset_before_they_are_accepted_end_nothing() {
 #[test]
 fn a_reset_is_an_error_of_the_read_and_of_the_write_and_never_a_signal() {
     clean(async || {
-        let (mut ours, theirs) = half_blocking().await;
+        let (mut ours, theirs) = visited().await;
         let mut receive = ours.recv();
         assert!(!poll_once(&mut receive).await);
-        reset(theirs);
+        theirs.reset();
         assert_eq!(soon(receive).await.expect_err("reset").kind(), ErrorKind::ConnectionReset);
 
-        let (mut ours, theirs) = half_blocking().await;
+        let (mut ours, theirs) = visited().await;
         // A write that has to wait for room when the reset comes.
         let mut write = ours.write_all(vec![1; 30_000_000]);
         while !poll_once(&mut write).await && !write.is_submitted() {
             turn().await;
         }
         turn().await;
-        reset(theirs);
+        theirs.reset();
         let (written, buffer) = soon(write).await;
         let kind = written.expect_err("reset").kind();
         assert!(matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{kind}");
@@ -108,30 +88,27 @@ fn a_connection_that_is_closed_on_one_side_still_carries_the_other() {
     const LONG: usize = 1 << 20;
     clean(async || {
         // They end first; we still send.
-        let (mut ours, mut theirs) = half_blocking().await;
-        theirs.shutdown(Shutdown::Write).expect("connected");
+        let (mut ours, mut theirs) = visited().await;
+        theirs.shut_down();
         assert!(soon(ours.recv()).await.expect("received").is_none());
         assert!(soon(ours.recv()).await.expect("received").is_none(), "the end stays");
-        let reader = std::thread::spawn(move || {
-            let mut all = Vec::new();
-            theirs.read_to_end(&mut all).map(|_| all)
-        });
+        let reader = corering::spawn(async move { theirs.read_to_end().await });
         soon(ours.write_all(vec![5; LONG])).await.0.expect("sent");
         ours.close().await.expect("closed");
-        assert_eq!(reader.join().expect("no panic").expect("read"), vec![5; LONG]);
+        assert_eq!(soon(reader).await.expect("no panic").expect("read"), vec![5; LONG]);
 
         // We end first; they still send.
-        let (mut ours, mut theirs) = half_blocking().await;
+        let (mut ours, mut theirs) = visited().await;
         ours.shutdown(Shutdown::Write).await.expect("connected");
-        assert_eq!(theirs.read(&mut [0; 1]).expect("the end"), 0);
-        let writer = std::thread::spawn(move || theirs.write_all(&vec![6; LONG]));
+        assert_eq!(soon(theirs.read(1)).await.expect("the end"), []);
+        let writer = corering::spawn(async move { theirs.write_all(vec![6; LONG]).await });
         let mut received = 0;
         while let Some(chunk) = soon(ours.recv()).await.expect("received") {
             assert!(chunk.iter().all(|byte| *byte == 6));
             received += chunk.len();
         }
         assert_eq!(received, LONG);
-        writer.join().expect("no panic").expect("sent");
+        soon(writer).await.expect("no panic").expect("sent");
         let (written, _) = soon(ours.write_all("too late")).await;
         assert_eq!(written.expect_err("ended").kind(), ErrorKind::BrokenPipe);
     });
@@ -140,7 +117,7 @@ fn a_connection_that_is_closed_on_one_side_still_carries_the_other() {
 #[test]
 fn the_other_half_may_read_while_one_ends() {
     clean(async || {
-        let (ours, mut theirs) = half_blocking().await;
+        let (ours, mut theirs) = visited().await;
         let (mut read, mut write) = ours.into_split();
         let reader = corering::spawn(async move {
             let end = read.recv().await;
@@ -149,9 +126,7 @@ fn the_other_half_may_read_while_one_ends() {
         turn().await;
         soon(write.write_all("last words")).await.0.expect("sent");
         write.shutdown().await.expect("connected");
-        let mut words = String::new();
-        theirs.read_to_string(&mut words).expect("the end comes");
-        assert_eq!(words, "last words");
+        assert_eq!(soon(theirs.read_to_end()).await.expect("the end comes"), b"last words");
         assert!(!reader.is_finished(), "the other direction is open");
         drop(theirs);
         let (ended, read) = soon(reader).await.expect("no panic");
@@ -159,12 +134,12 @@ fn the_other_half_may_read_while_one_ends() {
         read.reunite(write).expect("of one stream").close().await.expect("closed");
 
         // A half that is dropped tells the other side; the read that is left ends with the connection.
-        let (ours, mut theirs) = half_blocking().await;
+        let (ours, mut theirs) = visited().await;
         let (mut read, write) = ours.into_split();
         let mut receive = read.recv();
         assert!(!poll_once(&mut receive).await);
         drop(write);
-        assert_eq!(theirs.read(&mut [0; 1]).expect("the end"), 0);
+        assert_eq!(soon(theirs.read(1)).await.expect("the end"), []);
         drop(theirs);
         assert!(soon(receive).await.expect("received").is_none());
     });
@@ -184,30 +159,6 @@ fn connecting_to_nobody_is_refused_by_name() {
         }
         let error = TcpStream::connect("nonsense").await.expect_err("no address");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    });
-}
-
-/// A listener with no room answers nobody: an attempt waits, until it is given up.
-#[test]
-fn attempts_to_connect_that_are_given_up_leave_nothing() {
-    let crowded = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    crowded.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
-    crowded.listen(0).expect("listening");
-    let address = crowded.local_addr().expect("an address").as_socket().expect("an address");
-    clean(async || {
-        // Fills the queue of one.
-        let _first = soon(TcpStream::connect(address)).await.expect("there");
-        let mut waited = 0;
-        for round in 0..200_u32 {
-            let limit = Duration::from_micros(u64::from(round % 4) * 300);
-            let attempt = timeout(limit, TcpStream::connect(address)).await;
-            waited += u32::from(attempt.is_err());
-        }
-        assert!(waited > 150, "{waited} attempts had to wait");
-        let waiting = TcpStream::connect(address);
-        let mut waiting = std::pin::pin!(waiting);
-        assert!(timeout(Duration::from_millis(5), waiting.as_mut()).await.is_err());
-        assert_eq!(attempts_at(address.port()), 1, "the one that goes on, and none that was given up");
     });
 }
 
@@ -242,12 +193,14 @@ fn a_core_whose_buffers_are_all_kept_serves_on() {
     const CONNECTIONS: usize = 256;
     clean_on(Builder::new().buffers(4, 256), async || {
         let (listener, address) = listener().await;
-        let flood = std::thread::spawn(move || {
-            let mut clients: Vec<_> =
-                (0..CONNECTIONS).map(|_| std::net::TcpStream::connect(address).expect("there")).collect();
+        let flood = corering::spawn(async move {
+            let mut clients = Vec::new();
+            for _ in 0..CONNECTIONS {
+                clients.push(visit(address).await);
+            }
             for round in 0..8_u8 {
                 for client in &mut clients {
-                    client.write_all(&[round; 300]).expect("sent");
+                    client.write_all([round; 300]).await.expect("sent");
                 }
             }
         });
@@ -267,8 +220,8 @@ fn a_core_whose_buffers_are_all_kept_serves_on() {
         for server in servers {
             assert!(soon(server).await.expect("no panic").expect("received") == expected);
         }
-        flood.join().expect("no panic");
-        let metrics = corering::metrics().expect("a core");
+        flood.await.expect("no panic");
+        let metrics = metrics();
         assert!(metrics.enters < 40_000, "it spun: {metrics:?}");
         listener.close().await.expect("closed");
     });

@@ -1,19 +1,23 @@
 //! Order: what was dropped in flight never lands after what was asked for later, and two writes never mix.
 
+use std::ffi::CString;
 use std::future::{Future, poll_fn};
-use std::io::Read as _;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
 use corering::fs::File;
 use corering::net::{TcpListener, TcpStream};
-use corering::op::{Descriptor, Op, Read, Send, SendAll, Sync, Truncate, Write, WriteAll, WriteVectored, chain};
+use corering::op::{
+    Descriptor, Op, OpenAt, Read, Send, SendAll, Sync, Truncate, Write, WriteAll, WriteVectored, chain,
+};
 use corering::time::timeout;
 
-use crate::life::{pair, pipe, poll_once, turn};
-use crate::{clean, idle, soon};
+use crate::{
+    clean, folder, found_in, idle, length_of, narrow, pair, pipe_from, pipe_to, poll_once, put_into, soon, turn,
+};
 
 const LENGTH: usize = 65536;
 
@@ -21,6 +25,12 @@ const LENGTH: usize = 65536;
 async fn begin_and_drop<F: Future>(future: F) {
     let mut future = pin!(future);
     let _ = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await;
+}
+
+/// A new file.
+async fn made(path: &Path) -> Descriptor {
+    let path = CString::new(path.as_os_str().as_bytes()).expect("no zero byte");
+    Op::new(OpenAt::new(path, libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC, 0o600)).await.expect("room")
 }
 
 fn is_all(bytes: &[u8], byte: u8) -> bool {
@@ -67,10 +77,10 @@ const LATER: &[(&str, Later)] = &[
 
 #[test]
 fn whatever_is_dropped_never_lands_after_a_later_write_to_the_file() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("file");
     clean(async || {
-        std::fs::write(&path, vec![0; LENGTH]).expect("room");
+        let folder = folder();
+        let path = folder.join("file");
+        put_into(&path, vec![0; LENGTH]);
         let mut file = File::options().read(true).write(true).open(&path).await.expect("there");
         for round in 0..3_u8 {
             for (stale_name, stale) in STALE {
@@ -83,7 +93,7 @@ fn whatever_is_dropped_never_lands_after_a_later_write_to_the_file() {
                     let byte = round * 10 + number;
                     soon(later(&mut file, byte)).await.expect("written");
                     file.sync_all().await.expect("synced");
-                    let bytes = std::fs::read(&path).expect("there");
+                    let bytes = found_in(&path);
                     assert!(is_all(&bytes[..LENGTH], byte), "{stale_name} landed after a later {later_name}");
                 }
             }
@@ -94,9 +104,9 @@ fn whatever_is_dropped_never_lands_after_a_later_write_to_the_file() {
 
 #[test]
 fn a_read_a_sync_and_a_length_come_after_what_was_dropped() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("file");
     clean(async || {
+        let folder = folder();
+        let path = folder.join("file");
         let file = File::options().read(true).write(true).create(true).open(&path).await.expect("there");
         for byte in 1..60_u8 {
             begin_and_drop(file.write_all_at(vec![byte; LENGTH], 0)).await;
@@ -113,21 +123,21 @@ fn a_read_a_sync_and_a_length_come_after_what_was_dropped() {
                 }
                 2 => {
                     soon(file.sync_data()).await.expect("synced");
-                    assert!(is_all(&std::fs::read(&path).expect("there"), byte), "the sync came first");
+                    assert!(is_all(&found_in(&path), byte), "the sync came first");
                 }
                 _ => {
                     assert_eq!(soon(file.metadata()).await.expect("known").len(), LENGTH as u64);
                     begin_and_drop(file.set_len(10)).await;
                     assert_eq!(soon(file.metadata()).await.expect("known").len(), 10);
                     soon(file.set_len(0)).await.expect("cut");
-                    assert_eq!(std::fs::metadata(&path).expect("there").len(), 0);
+                    assert_eq!(length_of(&path), 0);
                 }
             }
         }
         // Closing waits, too.
         begin_and_drop(file.write_all_at(vec![77; LENGTH], 0)).await;
         soon(file.close()).await.expect("closed");
-        assert!(is_all(&std::fs::read(&path).expect("there"), 77), "it was closed first");
+        assert!(is_all(&found_in(&path), 77), "it was closed first");
     });
 }
 
@@ -135,9 +145,9 @@ fn a_read_a_sync_and_a_length_come_after_what_was_dropped() {
 /// it from coming in between.
 #[test]
 fn a_cut_comes_after_all_writes_that_were_dropped() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("file");
     clean(async || {
+        let folder = folder();
+        let path = folder.join("file");
         let file = File::create(&path).await.expect("room");
         for _ in 0..20 {
             let mut writes: Vec<_> = (0..4).map(|_| file.write_all_at(vec![1; 1 << 20], 0)).collect();
@@ -148,7 +158,7 @@ fn a_cut_comes_after_all_writes_that_were_dropped() {
             drop(writes);
             soon(file.set_len(10)).await.expect("cut");
             idle().await;
-            assert_eq!(std::fs::metadata(&path).expect("there").len(), 10);
+            assert_eq!(length_of(&path), 10);
         }
     });
 }
@@ -156,12 +166,11 @@ fn a_cut_comes_after_all_writes_that_were_dropped() {
 /// A write that has not even begun when it is dropped, since it waits in a chain.
 #[test]
 fn a_write_that_is_dropped_in_a_chain_never_lands_after_a_later_one() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("file");
     clean(async || {
-        let (reader, _writer) = pipe();
-        let reader = Descriptor::new(OwnedFd::from(reader));
-        let file = Descriptor::new(std::fs::File::create(&path).expect("room").into());
+        let folder = folder();
+        let path = folder.join("file");
+        let (reader, _writer) = pipe_from().await;
+        let file = made(&path).await;
         for round in 1..100_u8 {
             let waits = Op::new(Read::stream(&reader, Vec::with_capacity(8))).always();
             let mut stale = chain((waits, Op::new(WriteAll::at(&file, vec![0xff; LENGTH], 0))));
@@ -172,16 +181,16 @@ fn a_write_that_is_dropped_in_a_chain_never_lands_after_a_later_one() {
             drop(stale);
             soon(Op::new(WriteAll::at(&file, vec![round; LENGTH], 0))).await.0.expect("written");
             idle().await;
-            assert!(is_all(&std::fs::read(&path).expect("there"), round), "the dropped write came later");
+            assert!(is_all(&found_in(&path), round), "the dropped write came later");
         }
     });
 }
 
 #[test]
 fn what_is_appended_stays_in_order_whatever_is_dropped() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("file");
     clean(async || {
+        let folder = folder();
+        let path = folder.join("file");
         let mut file = File::options().append(true).create(true).open(&path).await.expect("there");
         let mut expected = Vec::new();
         for byte in 0..100_u8 {
@@ -194,30 +203,26 @@ fn what_is_appended_stays_in_order_whatever_is_dropped() {
             }
         }
         soon(file.close()).await.expect("closed");
-        assert!(std::fs::read(&path).expect("there") == expected, "not in order, or not whole");
+        assert!(found_in(&path) == expected, "not in order, or not whole");
     });
 }
 
 #[test]
 fn several_who_wait_behind_what_was_dropped_go_on_in_their_order() {
     clean(async || {
-        let (mut reader, writer) = pipe();
-        let pipe = Descriptor::new(writer);
+        let (pipe, mut reader) = pipe_to().await;
         begin_and_drop(Op::new(WriteAll::stream(&pipe, vec![0; 200_000]))).await;
         turn().await;
         let later: Vec<_> =
             (1..=5_u8).map(|byte| corering::spawn(Op::new(WriteAll::stream(&pipe, vec![byte; 10])))).collect();
         turn().await;
         assert!(later.iter().all(|task| !task.is_finished()), "somebody overtook");
-        let all = std::thread::spawn(move || {
-            let mut all = Vec::new();
-            reader.read_to_end(&mut all).map(|_| all)
-        });
+        let all = corering::spawn(async move { reader.read_to_end().await });
         for task in later {
             soon(task).await.expect("no panic").0.expect("written");
         }
         soon(pipe.close()).await.expect("closed");
-        let all = all.join().expect("no panic").expect("to the end");
+        let all = soon(all).await.expect("no panic").expect("to the end");
         assert!(is_all(&all[..200_000], 0), "something came in between");
         let expected: Vec<u8> = (1..=5).flat_map(|byte| [byte; 10]).collect();
         assert_eq!(all[200_000..], expected);
@@ -227,8 +232,7 @@ fn several_who_wait_behind_what_was_dropped_go_on_in_their_order() {
 #[test]
 fn one_who_waits_behind_what_was_dropped_may_go_and_the_others_get_their_turn() {
     clean(async || {
-        let (mut reader, writer) = pipe();
-        let pipe = Descriptor::new(writer);
+        let (pipe, mut reader) = pipe_to().await;
         begin_and_drop(Op::new(WriteAll::stream(&pipe, vec![0; 200_000]))).await;
         turn().await;
         let start = |byte: u8| corering::spawn(Op::new(WriteAll::stream(&pipe, vec![byte; 10])));
@@ -237,13 +241,10 @@ fn one_who_waits_behind_what_was_dropped_may_go_and_the_others_get_their_turn() 
         let (result, bytes) = soon(late).await;
         assert_eq!((result.expect_err("late").kind(), bytes.len()), (std::io::ErrorKind::TimedOut, 10));
         first.abort();
-        let all = std::thread::spawn(move || {
-            let mut all = Vec::new();
-            reader.read_to_end(&mut all).map(|_| all)
-        });
+        let all = corering::spawn(async move { reader.read_to_end().await });
         soon(second).await.expect("no panic").0.expect("written");
         soon(pipe.close()).await.expect("closed");
-        let all = all.join().expect("no panic").expect("to the end");
+        let all = soon(all).await.expect("no panic").expect("to the end");
         assert_eq!(all[200_000..], [2; 10]);
     });
 }
@@ -272,16 +273,13 @@ fn what_was_dropped_goes_out_before_the_next_whichever_way_it_is_sent() {
         for (name, whole, first) in firsts {
             for way in 0..3 {
                 for turns in 0..3 {
-                    let (socket, mut peer) = pair();
-                    socket2::SockRef::from(&socket.as_fd()).set_send_buffer_size(2048).expect("set");
+                    let (socket, mut peer) = pair().await;
+                    narrow(&socket);
                     begin_and_drop(first(&socket)).await;
                     for _ in 0..turns {
                         turn().await;
                     }
-                    let reader = std::thread::spawn(move || {
-                        let mut all = Vec::new();
-                        peer.read_to_end(&mut all).map(|_| all)
-                    });
+                    let reader = corering::spawn(async move { peer.read_to_end().await });
                     let second = vec![2; 1000];
                     match way {
                         0 => soon(Op::new(SendAll::new(&socket, second))).await.0.expect("sent"),
@@ -292,7 +290,7 @@ fn what_was_dropped_goes_out_before_the_next_whichever_way_it_is_sent() {
                         }
                     }
                     soon(socket.close()).await.expect("closed");
-                    let all = reader.join().expect("no panic").expect("to the end");
+                    let all = soon(reader).await.expect("no panic").expect("to the end");
                     let end = all.len() - 1000;
                     assert!(is_all(&all[..end], 1) && is_all(&all[end..], 2), "{name}, {way}: mixed or swapped");
                     assert!(end == FIRST || !whole && end < FIRST, "{name}, {way}: {end} bytes of the first");
@@ -309,7 +307,7 @@ fn a_stream_that_loses_its_writes_to_timeouts_still_carries_them_whole_and_in_or
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("there");
         let (mut server, _) = soon(listener.accept()).await.expect("a connection");
-        socket2::SockRef::from(&client).set_send_buffer_size(4096).expect("set");
+        narrow(&client);
         let receiver = corering::spawn(async move {
             let mut all = Vec::new();
             while let Some(chunk) = server.recv().await? {
@@ -373,8 +371,7 @@ fn the_end_of_a_stream_comes_after_a_write_that_was_dropped() {
 #[test]
 fn a_read_that_is_dropped_holds_nothing_up() {
     clean(async || {
-        let (reader, _writer) = pipe();
-        let pipe = Descriptor::new(OwnedFd::from(reader));
+        let (pipe, _writer) = pipe_from().await;
         begin_and_drop(Op::new(Read::stream(&pipe, Vec::with_capacity(8)))).await;
         assert!(pipe.has_orphans());
         let settled = poll_fn(|cx| Poll::Ready(pipe.poll_settled(cx).is_ready())).await;
@@ -382,13 +379,13 @@ fn a_read_that_is_dropped_holds_nothing_up() {
         idle().await;
         assert!(!pipe.has_orphans());
 
-        let directory = tempfile::tempdir().expect("a directory");
-        let file = std::fs::File::create(directory.path().join("file")).expect("room");
-        let file = Descriptor::new(file.into());
+        let folder = folder();
+        let path = folder.join("file");
+        let file = made(&path).await;
         begin_and_drop(Op::new(Truncate::to(&file, 10))).await;
         let settled = poll_fn(|cx| Poll::Ready(file.poll_settled(cx).is_ready())).await;
         assert!(!settled, "a cut changes something");
         soon(Op::new(Sync::all(&file))).await.expect("synced");
-        assert_eq!(std::fs::metadata(directory.path().join("file")).expect("there").len(), 10);
+        assert_eq!(length_of(&path), 10);
     });
 }

@@ -20,8 +20,8 @@ use corering::task::{
 use corering::time::{interval, sleep, timeout};
 use corering::{TaskGroup, select, shield, spawn};
 
-use crate::asyncio::OnDrop;
 use crate::gates::{Scenario, Stage};
+use crate::{OnDrop, folder};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -1344,12 +1344,12 @@ async fn ticks_beside_work(stage: Stage) {
 }
 
 async fn files_side_by_side(stage: Stage) {
-    let directory = Rc::new(tempfile::tempdir().expect("a directory"));
+    let directory = Rc::new(folder());
     let tasks: Vec<_> = (1..4_u8)
         .map(|number| {
             let directory = directory.clone();
             stage.spawn(async move {
-                let path = directory.path().join(number.to_string());
+                let path = directory.join(number.to_string());
                 fs::write(&path, vec![number; 5000]).await.expect("written");
                 let file = File::options().read(true).write(true).open(&path).await.expect("there");
                 file.write_all_at(vec![number + 100; 10], 5000).await.0.expect("written");
@@ -1360,20 +1360,14 @@ async fn files_side_by_side(stage: Stage) {
             })
         })
         .collect();
-    let paths = directory.clone();
-    stage.comes_true(move || open_below(paths.path()) == 0);
+    let opened = directory.clone();
+    stage.comes_true(move || opened.open() == 0);
     assert!(all(tasks).await >= 2);
 }
 
-/// How many descriptors of this process are open below a directory.
-fn open_below(directory: &std::path::Path) -> usize {
-    let open = std::fs::read_dir("/proc/self/fd").expect("there").flatten();
-    open.filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|path| path.starts_with(directory))).count()
-}
-
 async fn one_file_that_is_written_in_turn(stage: Stage) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("ledger");
+    let directory = folder();
+    let path = directory.join("ledger");
     fs::write(&path, vec![0; 64]).await.expect("written");
     let file = Rc::new(Lock::new(File::options().read(true).write(true).open(&path).await.expect("there")));
     let tasks: Vec<_> = (1..4_u8)

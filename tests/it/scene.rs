@@ -6,16 +6,15 @@ use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use corering::fs::File;
 use corering::net::{TcpListener, TcpStream};
 use corering::op::{Descriptor, DirectSlot, Op, Receive};
 
-use crate::life::{pair, pipe, turn};
-use crate::soon;
 use crate::tracked::Alive;
+use crate::{Folder, folder, pipe, put_into, sockets, soon, turn};
 
 /// More than sockets and pipes of a scene take at once.
 pub(crate) const LARGE: usize = 200_000;
@@ -44,17 +43,17 @@ pub(crate) struct Scene {
     _writer: OwnedFd,
     pub(crate) full_pipe: Descriptor,
     pipe_reader: std::fs::File,
-    pub(crate) directory: tempfile::TempDir,
+    pub(crate) directory: Folder,
     pub(crate) file: File,
     pub(crate) descriptor: Descriptor,
 }
 
 impl Scene {
     pub(crate) async fn new() -> Self {
-        let (quiet, quiet_peer) = pair();
+        let (quiet, quiet_peer) = sockets();
         socket2::SockRef::from(&quiet.as_fd()).set_send_buffer_size(2048).expect("set");
         quiet_peer.set_nonblocking(true).expect("set");
-        let (ready, mut ready_peer) = pair();
+        let (ready, mut ready_peer) = sockets();
         ready_peer.write_all(b"ready").expect("room");
 
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -75,15 +74,15 @@ impl Scene {
         let (pipe_reader, full_pipe) = pipe();
         nonblocking(&pipe_reader);
 
-        let directory = tempfile::tempdir().expect("a directory");
-        std::fs::write(directory.path().join("small"), vec![1; 100]).expect("room");
-        std::fs::write(directory.path().join("large"), vec![2; 40_000]).expect("room");
-        let name = CString::new(directory.path().join("pipe").as_os_str().as_bytes()).expect("no zero byte");
+        let directory = folder();
+        put_into(directory.join("small"), vec![1; 100]);
+        put_into(directory.join("large"), vec![2; 40_000]);
+        let name = CString::new(directory.join("pipe").as_os_str().as_bytes()).expect("no zero byte");
         // SAFETY: a valid path.
         assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-        let file = File::options().read(true).write(true).open(directory.path().join("small")).await.expect("there");
+        let file = File::options().read(true).write(true).open(directory.join("small")).await.expect("there");
         let options = || std::fs::OpenOptions::new().read(true).write(true).to_owned();
-        let descriptor = options().open(directory.path().join("large")).expect("there");
+        let descriptor = options().open(directory.join("large")).expect("there");
         Self {
             alive: Alive::default(),
             quiet,
@@ -108,8 +107,13 @@ impl Scene {
         }
     }
 
+    /// A file of the directory, opened once more.
+    pub(crate) fn opened(&self, name: &str) -> Descriptor {
+        Descriptor::new(std::fs::File::open(self.path(name)).expect("there").into())
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        self.directory.join(name)
     }
 
     /// What was given up ends: nothing is in flight, armed, held or open but what the scene itself has, and all of the
@@ -144,7 +148,7 @@ impl Scene {
             went_out[1] += drain(&mut self.stream_peer);
             went_out[2] += drain(&mut self.pipe_reader);
             let metrics = corering::metrics().expect("a core");
-            let open = open_below(self.directory.path());
+            let open = self.directory.open();
             let left = (metrics.operations, metrics.timers, metrics.tasks, self.alive.count(), open);
             if left == (0, 0, 1, 0, 2) {
                 break;
@@ -201,10 +205,4 @@ fn drain(from: &mut impl std::io::Read) -> usize {
         all += count;
     }
     all
-}
-
-/// How many descriptors of this process are open below a directory.
-fn open_below(directory: &Path) -> usize {
-    let open = std::fs::read_dir("/proc/self/fd").expect("there").flatten();
-    open.filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|path| path.starts_with(directory))).count()
 }

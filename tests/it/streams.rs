@@ -5,9 +5,8 @@ use std::hash::Hasher as _;
 use std::time::Duration;
 
 use corering::net::{TcpListener, TcpStream};
-use socket2::SockRef;
 
-use crate::{clean, soon};
+use crate::{clean, narrow, soon};
 
 async fn connected() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -65,7 +64,7 @@ fn single_bytes_arrive_in_order() {
 fn a_write_that_goes_out_in_many_parts_arrives_whole() {
     clean(async || {
         let (mut client, mut server) = connected().await;
-        SockRef::from(&client).set_send_buffer_size(2048).expect("set");
+        narrow(&client);
         let bytes = noise(10 << 20);
         let writer = corering::spawn({
             let bytes = bytes.clone();

@@ -1,15 +1,17 @@
 //! Tasks and time, as asyncio has them.
 
 use std::cell::{Cell, RefCell};
-use std::panic::AssertUnwindSafe;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use corering::task::{self, yield_now};
 use corering::time::{Instant, sleep, timeout};
 use corering::{Builder, spawn};
 
-use crate::{clean, clean_on};
+use crate::{MANY, clean, metrics, run, run_then, scene};
 
 type Log = Rc<RefCell<Vec<u32>>>;
 
@@ -54,7 +56,7 @@ fn giving_way_n_times_lets_another_go_n_steps() {
 
 #[test]
 fn equal_deadlines_end_in_order_and_none_is_early() {
-    clean_on(Builder::new().paused_time(true), async || {
+    scene(async || {
         let (start, seen) = (Instant::now(), Log::default());
         let tasks: Vec<_> = (0..5)
             .map(|number| {
@@ -75,23 +77,12 @@ fn equal_deadlines_end_in_order_and_none_is_early() {
 }
 
 #[test]
-fn a_sleep_is_never_early_by_the_real_clock() {
-    clean(async || {
-        for us in (0..1000).step_by(7) {
-            let start = std::time::Instant::now();
-            sleep(Duration::from_micros(us)).await;
-            assert!(start.elapsed() >= Duration::from_micros(us));
-        }
-    });
-}
-
-#[test]
 fn a_dropped_sleep_leaves_no_timer() {
     clean(async || {
         for _ in 0..100 {
             assert!(timeout(Duration::ZERO, sleep(Duration::from_secs(3600))).await.is_err());
         }
-        assert_eq!(corering::metrics().expect("a core").timers, 0);
+        assert_eq!(metrics().timers, 0);
     });
 }
 
@@ -120,8 +111,7 @@ fn a_task_that_awaits_itself_panics_by_name() {
 #[test]
 fn the_current_task_is_the_one_that_runs_and_all_are_those_that_have_not_ended() {
     assert!(task::current().is_none());
-    let runtime = Builder::new().build().expect("io_uring");
-    runtime.block_on(async {
+    run(async || {
         let name = |task: Option<task::TaskInfo>| task.and_then(|task| task.name().map(str::to_owned));
         let a = spawn(async move {
             yield_now().await;
@@ -176,49 +166,20 @@ fn when_main_ends_what_is_left_is_dropped() {
             self.0.set(true);
         }
     }
-    let dropped = Rc::new(Cell::new(false));
-    let says = Says(dropped.clone());
-    let output = corering::run(async {
+    let body = async || {
+        let dropped = Rc::new(Cell::new(false));
+        let says = Says(dropped.clone());
         spawn(async move {
             let _says = says;
             sleep(Duration::from_secs(3600)).await;
         });
         yield_now().await;
-        123
+        (123, dropped)
+    };
+    run_then(Builder::new(), body, |(output, dropped)| {
+        assert_eq!(output, 123);
+        assert!(dropped.get());
     });
-    assert_eq!(output.expect("io_uring"), 123);
-    assert!(dropped.get());
-}
-
-#[test]
-fn a_runtime_inside_a_runtime_is_a_clear_panic_and_the_outer_goes_on() {
-    let runtime = Builder::new().build().expect("io_uring");
-    let polled = Cell::new(false);
-    runtime.block_on(async {
-        for nested in [
-            std::panic::catch_unwind(AssertUnwindSafe(|| corering::run(async { polled.set(true) }).map(drop))),
-            std::panic::catch_unwind(AssertUnwindSafe(|| {
-                runtime.block_on(async { polled.set(true) });
-                Ok(())
-            })),
-        ] {
-            let payload = nested.expect_err("refused");
-            let text = payload.downcast_ref::<&str>().expect("a text");
-            assert!(text.contains("already inside a runtime on this thread"), "{text}");
-        }
-        sleep(Duration::from_millis(1)).await;
-        let elsewhere = std::thread::spawn(|| corering::run(async { 5 }).expect("io_uring"));
-        assert_eq!(elsewhere.join().expect("no panic"), 5);
-    });
-    assert!(!polled.get());
-    assert!(matches!(Builder::new().build(), Err(corering::SetupError::AlreadyRunning)));
-}
-
-#[test]
-fn one_runtime_after_the_other_lives_on_a_thread() {
-    for round in 0..300 {
-        assert_eq!(corering::run(async { round }).expect("io_uring"), round);
-    }
 }
 
 #[test]
@@ -240,12 +201,12 @@ fn aborting_drops_the_future_at_its_next_turn_and_a_finished_task_stays() {
     clean(async || {
         let task = spawn(sleep(Duration::from_secs(3600)));
         yield_now().await;
-        assert_eq!(corering::metrics().expect("a core").timers, 1);
+        assert_eq!(metrics().timers, 1);
         assert!(task.abort());
         assert!(!task.is_finished());
         yield_now().await;
         assert!(task.is_finished());
-        assert_eq!(corering::metrics().expect("a core").timers, 0);
+        assert_eq!(metrics().timers, 0);
         assert!(!task.abort());
         assert!(task.await.expect_err("aborted").is_cancelled());
 
@@ -332,16 +293,8 @@ fn panics_stay_in_their_task_wherever_they_happen() {
 }
 
 #[test]
-fn a_panic_of_main_reaches_the_caller_and_the_runtime_goes_on() {
-    let runtime = Builder::new().build().expect("io_uring");
-    let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(async { panic!("main") })));
-    assert_eq!(panicked.expect_err("it panicked").downcast_ref::<&str>(), Some(&"main"));
-    assert_eq!(runtime.block_on(async { 7 }), 7);
-}
-
-#[test]
 fn a_timeout_lets_a_result_win_and_cuts_the_first_wait_when_its_time_is_over() {
-    clean_on(Builder::new().paused_time(true), async || {
+    scene(async || {
         assert!(timeout(Duration::ZERO, yield_now()).await.is_err());
         assert_eq!(timeout(Duration::ZERO, async { 5 }).await, Ok(5));
         assert_eq!(timeout(Duration::from_secs(1), async { 6 }).await, Ok(6));
@@ -362,7 +315,7 @@ fn an_interval_makes_up_delays_or_skips() {
         (MissedTick::Delay, [0, 1, 45, 55, 65]),
         (MissedTick::Skip, [0, 1, 5, 6, 7]),
     ] {
-        clean_on(Builder::new().paused_time(true), async move || {
+        scene(async || {
             let start = Instant::now();
             let mut ticks = interval(Duration::from_secs(10));
             ticks.set_missed_tick(missed);
@@ -404,7 +357,7 @@ fn a_busy_task_that_gives_way_does_not_starve_timers() {
 fn a_hundred_thousand_tasks_all_end() {
     clean(async || {
         let done = Rc::new(Cell::new(0));
-        let tasks: Vec<_> = (0..100_000)
+        let tasks: Vec<_> = (0..MANY / 10)
             .map(|_| {
                 let done = done.clone();
                 spawn(async move {
@@ -416,6 +369,31 @@ fn a_hundred_thousand_tasks_all_end() {
         for task in tasks {
             task.await.expect("no panic");
         }
-        assert_eq!(done.get(), 100_000);
+        assert_eq!(done.get(), MANY / 10);
+    });
+}
+
+#[test]
+fn a_task_that_wakes_itself_while_it_is_polled_runs_once_more() {
+    struct Twice(Rc<std::cell::Cell<u32>>);
+    impl Future for Twice {
+        type Output = ();
+        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+            self.0.set(self.0.get() + 1);
+            if self.0.get() == 1 {
+                cx.waker().wake_by_ref();
+                cx.waker().clone().wake();
+            }
+            Poll::Pending
+        }
+    }
+    clean(async || {
+        let polls = Rc::new(std::cell::Cell::new(0));
+        let task = corering::spawn(Twice(polls.clone()));
+        for _ in 0..5 {
+            corering::task::yield_now().await;
+        }
+        assert_eq!(polls.get(), 2);
+        task.abort();
     });
 }

@@ -2,28 +2,21 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
-use std::io::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use corering::op::{Op, Receive};
 use corering::task::yield_now;
-use corering::time::{Instant, Sleep, advance, interval, interval_at, sleep, sleep_until, timeout, timeout_at};
+use corering::time::{Instant, advance, interval, interval_at, sleep, sleep_until, timeout, timeout_at};
 use corering::{Builder, spawn};
 
-use crate::life::{pair, poll_once};
-use crate::{SECOND, clean, clean_on, timers};
-
-fn paused() -> Builder {
-    Builder::new().paused_time(true)
-}
+use crate::{SECOND, clean_on, paused, poll_once, scene, timers};
 
 #[test]
 fn a_sleep_that_is_dropped_takes_its_timer_away_and_wakes_nobody() {
-    clean_on(paused(), async || {
+    scene(async || {
         let polls = Rc::new(Cell::new(0));
         let task = spawn({
             let polls = polls.clone();
@@ -64,32 +57,8 @@ fn a_sleep_of_no_time_lets_the_others_run_once() {
 }
 
 #[test]
-fn what_never_ends_does_not_end_because_time_is_paused() {
-    clean_on(paused(), async || {
-        let (socket, mut peer) = pair();
-        // More of them than the wheel looks at one by one.
-        let mut never: Vec<Sleep> = (0..100).map(|_| sleep(Duration::MAX)).collect();
-        for sleep in &mut never {
-            assert!(!poll_once(sleep).await);
-        }
-        let began = Instant::now();
-        let writer = std::thread::spawn(move || {
-            // Far longer than operations are waited for before the clock jumps.
-            std::thread::sleep(Duration::from_millis(50));
-            peer.write_all(b"x").map(|()| peer)
-        });
-        let receive = Op::new(Receive::new(&socket, Vec::with_capacity(1)));
-        let (result, _) = timeout(Duration::MAX, receive).await.expect("it never ends");
-        assert_eq!(result.expect("received"), 1);
-        assert_eq!(began.elapsed(), Duration::ZERO);
-        assert!(!poll_once(&mut never[99]).await);
-        writer.join().expect("no panic").expect("written");
-    });
-}
-
-#[test]
 fn sleeps_end_at_their_deadline_and_in_its_order_whenever_they_were_made() {
-    clean_on(paused(), async || {
+    scene(async || {
         let (began, ended) = (Instant::now(), Rc::new(RefCell::new(Vec::new())));
         for seconds in [5_u32, 1, 4, 2, 3, 2] {
             let ended = ended.clone();
@@ -106,7 +75,7 @@ fn sleeps_end_at_their_deadline_and_in_its_order_whenever_they_were_made() {
 
 #[test]
 fn advancing_ends_what_is_due_and_nothing_else() {
-    clean_on(paused(), async || {
+    scene(async || {
         let ended = Rc::new(RefCell::new(Vec::new()));
         let tasks: Vec<_> = [1_u32, 2, 3]
             .into_iter()
@@ -130,22 +99,8 @@ fn advancing_ends_what_is_due_and_nothing_else() {
 }
 
 #[test]
-fn the_real_clock_goes_on_where_a_paused_one_ended() {
-    let before = std::time::Instant::now();
-    paused().run(sleep(1000 * SECOND)).expect("io_uring");
-    assert!(before.elapsed() < 100 * SECOND);
-    clean(async || {
-        let began = Instant::now();
-        let refused = catch_unwind(|| advance(SECOND)).expect_err("the clock is not paused");
-        assert!(refused.downcast_ref::<&str>().expect("a text").contains("paused_time(true)"));
-        std::thread::sleep(Duration::from_millis(1));
-        assert!(began.elapsed() >= Duration::from_millis(1) && began.elapsed() < 100 * SECOND);
-    });
-}
-
-#[test]
 fn a_sleep_can_be_set_anew_before_while_and_after_it_is_awaited() {
-    clean_on(paused(), async || {
+    scene(async || {
         let began = Instant::now();
         let mut sleep = sleep(100 * SECOND);
         sleep.reset(began + 50 * SECOND);
@@ -168,7 +123,7 @@ fn a_sleep_can_be_set_anew_before_while_and_after_it_is_awaited() {
 
 #[test]
 fn a_sleep_wakes_the_task_that_polled_it_last() {
-    clean_on(paused(), async || {
+    scene(async || {
         let mut sleep = sleep(SECOND);
         assert!(!poll_once(&mut sleep).await);
         let heir = spawn(async move {
@@ -177,29 +132,6 @@ fn a_sleep_wakes_the_task_that_polled_it_last() {
         });
         let began = Instant::now();
         assert_eq!(heir.await.expect("no panic") - began, SECOND);
-    });
-}
-
-#[test]
-fn a_sleep_may_be_dropped_on_another_thread_and_polled_on_its_own_core_only() {
-    clean(async || {
-        let mut ours = sleep(3600 * SECOND);
-        assert!(!poll_once(&mut ours).await);
-        let fresh = sleep(Duration::ZERO);
-        let elsewhere = std::thread::spawn(move || {
-            corering::run(async {
-                fresh.await;
-                let polled = poll_fn(|cx| {
-                    Poll::Ready(catch_unwind(AssertUnwindSafe(|| Pin::new(&mut ours).poll(cx).is_pending())))
-                });
-                let refused = polled.await.expect_err("it belongs to another core");
-                refused.downcast_ref::<String>().expect("a text").clone()
-            })
-            .expect("io_uring")
-        });
-        let text = elsewhere.join().expect("no panic");
-        assert!(text.contains("was polled on"), "{text}");
-        // `clean` waits until its timer has gone.
     });
 }
 
@@ -214,7 +146,7 @@ impl Drop for Says {
 
 #[test]
 fn a_timeout_that_expires_has_dropped_what_it_ran_before_it_says_so() {
-    clean_on(paused(), async || {
+    scene(async || {
         let (began, dropped) = (Instant::now(), Rc::new(Cell::new(None)));
         let says = Says(dropped.clone());
         let mut limited = Box::pin(timeout(SECOND, async move {
@@ -231,7 +163,7 @@ fn a_timeout_that_expires_has_dropped_what_it_ran_before_it_says_so() {
 
 #[test]
 fn a_timeout_that_does_not_expire_leaves_no_timer() {
-    clean_on(paused(), async || {
+    scene(async || {
         let began = Instant::now();
         for limit in [2 * SECOND, Duration::MAX] {
             let mut limited = Box::pin(timeout(limit, async {
@@ -251,7 +183,7 @@ fn a_timeout_that_does_not_expire_leaves_no_timer() {
 
 #[test]
 fn a_deadline_that_has_passed_cuts_the_first_wait_and_not_what_never_waits() {
-    clean_on(paused(), async || {
+    scene(async || {
         let steps = Rc::new(Cell::new(0));
         for past in [Instant::now(), Instant::now() - SECOND] {
             steps.set(0);
@@ -277,7 +209,7 @@ fn a_deadline_that_has_passed_cuts_the_first_wait_and_not_what_never_waits() {
 
 #[test]
 fn a_result_wins_over_a_deadline_that_is_due_in_the_same_turn() {
-    clean_on(paused(), async || {
+    scene(async || {
         // The value was set, and then the time was over, before anybody looked.
         let value = Rc::new(Cell::new(None));
         let mut limited = Box::pin(timeout(SECOND, {
@@ -300,7 +232,7 @@ fn a_result_wins_over_a_deadline_that_is_due_in_the_same_turn() {
 
 #[test]
 fn nested_timeouts_say_which_of_them_is_over() {
-    clean_on(paused(), async || {
+    scene(async || {
         let nested = |outer: u32, inner: u32| timeout(outer * SECOND, timeout(inner * SECOND, pending::<()>()));
         let began = Instant::now();
         assert!(nested(1, 2).await.is_err(), "the outer one");
@@ -314,7 +246,7 @@ fn nested_timeouts_say_which_of_them_is_over() {
 
 #[test]
 fn a_tick_that_was_waited_for_in_vain_is_not_lost() {
-    clean_on(paused(), async || {
+    scene(async || {
         let start = Instant::now();
         let mut ticks = interval(10 * SECOND);
         assert_eq!(ticks.tick().await, start);
@@ -338,7 +270,7 @@ fn a_tick_that_was_waited_for_in_vain_is_not_lost() {
 
 #[test]
 fn an_interval_begins_when_it_is_told_to_and_can_begin_anew() {
-    clean_on(paused(), async || {
+    scene(async || {
         let start = Instant::now();
         let mut ticks = interval_at(start + 5 * SECOND, 10 * SECOND);
         assert_eq!(ticks.period(), 10 * SECOND);

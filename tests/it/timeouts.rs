@@ -11,8 +11,7 @@ use corering::task::{self, yield_now};
 use corering::time::{Instant, advance, sleep, sleep_until, timeout, timeout_at, timeout_scope};
 use corering::{TaskGroup, spawn};
 
-use crate::asyncio::{Log, OnDrop, log};
-use crate::{SECOND, scene, timers};
+use crate::{Log, OnDrop, SECOND, log, poll_once, scene, timers};
 
 #[test]
 fn a_timeout_ends_when_what_it_cut_short_has_been_cleaned_up_after() {
@@ -514,7 +513,7 @@ fn an_item_that_is_put_in_the_turn_in_which_its_getter_gives_up_is_not_lost() {
             };
             let early = first.then(put);
             let mut getter = Box::pin(timeout_at(deadline, queue.get()));
-            assert!(!crate::life::poll_once(&mut getter).await);
+            assert!(!poll_once(&mut getter).await);
             let late = (!first).then(put);
             let got = getter.await.ok().map(|job| job.expect("open").into_inner());
             yield_now().await;

@@ -10,9 +10,7 @@ use corering::task::{self, JoinSet, ReturnWhen, as_completed, buffer_unordered, 
 use corering::time::{Instant, sleep, timeout};
 use corering::{JoinHandle, spawn};
 
-use crate::asyncio::OnDrop;
-use crate::life::poll_once;
-use crate::{SECOND, alive, scene, timers};
+use crate::{OnDrop, SECOND, alive, poll_once, scene, timers};
 
 fn after(seconds: u32) -> JoinHandle<u32> {
     spawn(async move {

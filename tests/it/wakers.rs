@@ -1,15 +1,14 @@
 //! Wakers on other threads: cloned, woken and dropped at any time, after the core has gone as well.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::thread::{self, ThreadId};
 
-use crate::clean;
+use crate::{clean, clean_once};
 
 #[test]
 fn no_wake_from_another_thread_is_lost() {
@@ -70,9 +69,9 @@ fn two_cores_hand_a_turn_back_and_forth() {
     let turn = Arc::new(Turn::default());
     let other = thread::spawn({
         let turn = turn.clone();
-        move || clean(async || play(turn, 1).await)
+        move || clean_once(async || play(turn, 1).await)
     });
-    clean(async || play(turn, 0).await);
+    clean_once(async || play(turn, 0).await);
     other.join().expect("no panic");
 }
 
@@ -183,29 +182,4 @@ fn a_future_is_dropped_on_its_own_thread_whoever_drops_the_last_waker() {
         thread::spawn(move || drop(waker)).join().expect("no panic");
     });
     assert_eq!(*dropped.lock().expect("no panic"), [thread::current().id()]);
-}
-
-#[test]
-fn a_task_that_wakes_itself_while_it_is_polled_runs_once_more() {
-    struct Twice(Rc<std::cell::Cell<u32>>);
-    impl Future for Twice {
-        type Output = ();
-        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-            self.0.set(self.0.get() + 1);
-            if self.0.get() == 1 {
-                cx.waker().wake_by_ref();
-                cx.waker().clone().wake();
-            }
-            Poll::Pending
-        }
-    }
-    clean(async || {
-        let polls = Rc::new(std::cell::Cell::new(0));
-        let task = corering::spawn(Twice(polls.clone()));
-        for _ in 0..5 {
-            corering::task::yield_now().await;
-        }
-        assert_eq!(polls.get(), 2);
-        task.abort();
-    });
 }

@@ -137,6 +137,11 @@ const CASES: &[Case] = &[
         child: fork_with_a_core,
     },
     Case {
+        name: "a_forked_child_draws_random_numbers_of_its_own",
+        check: |case| says(case, &["drawn: different"]),
+        child: fork_and_draw,
+    },
+    Case {
         name: "a_report_that_nobody_can_read_stops_nothing",
         check: |case| says(case, &["went on"]),
         child: || {
@@ -427,6 +432,19 @@ fn signal_every_millisecond() {
     let timer = libc::itimerval { it_interval: every, it_value: every };
     // SAFETY: `timer` outlives the call.
     assert_eq!(unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) }, 0);
+}
+
+fn fork_and_draw() {
+    corering::random();
+    let (mut ours, mut theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    // SAFETY: this process has one thread, so the child may go on as any program.
+    if unsafe { libc::fork() } == 0 {
+        std::io::Write::write_all(&mut theirs, &corering::random().to_ne_bytes()).expect("open");
+        std::process::exit(0);
+    }
+    let mut theirs = [0; 8];
+    std::io::Read::read_exact(&mut ours, &mut theirs).expect("written");
+    println!("drawn: {}", if corering::random() == u64::from_ne_bytes(theirs) { "the same" } else { "different" });
 }
 
 fn fork_with_a_core() {

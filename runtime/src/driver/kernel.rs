@@ -1,26 +1,27 @@
-//! The real kernel behind the driver: a ring, and a backlog for what its queue has no room for.
+//! The kernel behind the driver: a ring, and a backlog for what its queue has no room for.
 
 use std::collections::VecDeque;
 use std::io;
 
 use io_uring::squeue::{Entry, Flags};
 
-use crate::ring::{Completion, Ring, Wait};
+use super::filling::Filling;
+use crate::ring::{Completion, Wait};
 
 pub(super) struct Kernel {
-    pub(super) ring: Ring,
+    pub(super) ring: Filling,
     /// Submissions that found the queue full, oldest first. While there are any, new ones line up behind them.
     backlog: VecDeque<(Entry, bool)>,
 }
 
 impl Kernel {
-    pub(super) fn new(ring: Ring) -> Self {
+    pub(super) fn new(ring: Filling) -> Self {
         Self { ring, backlog: VecDeque::new() }
     }
 
     /// # Safety
     ///
-    /// As for [`Ring::push`].
+    /// As for [`Ring::push`](crate::ring::Ring::push).
     #[inline]
     pub(super) unsafe fn submit(&mut self, entry: Entry) {
         // SAFETY: the caller's promise.
@@ -36,7 +37,7 @@ impl Kernel {
 
     /// # Safety
     ///
-    /// As for [`Ring::push`], for every entry.
+    /// As for [`Ring::push`](crate::ring::Ring::push), for every entry.
     pub(super) unsafe fn submit_linked(&mut self, entries: &[Entry]) {
         if !self.backlog.is_empty() || self.ring.room() < entries.len() {
             self.make_room(entries.len());

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use corering_sync::sleep::Sleeper;
 
+#[cfg(feature = "sim")]
+use crate::sim;
 use crate::sys::current::CoreId;
 use crate::sys::event::Event;
 
@@ -26,9 +28,20 @@ pub(crate) enum Letter {
 pub(crate) struct Mailbox {
     core: CoreId,
     sleeper: Sleeper,
-    bell: Event,
+    bell: Bell,
     letters: Mutex<Vec<Letter>>,
     any: AtomicBool,
+}
+
+/// What is rung to wake the core.
+#[derive(Debug)]
+enum Bell {
+    Real(Event),
+    #[cfg(feature = "sim")]
+    Simulated {
+        chime: sim::Chime,
+        number: RawFd,
+    },
 }
 
 /// All cores of the process that live. Looked into only by threads that hold a thing of a core that is not theirs.
@@ -37,15 +50,21 @@ static ALL: Mutex<Vec<Arc<Mailbox>>> = Mutex::new(Vec::new());
 impl Mailbox {
     /// A mailbox that others find by the number of its core, until [`close`](Self::close).
     pub(crate) fn open(core: CoreId) -> io::Result<Arc<Self>> {
-        let mailbox = Arc::new(Self {
-            core,
-            sleeper: Sleeper::new(),
-            bell: Event::new()?,
-            letters: Mutex::new(Vec::new()),
-            any: AtomicBool::new(false),
-        });
+        Ok(Self::with_bell(core, Bell::Real(Event::new()?)))
+    }
+
+    /// Likewise, of a simulated core.
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(core: CoreId, place: &sim::Place) -> Arc<Self> {
+        let (chime, number) = place.bell();
+        Self::with_bell(core, Bell::Simulated { chime, number })
+    }
+
+    fn with_bell(core: CoreId, bell: Bell) -> Arc<Self> {
+        let (letters, any) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+        let mailbox = Arc::new(Self { core, sleeper: Sleeper::new(), bell, letters, any });
         all().push(Arc::clone(&mailbox));
-        Ok(mailbox)
+        mailbox
     }
 
     /// Nobody finds it any more. Letters that are in it by then concern a core that is going away anyway.
@@ -55,8 +74,17 @@ impl Mailbox {
 
     /// Wakes the core if it sleeps. To be called after leaving something for it.
     pub(crate) fn wake(&self) {
-        if self.sleeper.must_wake() {
-            self.bell.ring();
+        let must_wake = self.sleeper.must_wake();
+        match &self.bell {
+            Bell::Real(event) if must_wake => event.ring(),
+            Bell::Real(_) => {}
+            #[cfg(feature = "sim")]
+            Bell::Simulated { chime, .. } => {
+                chime.touch();
+                if must_wake {
+                    chime.ring();
+                }
+            }
         }
     }
 
@@ -66,7 +94,11 @@ impl Mailbox {
 
     /// The descriptor that becomes readable when somebody rings.
     pub(crate) fn bell(&self) -> RawFd {
-        self.bell.raw()
+        match &self.bell {
+            Bell::Real(event) => event.raw(),
+            #[cfg(feature = "sim")]
+            Bell::Simulated { number, .. } => *number,
+        }
     }
 
     #[inline]

@@ -12,7 +12,9 @@
 //! Invariant: a submission that was accepted here reaches the kernel, in order, even when the queue is full; nothing
 //! else runs while the driver is borrowed.
 
+pub(crate) mod calls;
 pub(crate) mod clock;
+mod filling;
 mod kernel;
 pub(crate) mod mailbox;
 
@@ -21,6 +23,7 @@ use std::io;
 
 use io_uring::squeue::Entry;
 
+use self::filling::Filling;
 use self::kernel::Kernel;
 pub(crate) use self::kernel::Link;
 use crate::buf::Pool;
@@ -28,6 +31,8 @@ use crate::error::SetupError;
 use crate::ring::diagnose;
 use crate::ring::{Completion, Ring};
 pub(crate) use crate::ring::{Sizes, Wait};
+#[cfg(feature = "sim")]
+use crate::sim;
 
 /// One core's way to the kernel.
 pub(crate) struct Driver {
@@ -38,13 +43,21 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
+    /// On the real kernel.
     pub(crate) fn new(sizes: Sizes) -> Result<Self, SetupError> {
-        Ok(Self {
-            kernel: RefCell::new(Kernel::new(Ring::new(sizes)?)),
-            sizes,
-            enters: Cell::new(0),
-            overflows: Cell::new(0),
-        })
+        Ok(Self::on(Filling::Real(Ring::new(sizes)?), sizes))
+    }
+
+    /// On a simulated one.
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(place: &sim::Place, sizes: Sizes) -> Result<Self, SetupError> {
+        sizes.check()?;
+        Ok(Self::on(Filling::Simulated(sim::Ring::new(place, sizes)), sizes))
+    }
+
+    fn on(filling: Filling, sizes: Sizes) -> Self {
+        let kernel = RefCell::new(Kernel::new(filling));
+        Self { kernel, sizes, enters: Cell::new(0), overflows: Cell::new(0) }
     }
 
     /// Takes a submission. It goes to the kernel with the next [`enter`](Self::enter).
@@ -91,7 +104,12 @@ impl Driver {
         if kernel.overflowing() {
             self.overflows.set(self.overflows.get() + 1);
         }
-        kernel.enter(wait)
+        let entered = kernel.enter(wait);
+        #[cfg(feature = "sim")]
+        if let Filling::Simulated(ring) = &kernel.ring {
+            clock::simulate(ring.now_ns());
+        }
+        entered
     }
 
     /// Copies out what lies ready.
@@ -111,6 +129,15 @@ impl Driver {
 
     pub(crate) fn cancel_all(&self) -> io::Result<()> {
         self.kernel.borrow_mut().ring.cancel_all()
+    }
+
+    /// The number of its ring in the world, if it is simulated.
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated_ring(&self) -> Option<usize> {
+        match &self.kernel.borrow().ring {
+            Filling::Real(_) => None,
+            Filling::Simulated(ring) => Some(ring.number()),
+        }
     }
 
     /// How often the kernel was entered, and how often completions had overflowed.

@@ -15,6 +15,8 @@ use crate::driver::mailbox::Mailbox;
 use crate::driver::{Driver, Sizes, clock};
 use crate::error::SetupError;
 use crate::op::context::Operations;
+#[cfg(feature = "sim")]
+use crate::sim;
 use crate::sys::current::{self, CoreId};
 use crate::sys::interrupt::Interrupts;
 use crate::sys::thread;
@@ -192,6 +194,12 @@ impl Builder {
         self
     }
 
+    /// Whether timers end at their very deadlines in a simulation.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_exact(&self) -> bool {
+        self.paused_time
+    }
+
     /// Makes the core, on this thread.
     ///
     /// # Errors
@@ -202,13 +210,8 @@ impl Builder {
         if current::has_core() {
             return Err(SetupError::AlreadyRunning);
         }
-        let sizes = Sizes {
-            submissions: self.entries,
-            completions: self.cq_entries.unwrap_or_else(|| self.entries.saturating_mul(16).min(65536)),
-        };
         let id = CoreId::next();
-        let driver = Rc::new(Driver::new(sizes)?);
-        let pools = self.pools(id, &driver)?;
+        let driver = Driver::new(self.sizes())?;
         let mailbox = Mailbox::open(id).map_err(|source| SetupError::Other { action: "create an eventfd", source })?;
         if let Some(name) = &self.thread_name {
             thread::set_name(name);
@@ -218,15 +221,44 @@ impl Builder {
         }
         let interrupts = self.cancel_on_ctrl_c.then(|| Interrupts::listen(mailbox.bell())).transpose();
         let interrupts = interrupts.map_err(|source| SetupError::Other { action: "listen for Ctrl-C", source })?;
-        let core = Box::new(Core {
+        let core = Core {
             interrupts,
+            spin_ns: u64::try_from(self.spin.as_nanos()).unwrap_or(u64::MAX / 2),
+            watchdog: self.debug.then(|| Watchdog::start(self.slow_poll)),
+            ..self.core(id, driver, mailbox)?
+        };
+        let core = Box::new(core);
+        core.install();
+        core.operations.arm_bell(core.mailbox.bell());
+        Ok(Runtime { core: ManuallyDrop::new(core), thread: PhantomData })
+    }
+
+    /// Makes a core in a simulated world, which has this thread's only while it runs.
+    #[cfg(feature = "sim")]
+    pub(super) fn build_in(&self, place: &sim::Place) -> Result<Box<Core>, SetupError> {
+        if self.cancel_on_ctrl_c {
+            let source = std::io::Error::new(std::io::ErrorKind::Unsupported, "a simulated core has no terminal");
+            return Err(SetupError::Other { action: "listen for Ctrl-C", source });
+        }
+        let id = CoreId::next();
+        let driver = Driver::simulated(place, self.sizes())?;
+        let mailbox = Mailbox::simulated(id, place);
+        Ok(Box::new(self.core(id, driver, mailbox)?))
+    }
+
+    fn core(&self, id: CoreId, driver: Driver, mailbox: Arc<Mailbox>) -> Result<Core, SetupError> {
+        let driver = Rc::new(driver);
+        let pools = self.pools(id, &driver)?;
+        Ok(Core {
+            interrupts: None,
             operations: Operations::new(id, Rc::clone(&driver), pools),
             driver,
             timers: Timers::new(id),
             tasks: Local::new(id, Remote::new(Arc::clone(&mailbox)), self.cleanup_limit, self.shuffled),
             mailbox,
-            spin_ns: u64::try_from(self.spin.as_nanos()).unwrap_or(u64::MAX / 2),
-            watchdog: self.debug.then(|| Watchdog::start(self.slow_poll)),
+            spin_ns: 0,
+            debug: self.debug,
+            watchdog: None,
             check_ns: Cell::new(0),
             check_gap_ns: Cell::new(CHECK_GAP_NS),
             turns: Cell::new(0),
@@ -235,9 +267,12 @@ impl Builder {
             running: Cell::new(false),
             id,
             process: std::process::id(),
-        });
-        core.install();
-        Ok(Runtime { core: ManuallyDrop::new(core), thread: PhantomData })
+        })
+    }
+
+    fn sizes(&self) -> Sizes {
+        let completions = self.cq_entries.unwrap_or_else(|| self.entries.saturating_mul(16).min(65536));
+        Sizes { submissions: self.entries, completions }
     }
 
     /// Makes the core, runs `future` on it, and drops the core. See [`run`].

@@ -12,6 +12,8 @@ mod builder;
 mod deadlock;
 mod metrics;
 mod run_error;
+#[cfg(feature = "sim")]
+pub(crate) mod stepped;
 mod watchdog;
 
 use std::cell::{Cell, RefCell};
@@ -33,7 +35,6 @@ use self::watchdog::Watchdog;
 use crate::driver::mailbox::{Letter, Mailbox};
 use crate::driver::{Driver, Wait, clock};
 use crate::op::context::{self as operations, Operations};
-use crate::sys::clock::monotonic_ns;
 use crate::sys::current::{self, CoreId};
 use crate::sys::interrupt::Interrupts;
 use crate::task::{self, Local, WaitsFor};
@@ -91,7 +92,8 @@ struct Core {
     spin_ns: u64,
     /// If Ctrl-C is listened for.
     interrupts: Option<Interrupts>,
-    /// In debug mode.
+    debug: bool,
+    /// In debug mode, but on real time only.
     watchdog: Option<Watchdog>,
     /// When it is looked whether anything can run again, if nothing is ready then, and how long not after that.
     check_ns: Cell<u64>,
@@ -177,7 +179,6 @@ impl Core {
         unsafe { self.timers.install() };
         // SAFETY: as above.
         unsafe { self.tasks.install() };
-        self.operations.arm_bell(self.mailbox.bell());
     }
 
     /// From here on this thread is like any other to what is left of the core.
@@ -198,33 +199,45 @@ impl Core {
         // If a waker panicked when the loop ran last, what came with its completion is still to be handed on.
         self.dispatch();
         loop {
-            self.turns.set(self.turns.get() + 1);
-            if self.interrupts.as_ref().is_some_and(Interrupts::take) {
-                return Err(RunError::Interrupted);
-            }
-            self.operations.begin_turn();
-            if self.run_batch(done) {
-                return Ok(());
-            }
-            if self.mailbox.has_letters() {
-                self.open_letters();
-            }
-            if self.tasks.has_mail() {
-                self.tasks.open_inbox();
-            }
-            if !self.timers.is_empty() {
-                self.timers.expire();
-            }
-            if self.driver.has_completions() {
-                self.dispatch();
-            }
-            if !self.tasks.has_ready() {
-                self.park()?;
-            } else if self.driver.wants_enter() {
-                self.enter(Wait::No);
-                self.dispatch();
+            match self.turn(done)? {
+                Turn::Over => return Ok(()),
+                Turn::GoesOn => {}
+                Turn::Sleeps(wait) => self.sleep(wait),
             }
         }
+    }
+
+    /// One turn of the loop, up to where it would sleep.
+    #[inline]
+    fn turn(&self, done: &dyn Fn() -> bool) -> Result<Turn, RunError> {
+        self.turns.set(self.turns.get() + 1);
+        if self.interrupts.as_ref().is_some_and(Interrupts::take) {
+            return Err(RunError::Interrupted);
+        }
+        self.operations.begin_turn();
+        if self.run_batch(done) {
+            return Ok(Turn::Over);
+        }
+        if self.mailbox.has_letters() {
+            self.open_letters();
+        }
+        if self.tasks.has_mail() {
+            self.tasks.open_inbox();
+        }
+        if !self.timers.is_empty() {
+            self.timers.expire();
+        }
+        if self.driver.has_completions() {
+            self.dispatch();
+        }
+        if !self.tasks.has_ready() {
+            return self.park();
+        }
+        if self.driver.wants_enter() {
+            self.enter(Wait::No);
+            self.dispatch();
+        }
+        Ok(Turn::GoesOn)
     }
 
     /// Runs ready tasks, up to a limit of number and time. True when the loop is over.
@@ -252,7 +265,7 @@ impl Core {
                 return true;
             }
             if ran % CLOCK_EVERY == 0 {
-                let now = monotonic_ns();
+                let now = clock::steady_ns();
                 if now - *began.get_or_insert(now) > BATCH_NS {
                     return false;
                 }
@@ -261,16 +274,16 @@ impl Core {
         false
     }
 
-    /// Nothing is ready: sleeps until something is, or the next timer is due.
-    fn park(&self) -> Result<(), RunError> {
-        if self.watchdog.is_some() {
+    /// Nothing is ready: announces that it sleeps until something is, or the next timer is due.
+    fn park(&self) -> Result<Turn, RunError> {
+        if self.debug {
             self.tell_what_is_suspicious();
         }
         if clock::is_paused() {
             return self.park_paused();
         }
         if self.spin_ns > 0 && self.spin() {
-            return Ok(());
+            return Ok(Turn::GoesOn);
         }
         self.mailbox.sleeper().announce();
         let wait = if self.tasks.has_mail() || self.mailbox.has_letters() {
@@ -282,10 +295,15 @@ impl Core {
                 None => self.wait_for_others()?,
             }
         };
+        Ok(Turn::Sleeps(wait))
+    }
+
+    /// Waits in the kernel, and gets what has come.
+    #[inline]
+    fn sleep(&self, wait: Wait) {
         self.enter(wait);
         self.mailbox.sleeper().awake();
         self.fetch();
-        Ok(())
     }
 
     /// Whether the kernel may have something to say: an operation ends, or Ctrl-C is pressed.
@@ -296,7 +314,7 @@ impl Core {
     /// Only somebody else could wake a task: looks now and then whether there is anybody.
     #[cold]
     fn wait_for_others(&self) -> Result<Wait, RunError> {
-        let now = monotonic_ns();
+        let now = clock::steady_ns();
         if clock::is_paused() || now >= self.check_ns.get() {
             if let Some(tasks) = self.tasks.stuck() {
                 self.mailbox.sleeper().awake();
@@ -327,7 +345,7 @@ impl Core {
 
     /// Looks for work for a while before sleeping. True if there is some.
     fn spin(&self) -> bool {
-        let start = monotonic_ns();
+        let start = clock::steady_ns();
         let until = match self.timers.next_ns() {
             Some(deadline) => deadline.min(start + self.spin_ns),
             None => start + self.spin_ns,
@@ -340,22 +358,22 @@ impl Core {
                 self.fetch();
                 return true;
             }
-            if self.tasks.has_mail() || self.mailbox.has_letters() || monotonic_ns() >= until {
-                return monotonic_ns() < until;
+            if self.tasks.has_mail() || self.mailbox.has_letters() || clock::steady_ns() >= until {
+                return clock::steady_ns() < until;
             }
             std::hint::spin_loop();
         }
     }
 
     /// With a paused clock, nothing but operations takes time: they get a moment, then time jumps to the next timer.
-    fn park_paused(&self) -> Result<(), RunError> {
+    fn park_paused(&self) -> Result<Turn, RunError> {
         self.mailbox.sleeper().announce();
         let wait = match self.timers.next_ns() {
             _ if self.tasks.has_mail() || self.mailbox.has_letters() => Wait::No,
             None if self.is_waited_upon() => Wait::Forever,
             None => self.wait_for_others()?,
             Some(_) if self.operations.in_flight() == 0 => Wait::No,
-            Some(_) => Wait::Until(monotonic_ns() + PAUSED_GRACE_NS),
+            Some(_) => Wait::Until(clock::steady_ns() + PAUSED_GRACE_NS),
         };
         self.enter(wait);
         self.mailbox.sleeper().awake();
@@ -366,7 +384,7 @@ impl Core {
                 clock::advance_to(next);
             }
         }
-        Ok(())
+        Ok(Turn::GoesOn)
     }
 
     /// Gets all of a burst, then hands it out.
@@ -422,9 +440,9 @@ impl Core {
 
     /// Waits until the kernel has let go of everything.
     fn drain(&self) {
-        let began = monotonic_ns();
+        let began = clock::steady_ns();
         let within = |limit: Duration| {
-            let now = monotonic_ns();
+            let now = clock::steady_ns();
             let end = began + limit.as_nanos() as u64;
             (now < end).then_some(end.min(now + 20_000_000))
         };
@@ -444,6 +462,15 @@ impl Core {
             crate::report(format_args!("{left} operations did not end within {DRAIN:?}; what they use is leaked"));
         }
     }
+}
+
+/// How a turn of the loop has ended.
+enum Turn {
+    /// What the loop was run for is done.
+    Over,
+    GoesOn,
+    /// Nothing is ready, and that has been announced.
+    Sleeps(Wait),
 }
 
 /// The loop runs as long as this lives, and however it ends.

@@ -1,7 +1,6 @@
 //! Accepting connections.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
 
 use io_uring::opcode;
 
@@ -24,16 +23,16 @@ impl AcceptMulti {
 
 // SAFETY: no address is asked for, so it points to nothing.
 unsafe impl MultishotOperation for AcceptMulti {
-    type Item = io::Result<OwnedFd>;
+    type Item = io::Result<Descriptor>;
 
     fn submission(&mut self) -> Submission {
         opcode::AcceptMulti::new(self.held.fd()).flags(libc::SOCK_CLOEXEC).build()
     }
 
-    fn item(&mut self, completion: Completion) -> io::Result<OwnedFd> {
+    fn item(&mut self, completion: Completion) -> io::Result<Descriptor> {
         let fd = check(completion.result)?;
         // SAFETY: the kernel has just given us this descriptor; the completion is looked at once.
-        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+        Ok(unsafe { Descriptor::owning(fd) })
     }
 
     fn abandoned(&mut self) {

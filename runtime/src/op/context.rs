@@ -1,7 +1,6 @@
 //! The operations of this thread's core: their slots, what becomes of completions, and how the core ends.
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::Rc;
@@ -14,8 +13,8 @@ use super::direct::DirectTable;
 use super::handing::{Batch, Ended, Freed, Left};
 use super::slot::{Contents, Key, Queued, Slots, State, Vtable};
 use crate::buf::{OwnedPool, Pool};
-use crate::driver::Driver;
 use crate::driver::mailbox::{self, Letter};
+use crate::driver::{Driver, calls};
 use crate::ring::Completion;
 use crate::sys::current::{self, CoreId};
 use crate::sys::wake::wake_all;
@@ -218,7 +217,7 @@ impl Operations {
         self.closing.set(self.closing.get() - 1);
         if completion.result == -libc::ECANCELED {
             // SAFETY: the last holder handed it over to be closed, and the kernel has not done it.
-            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+            unsafe { calls::close(fd) };
         }
     }
 

@@ -9,7 +9,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -19,6 +19,8 @@ use io_uring::{opcode, types};
 use super::context;
 use super::read::again_if_interrupted;
 use super::{Completion, OnDrop, Operation, Progress, Submission, check};
+use crate::buf::Room;
+use crate::driver::calls;
 use crate::sys::wake::wake_all;
 
 /// An open file, socket or pipe, shared by its owner and the operations in flight on it.
@@ -47,8 +49,19 @@ const ALWAYS_COLD: u32 = u32::MAX;
 impl Descriptor {
     /// Takes over an open descriptor.
     pub fn new(fd: OwnedFd) -> Self {
+        // SAFETY: it was the owner's, who has let go of it.
+        unsafe { Self::owning(fd.into_raw_fd()) }
+    }
+
+    /// Takes over a number that the kernel has given. An `OwnedFd` of it would be closed by close(2) itself, which a
+    /// simulation's number must not meet.
+    ///
+    /// # Safety
+    ///
+    /// It is open, and nobody else closes it.
+    pub(super) unsafe fn owning(fd: RawFd) -> Self {
         Self(Arc::new(Shared {
-            fd: fd.into_raw_fd(),
+            fd,
             changing: AtomicU32::new(0),
             orphans: AtomicU32::new(0),
             cancels: AtomicU32::new(0),
@@ -64,8 +77,7 @@ impl Descriptor {
 
     /// Whether it has a position, as files of disks have and pipes have not.
     pub fn is_seekable(&self) -> bool {
-        // SAFETY: takes no pointers.
-        unsafe { libc::lseek(self.0.fd, 0, libc::SEEK_CUR) >= 0 }
+        calls::is_seekable(self.as_fd())
     }
 
     /// Waits until no dropped operation can change anything any more.
@@ -139,14 +151,12 @@ impl Descriptor {
 
     /// Reads into `room` if that needs no waiting: from the page cache, or what lies ready.
     #[inline]
-    pub(super) fn read_now(&self, room: &mut crate::buf::Room<'_>, offset: u64) -> Option<i32> {
-        let part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
-        // SAFETY: `part` names the room, which is borrowed exclusively and may be written to its end.
-        let read = unsafe { libc::preadv2(self.0.fd, &raw const part, 1, offset as libc::off_t, libc::RWF_NOWAIT) };
-        if read >= 0 {
-            return Some(i32::try_from(read).unwrap_or(i32::MAX));
-        }
-        let cold = match io::Error::last_os_error().raw_os_error() {
+    pub(super) fn read_now(&self, room: &mut Room<'_>, offset: u64) -> Option<i32> {
+        let error = match calls::read_now(self.as_fd(), room, offset) {
+            Ok(read) => return Some(i32::try_from(read).unwrap_or(i32::MAX)),
+            Err(error) => error,
+        };
+        let cold = match error.raw_os_error() {
             Some(libc::EAGAIN) => COLD,
             _ => ALWAYS_COLD,
         };
@@ -167,6 +177,7 @@ impl AsRawFd for Descriptor {
 }
 
 impl AsFd for Descriptor {
+    #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: open as long as `self` lives: only the last holder closes it.
         unsafe { BorrowedFd::borrow_raw(self.0.fd) }
@@ -186,7 +197,7 @@ impl Drop for Shared {
         }
         if context::with(|operations| operations.close(self.fd)).is_none() {
             // SAFETY: the last holder's descriptor, which nobody closes again.
-            drop(unsafe { OwnedFd::from_raw_fd(self.fd) });
+            unsafe { calls::close(self.fd) };
         }
     }
 }

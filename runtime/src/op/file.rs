@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +13,7 @@ use io_uring::{opcode, types};
 use super::descriptor::{Descriptor, Held};
 use super::read::again_if_interrupted;
 use super::{Completion, OnDrop, Operation, Progress, Submission, check};
+use crate::driver::calls;
 
 /// Opens a file; output `io::Result<Descriptor>`. Always with `O_CLOEXEC`.
 ///
@@ -59,7 +60,7 @@ unsafe impl Operation for OpenAt {
     fn complete(self, completion: Completion) -> io::Result<Descriptor> {
         let fd = check(completion.result)?;
         // SAFETY: the kernel has just given us this descriptor; the completion is looked at once.
-        Ok(Descriptor::new(unsafe { OwnedFd::from_raw_fd(fd) }))
+        Ok(unsafe { Descriptor::owning(fd) })
     }
 }
 
@@ -141,18 +142,11 @@ unsafe impl Operation for Truncate {
     }
 
     fn complete(self, completion: Completion) -> io::Result<()> {
-        let mut result = completion.result;
         // An older kernel does not know the operation; what else it answers so, it answers again.
-        if result == -libc::EINVAL {
-            let bytes = libc::off_t::try_from(self.bytes)
-                .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "no file is 2^63 bytes long"))?;
-            // SAFETY: takes no pointers.
-            result = match unsafe { libc::ftruncate(self.held.descriptor().as_raw_fd(), bytes) } {
-                0 => 0,
-                _ => return Err(io::Error::last_os_error()),
-            };
+        if completion.result == -libc::EINVAL {
+            return calls::truncate(self.held.descriptor().as_fd(), self.bytes);
         }
-        check(result).map(drop)
+        check(completion.result).map(drop)
     }
 
     fn abandoned(&mut self) {
@@ -184,15 +178,7 @@ impl Stat {
     ///
     /// What `statx(2)` says.
     pub fn of(file: &Descriptor) -> io::Result<Metadata> {
-        let mut answer = MaybeUninit::<libc::statx>::zeroed();
-        // SAFETY: an empty path, and room for the answer.
-        let result =
-            unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, WANTED, answer.as_mut_ptr()) };
-        if result < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: zeroed before, so initialised whatever the kernel has filled in.
-        Ok(Metadata(unsafe { answer.assume_init() }))
+        calls::stat(file.as_fd(), WANTED).map(Metadata)
     }
 }
 

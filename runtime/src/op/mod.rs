@@ -56,6 +56,7 @@ mod receive;
 mod repeat;
 mod send;
 mod slot;
+mod socket;
 mod write;
 
 use std::fmt;
@@ -67,6 +68,8 @@ use std::task::{Context, Poll, ready};
 
 /// The crate whose [`opcode`](io_uring::opcode)s make submissions.
 pub use ::io_uring;
+/// The crate whose types say what a socket is, and where.
+pub use ::socket2;
 
 pub use self::accept::AcceptMulti;
 pub use self::chain::{Chain, Links, chain};
@@ -85,6 +88,7 @@ pub use self::write::{Write, WriteAll, WriteVectored};
 use self::context::Operations;
 use self::slot::{Contents, Key, State, Vtable};
 use crate::driver::Link;
+pub use crate::driver::calls::SocketOption;
 pub use crate::ring::Completion;
 use crate::sys::current::{self, CoreId};
 

@@ -71,7 +71,7 @@ pub(crate) struct Sizes {
 impl Sizes {
     const LARGEST: u32 = 32768;
 
-    fn check(self) -> Result<(), SetupError> {
+    pub(crate) fn check(self) -> Result<(), SetupError> {
         let possible = (1..=Self::LARGEST).contains(&self.submissions)
             && (self.submissions..=2 * Self::LARGEST).contains(&self.completions);
         if possible { Ok(()) } else { Err(SetupError::InvalidEntries { entries: self.submissions }) }
@@ -211,8 +211,9 @@ impl Ring {
 
     /// Submits all, lets deferred completions happen, and, if asked, waits for one until `deadline_ns`.
     ///
-    /// Interruptions, time-outs and shortages that pass are no errors: whoever calls looks at the queues and the
-    /// clock, never at what the call says (K7).
+    /// # Errors
+    ///
+    /// What the call says; see [`passes`].
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
         let (wait, until) = match wait {
             Wait::No => (false, None),
@@ -221,13 +222,7 @@ impl Ring {
             Wait::Until(ns) => (true, Some(Until::In(ns.saturating_sub(monotonic_ns())))),
         };
         let call = Enter { submit: self.queued() as u32, wait, until, no_iowait: self.no_iowait };
-        match enter(self.fd(), call) {
-            Ok(_) => Ok(()),
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => Ok(()),
-                _ => Err(error),
-            },
-        }
+        enter(self.fd(), call).map(drop)
     }
 
     /// Hands the kernel a ring of buffers to pick from.
@@ -260,6 +255,13 @@ impl AsFd for Ring {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd()
     }
+}
+
+/// Whether an error of [`enter`](Ring::enter) passes by itself: an interruption, a time-out, a shortage. What had been
+/// queued is still there, or was taken in.
+#[cold]
+pub(crate) fn passes(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY))
 }
 
 /// Whether an [`enter`](Ring::enter) waits.

@@ -3,13 +3,48 @@
 //!
 //! Everything in here is plain data that one thread owns. It calls nobody back: it fills memory, posts completions,
 //! and says when it has something to do next.
+//!
+//! ```text
+//! driver --> Ring --> State { hosts { disk, descriptors }, network, requests, clock, trace }
+//! seam of the plain calls --> calls ----^        ^---- the controls of a world
+//! ```
 
 #![allow(dead_code, reason = "its parts come one after the other")]
 
-mod disk;
-pub(crate) mod random;
+pub(crate) mod calls;
+mod chime;
+mod control;
+pub(crate) mod disk;
+pub(crate) mod host;
+mod kernel;
+mod memory;
+pub(crate) mod net;
+mod perform;
+mod place;
+mod queues;
+mod request;
+mod ring;
+pub(crate) mod state;
+mod submission;
+pub(crate) mod trace;
 
 use std::fmt;
+
+pub(crate) use self::chime::Chime;
+pub use self::disk::Storage;
+pub use self::host::Call;
+pub use self::kernel::Kernel;
+pub use self::net::Link;
+pub(crate) use self::place::Place;
+pub use self::place::is_in_flight;
+pub(crate) use self::ring::Ring;
+pub(crate) use self::state::State;
+
+/// `IORING_CQE_F_*`.
+const F_BUFFER: u32 = 1;
+const F_MORE: u32 = 1 << 1;
+const F_SOCK_NONEMPTY: u32 = 1 << 2;
+const F_NOTIF: u32 = 1 << 3;
 
 /// An error of a system call, by its number.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,6 +53,12 @@ pub(crate) struct Errno(pub(crate) i32);
 impl fmt::Debug for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", std::io::Error::from_raw_os_error(self.0))
+    }
+}
+
+impl From<Errno> for std::io::Error {
+    fn from(error: Errno) -> Self {
+        std::io::Error::from_raw_os_error(error.0)
     }
 }
 

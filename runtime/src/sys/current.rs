@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::random;
+
 /// The number of a core, unique in the process for ever.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CoreId(u32);
@@ -66,14 +68,15 @@ pub(crate) fn clear(core: CoreId) {
 }
 
 /// A forked child has no ring (its memory is not inherited, K17) and must not touch its parent's: there, this
-/// thread has no core.
-fn clear_in_forked_children() {
+/// thread has no core. Nor does it draw the random numbers that its parent draws.
+pub(super) fn clear_in_forked_children() {
     extern "C" fn in_child() {
         CORE.set(CoreId::NONE);
+        random::forget();
     }
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the handler only writes a constant-initialised thread-local without a destructor, which is
+        // SAFETY: the handler only writes constant-initialised thread-locals without destructors, which is
         //         allowed between fork and exec. A failure (no memory) leaves the child unguarded, not unsound:
         //         the ring's memory is unmapped there, so touching it faults.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };

@@ -7,5 +7,6 @@ pub(crate) mod event;
 pub(crate) mod interrupt;
 pub(crate) mod limits;
 pub(crate) mod mmap;
+pub(crate) mod random;
 pub(crate) mod thread;
 pub(crate) mod wake;

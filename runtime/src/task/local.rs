@@ -22,6 +22,7 @@ use super::{TaskId, TaskInfo, raw, waker};
 use crate::driver::mailbox::Mailbox;
 use crate::scope;
 use crate::sys::current::{self, CoreId};
+use crate::sys::random::Random;
 use crate::time::unlimited;
 
 thread_local! {
@@ -73,7 +74,7 @@ pub(crate) struct Local {
     /// No more is taken over: the core is at its very end.
     at_its_end: Cell<bool>,
     /// If ready tasks run in any order: what the next is drawn from.
-    shuffled: Option<Cell<u64>>,
+    shuffled: Option<RefCell<Random>>,
 }
 
 impl Local {
@@ -90,7 +91,7 @@ impl Local {
             cleanup_limit,
             cleanups: Cell::new(0),
             at_its_end: Cell::new(false),
-            shuffled: shuffled.map(Cell::new),
+            shuffled: shuffled.map(|seed| RefCell::new(Random::new(seed))),
         }
     }
 
@@ -324,13 +325,13 @@ impl Local {
     /// Puts one of the ready tasks, drawn at random, before all others.
     #[cold]
     pub(crate) fn shuffle(&self) {
-        let (Some(state), Some(first)) = (&self.shuffled, self.first.get()) else {
+        let (Some(random), Some(first)) = (&self.shuffled, self.first.get()) else {
             return;
         };
         // SAFETY: what is in the queue has not given up the core's reference, here and below.
         let next = |task: NonNull<Header>| unsafe { task.as_ref() }.next.get();
         let ready = std::iter::successors(Some(first), |task| next(*task)).count() as u64;
-        let Some(ahead) = (draw(state) % ready).checked_sub(1) else {
+        let Some(ahead) = random.borrow_mut().below(ready).checked_sub(1) else {
             return;
         };
         let before = (0..ahead).try_fold(first, |task, _| next(task));
@@ -353,15 +354,6 @@ impl Local {
         tasks.sort_by_key(|task| unsafe { task.as_ref() }.id);
         tasks
     }
-}
-
-/// The next of the numbers that follow from a seed: splitmix64.
-fn draw(state: &Cell<u64>) -> u64 {
-    let sum = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-    state.set(sum);
-    let mixed = (sum ^ (sum >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 /// Leaves this thread without tasks, if these are its.

@@ -58,7 +58,7 @@ impl Timers {
 
     /// Until when the core may sleep, in nanoseconds of the clock.
     pub(crate) fn next_ns(&self) -> Option<u64> {
-        self.wheel.borrow().next_ns(clock::is_paused()).filter(|next| *next < NEVER_NS)
+        self.wheel.borrow().next_ns(clock::is_exact()).filter(|next| *next < NEVER_NS)
     }
 
     /// Drops a timer whose sleep was dropped on another thread.

@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use super::log::Log;
 use super::pages::{PAGE, Page, Pages, parts, zeroes};
-use crate::sim::random::Random;
+use crate::sys::random::Random;
 
 /// The bytes of a file, as programs see them and as they are durable.
 #[derive(Default)]

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::node::{Entry, Kind, View};
 use super::{Disk, Inode, ROOT};
-use crate::sim::random::Random;
+use crate::sys::random::Random;
 
 /// Changes, oldest first; each is of one or two names at once.
 #[derive(Default)]

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::pages::{Pages, SECTOR, parts};
-use crate::sim::random::Random;
+use crate::sys::random::Random;
 
 /// Changes of one file, oldest first.
 #[derive(Default)]

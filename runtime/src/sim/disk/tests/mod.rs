@@ -7,7 +7,7 @@ mod names;
 mod sync;
 
 use super::*;
-use crate::sim::random::Random;
+use crate::sys::random::Random;
 
 const READ_WRITE: i32 = libc::O_RDWR | libc::O_CREAT;
 

@@ -1,14 +1,20 @@
-//! Numbers that follow from a seed, the same on every machine and in every release.
+//! Random numbers: those that follow from a seed, the same on every machine and in every release, and those that
+//! nobody can repeat, from a generator of the thread that the system has seeded. Neither are for secrets.
 
+use std::cell::Cell;
 use std::ops::RangeInclusive;
+
+use crate::sys::clock::monotonic_ns;
+use crate::sys::current::clear_in_forked_children;
 
 /// A stream of numbers: splitmix64 (G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number
 /// generators", 2014).
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
+#[allow(dead_code, reason = "only a simulation draws in all of these ways")]
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -17,6 +23,7 @@ impl Random {
         Self(self.next())
     }
 
+    #[inline]
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -44,9 +51,61 @@ impl Random {
     }
 }
 
+thread_local! {
+    /// Without a destructor, so that it can be drawn from in those of other thread-locals.
+    static OWN: Cell<Option<Random>> = const { Cell::new(None) };
+}
+
+/// A number of this thread's own generator, which is seeded by the system when the first is drawn.
+#[inline]
+pub(crate) fn draw() -> u64 {
+    let mut random = OWN.take().unwrap_or_else(seeded);
+    let number = random.next();
+    OWN.set(Some(random));
+    number
+}
+
+/// Lets this thread seed its generator anew. For forked children, which would draw what their parent draws.
+pub(super) fn forget() {
+    OWN.set(None);
+}
+
+#[cold]
+fn seeded() -> Random {
+    clear_in_forked_children();
+    let mut seed = 0_u64;
+    // Insecure: never waits for the system to gather randomness, as it may have to early after its start.
+    // SAFETY: `seed` is 8 bytes to write to.
+    let filled = unsafe { libc::getrandom((&raw mut seed).cast(), size_of::<u64>(), libc::GRND_INSECURE) };
+    if filled == size_of::<u64>() as isize {
+        return Random::new(seed);
+    }
+    // A filter refuses the call. Time and place differ between threads, and the place between processes, too.
+    Random::new(monotonic_ns() ^ ((&raw const seed).addr() as u64).rotate_left(32))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_thread_draws_numbers_of_its_own() {
+        let four = || [draw(), draw(), draw(), draw()];
+        let elsewhere = std::thread::spawn(four).join().expect("no panic");
+        let mut drawn = [four(), elsewhere].concat();
+        drawn.sort_unstable();
+        drawn.dedup();
+        assert_eq!(drawn.len(), 8);
+    }
+
+    #[test]
+    fn a_generator_that_was_forgotten_is_seeded_anew() {
+        let mut old = Random::new(7);
+        OWN.set(Some(old.clone()));
+        assert_eq!(draw(), old.next());
+        forget();
+        assert_ne!(draw(), old.next());
+    }
 
     #[test]
     fn the_same_seed_gives_the_same_numbers_for_ever() {

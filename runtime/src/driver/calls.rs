@@ -1,0 +1,392 @@
+//! The seam to the kernel beside the ring: the plain calls that are made on a descriptor, and random numbers.
+//!
+//! Invariant: nothing else in the libraries makes such a call (`tests/tidy.rs`), and what is asked of a descriptor is
+//! asked of the kernel that it is of. Which one that is, its number says.
+//!
+//! ```text
+//! op, net, fs --> Descriptor --> one function per call --> match Kernel::of(fd) { Real => the system call, .. }
+//! ```
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+
+use crate::buf::Room;
+#[cfg(feature = "sim")]
+use crate::sim;
+use crate::sys;
+
+/// The kernel that answers a call. Another filling is another variant: then the compiler names every call that it has
+/// to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kernel {
+    Real,
+    #[cfg(feature = "sim")]
+    Simulated,
+}
+
+impl Kernel {
+    /// The one that a descriptor is of. No real number is as large as a simulated one: that would need a descriptor
+    /// table of 8 GiB.
+    #[inline]
+    fn of(_fd: RawFd) -> Self {
+        #[cfg(feature = "sim")]
+        if _fd >= sim::host::FIRST_DESCRIPTOR {
+            return Kernel::Simulated;
+        }
+        Kernel::Real
+    }
+
+    /// The one that this thread's programs run on.
+    #[inline]
+    fn here() -> Self {
+        #[cfg(feature = "sim")]
+        if super::clock::is_simulated() {
+            return Kernel::Simulated;
+        }
+        Kernel::Real
+    }
+}
+
+/// A setting of a socket. Its value is the `int` of `setsockopt(2)`: 0 and 1 where it is off or on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum SocketOption {
+    /// Small writes are sent at once (`TCP_NODELAY`).
+    NoDelay,
+    /// The address can be bound while connections that it had are still remembered (`SO_REUSEADDR`).
+    ReuseAddress,
+    /// Several sockets may be bound to the address (`SO_REUSEPORT`).
+    ReusePort,
+    /// A quiet connection is probed from time to time (`SO_KEEPALIVE`).
+    KeepAlive,
+    /// How many bytes may wait to be sent (`SO_SNDBUF`). The kernel doubles what is set.
+    SendBuffer,
+    /// How many bytes may wait to be received (`SO_RCVBUF`). The kernel doubles what is set.
+    ReceiveBuffer,
+    /// For how many seconds a close waits for what is unsent, which is then thrown away; 0 resets the connection, and
+    /// -1 does none of that (`SO_LINGER`).
+    Linger,
+    /// Datagrams may go to a broadcast address (`SO_BROADCAST`).
+    Broadcast,
+    /// How many routers a packet of IPv4 may pass (`IP_TTL`).
+    Ttl,
+    /// A socket of IPv6 keeps away from IPv4 (`IPV6_V6ONLY`).
+    OnlyV6,
+}
+
+/// Makes a socket, which programs that are started do not inherit. It is the caller's to close.
+pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<RawFd> {
+    match Kernel::here() {
+        Kernel::Real => Ok(Socket::new(domain, kind, protocol)?.into_raw_fd()),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::socket(domain, kind),
+    }
+}
+
+/// Gives a socket its address.
+pub(crate) fn bind(fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()> {
+    match Kernel::of(fd.as_raw_fd()) {
+        Kernel::Real => SockRef::from(&fd).bind(address),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::bind(fd.as_raw_fd(), address),
+    }
+}
+
+/// Lets a socket take connections, of which so many may wait.
+pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
+    match Kernel::of(fd.as_raw_fd()) {
+        Kernel::Real => SockRef::from(&fd).listen(backlog),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::listen(fd.as_raw_fd(), backlog),
+    }
+}
+
+/// The address of a socket.
+pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
+    match Kernel::of(fd.as_raw_fd()) {
+        Kernel::Real => SockRef::from(&fd).local_addr(),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::local_addr(fd.as_raw_fd()).map(SockAddr::from),
+    }
+}
+
+/// The address of the other side of a socket.
+pub(crate) fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
+    match Kernel::of(fd.as_raw_fd()) {
+        Kernel::Real => SockRef::from(&fd).peer_addr(),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::peer_addr(fd.as_raw_fd()).map(SockAddr::from),
+    }
+}
+
+/// Ends one direction of a socket, or both.
+pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
+    match Kernel::of(fd.as_raw_fd()) {
+        Kernel::Real => SockRef::from(&fd).shutdown(how),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::shutdown(fd.as_raw_fd(), how),
+    }
+}
+
+/// Changes a setting of a socket.
+pub(crate) fn set_option(fd: BorrowedFd<'_>, option: SocketOption, value: i32) -> io::Result<()> {
+    match Kernel::of(fd.as_raw_fd()) {
+        Kernel::Real => set_real_option(&SockRef::from(&fd), option, value),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => set_simulated_option(fd.as_raw_fd(), option, value),
+    }
+}
+
+/// What a setting of a socket is.
+pub(crate) fn option(fd: BorrowedFd<'_>, option: SocketOption) -> io::Result<i32> {
+    match Kernel::of(fd.as_raw_fd()) {
+        Kernel::Real => real_option(&SockRef::from(&fd), option),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => simulated_option(fd.as_raw_fd(), option),
+    }
+}
+
+/// Takes the error that waits on a socket to be told.
+pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
+    match Kernel::of(fd.as_raw_fd()) {
+        Kernel::Real => SockRef::from(&fd).take_error(),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::take_error(fd.as_raw_fd()),
+    }
+}
+
+/// Whether a descriptor has a position.
+pub(crate) fn is_seekable(fd: BorrowedFd<'_>) -> bool {
+    match Kernel::of(fd.as_raw_fd()) {
+        // SAFETY: takes no pointers.
+        Kernel::Real => unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_CUR) >= 0 },
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::is_seekable(fd.as_raw_fd()),
+    }
+}
+
+/// Reads into `room` if that needs no waiting: from the page cache, or what lies ready. From the position if `offset`
+/// is [`u64::MAX`].
+#[inline]
+pub(crate) fn read_now(fd: BorrowedFd<'_>, room: &mut Room<'_>, offset: u64) -> io::Result<usize> {
+    match Kernel::of(fd.as_raw_fd()) {
+        Kernel::Real => {
+            let part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+            let offset = offset as libc::off_t;
+            // SAFETY: `part` names the room, which is borrowed exclusively and may be written to its end.
+            let read = unsafe { libc::preadv2(fd.as_raw_fd(), &raw const part, 1, offset, libc::RWF_NOWAIT) };
+            usize::try_from(read).map_err(|_| io::Error::last_os_error())
+        }
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => {
+            let bytes = sim::calls::read_now(fd.as_raw_fd(), room.len(), offset)?;
+            // SAFETY: no more than the room has; both are different memory.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), room.as_mut_ptr(), bytes.len()) };
+            Ok(bytes.len())
+        }
+    }
+}
+
+/// What the system knows of an open file. At once: its inode is in memory.
+pub(crate) fn stat(fd: BorrowedFd<'_>, mask: u32) -> io::Result<libc::statx> {
+    match Kernel::of(fd.as_raw_fd()) {
+        Kernel::Real => {
+            let mut answer = MaybeUninit::<libc::statx>::zeroed();
+            let (fd, path, flags) = (fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH);
+            // SAFETY: an empty path, and room for the answer.
+            let result = unsafe { libc::statx(fd, path, flags, mask, answer.as_mut_ptr()) };
+            done(result)?;
+            // SAFETY: zeroed before, so initialised whatever the kernel has filled in.
+            Ok(unsafe { answer.assume_init() })
+        }
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::stat(fd.as_raw_fd()),
+    }
+}
+
+/// Makes a file that many bytes long, where the ring cannot.
+pub(crate) fn truncate(fd: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
+    let bytes = libc::off_t::try_from(bytes)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "no file is 2^63 bytes long"))?;
+    match Kernel::of(fd.as_raw_fd()) {
+        // SAFETY: takes no pointers.
+        Kernel::Real => done(unsafe { libc::ftruncate(fd.as_raw_fd(), bytes) }),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::truncate(fd.as_raw_fd(), bytes as u64),
+    }
+}
+
+/// Closes a descriptor, where no ring does. Whatever close(2) says, the number is free.
+///
+/// # Safety
+///
+/// The caller owns `fd`, and nobody uses or closes it any more.
+pub(crate) unsafe fn close(fd: RawFd) {
+    match Kernel::of(fd) {
+        Kernel::Real => {
+            // SAFETY: takes no pointers; the caller's promise.
+            unsafe { libc::close(fd) };
+        }
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::close(fd),
+    }
+}
+
+/// A random number. It cannot be foretold from those of other threads or runs, but it can from those that came before:
+/// it is not for secrets.
+///
+/// Needs no runtime. The numbers are of a generator of this thread, which the system has seeded.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// // Clients that were all turned away at once do not all come back at once.
+/// let wait = Duration::from_millis(100 + corering_runtime::random() % 50);
+/// assert!((100..150).contains(&wait.as_millis()));
+/// ```
+#[inline]
+pub fn random() -> u64 {
+    match Kernel::here() {
+        Kernel::Real => sys::random::draw(),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::random(),
+    }
+}
+
+fn set_real_option(socket: &Socket, option: SocketOption, value: i32) -> io::Result<()> {
+    let on = value != 0;
+    // What is negative is refused, as by the kernel.
+    let number = || u32::try_from(value).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL));
+    match option {
+        SocketOption::NoDelay => socket.set_tcp_nodelay(on),
+        SocketOption::ReuseAddress => socket.set_reuse_address(on),
+        SocketOption::ReusePort => socket.set_reuse_port(on),
+        SocketOption::KeepAlive => socket.set_keepalive(on),
+        SocketOption::SendBuffer => socket.set_send_buffer_size(number()? as usize),
+        SocketOption::ReceiveBuffer => socket.set_recv_buffer_size(number()? as usize),
+        SocketOption::Linger => socket.set_linger(u64::try_from(value).ok().map(Duration::from_secs)),
+        SocketOption::Broadcast => socket.set_broadcast(on),
+        SocketOption::Ttl => socket.set_ttl_v4(number()?),
+        SocketOption::OnlyV6 => socket.set_only_v6(on),
+    }
+}
+
+fn real_option(socket: &Socket, option: SocketOption) -> io::Result<i32> {
+    Ok(match option {
+        SocketOption::NoDelay => socket.tcp_nodelay()?.into(),
+        SocketOption::ReuseAddress => socket.reuse_address()?.into(),
+        SocketOption::ReusePort => socket.reuse_port()?.into(),
+        SocketOption::KeepAlive => socket.keepalive()?.into(),
+        SocketOption::SendBuffer => socket.send_buffer_size()? as i32,
+        SocketOption::ReceiveBuffer => socket.recv_buffer_size()? as i32,
+        SocketOption::Linger => socket.linger()?.map_or(-1, |wait| wait.as_secs() as i32),
+        SocketOption::Broadcast => socket.broadcast()?.into(),
+        SocketOption::Ttl => socket.ttl_v4()? as i32,
+        SocketOption::OnlyV6 => socket.only_v6()?.into(),
+    })
+}
+
+#[cfg(feature = "sim")]
+fn set_simulated_option(fd: RawFd, option: SocketOption, value: i32) -> io::Result<()> {
+    match simulated(option) {
+        Some(option) => sim::calls::set_option(fd, option, value),
+        None => sim::calls::set_linger(fd, u64::try_from(value).ok().map(Duration::from_secs)),
+    }
+}
+
+#[cfg(feature = "sim")]
+fn simulated_option(fd: RawFd, option: SocketOption) -> io::Result<i32> {
+    match simulated(option) {
+        Some(option) => sim::calls::option(fd, option),
+        None => Ok(sim::calls::linger(fd)?.map_or(-1, |wait| wait.as_secs() as i32)),
+    }
+}
+
+/// The simulated network's name for an option; it has none for lingering, which is not a number there.
+#[cfg(feature = "sim")]
+fn simulated(option: SocketOption) -> Option<sim::calls::SocketOption> {
+    use sim::calls::SocketOption as Simulated;
+    Some(match option {
+        SocketOption::NoDelay => Simulated::NoDelay,
+        SocketOption::ReuseAddress => Simulated::ReuseAddress,
+        SocketOption::ReusePort => Simulated::ReusePort,
+        SocketOption::KeepAlive => Simulated::KeepAlive,
+        SocketOption::SendBuffer => Simulated::SendBuffer,
+        SocketOption::ReceiveBuffer => Simulated::ReceiveBuffer,
+        SocketOption::Broadcast => Simulated::Broadcast,
+        SocketOption::Ttl => Simulated::Ttl,
+        SocketOption::OnlyV6 => Simulated::OnlyIpv6,
+        SocketOption::Linger => return None,
+    })
+}
+
+fn done(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+
+    use super::*;
+
+    fn stream() -> OwnedFd {
+        let fd = socket(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        // SAFETY: just made, and ours.
+        unsafe { OwnedFd::from_raw_fd(fd) }
+    }
+
+    #[test]
+    fn an_option_reads_as_it_was_set() {
+        let socket = stream();
+        let fd = socket.as_fd();
+        for which in [
+            SocketOption::NoDelay,
+            SocketOption::ReuseAddress,
+            SocketOption::ReusePort,
+            SocketOption::KeepAlive,
+            SocketOption::Broadcast,
+        ] {
+            assert_eq!(option(fd, which).expect("known"), 0, "{which:?} is off at first");
+            set_option(fd, which, 1).expect("known");
+            assert_eq!(option(fd, which).expect("known"), 1, "{which:?}");
+        }
+        for (which, value) in [(SocketOption::Ttl, 7), (SocketOption::Linger, 3), (SocketOption::Linger, -1)] {
+            set_option(fd, which, value).expect("known");
+            assert_eq!(option(fd, which).expect("known"), value, "{which:?}");
+        }
+        for which in [SocketOption::SendBuffer, SocketOption::ReceiveBuffer] {
+            set_option(fd, which, 8192).expect("known");
+            assert!(option(fd, which).expect("known") >= 8192, "{which:?}");
+            assert!(set_option(fd, which, -1).is_err(), "{which:?} below nothing");
+        }
+        assert!(set_option(fd, SocketOption::OnlyV6, 1).is_err(), "a socket of version 4");
+    }
+
+    #[test]
+    fn a_socket_has_the_address_that_it_was_bound_to_and_no_peer() {
+        let socket = stream();
+        let any: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
+        bind(socket.as_fd(), &any.into()).expect("a free port");
+        let bound = local_addr(socket.as_fd()).expect("bound").as_socket().expect("of IP");
+        assert_eq!(bound.ip(), any.ip());
+        assert_ne!(bound.port(), 0);
+        assert_eq!(peer_addr(socket.as_fd()).expect_err("not connected").kind(), io::ErrorKind::NotConnected);
+        assert!(take_error(socket.as_fd()).expect("a socket").is_none());
+        assert!(!is_seekable(socket.as_fd()));
+    }
+
+    #[test]
+    fn a_length_that_no_file_has_is_refused() {
+        let socket = stream();
+        let error = truncate(socket.as_fd(), u64::MAX).expect_err("too long");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+}

@@ -1,0 +1,175 @@
+//! Sockets by plain calls that never wait: made, named, configured, shut down.
+//!
+//! What may wait (connecting, accepting, sending, receiving) is an operation.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+
+use socket2::{Domain, Protocol, SockAddr, Type};
+
+use super::descriptor::Descriptor;
+use crate::driver::calls::{self, SocketOption};
+
+impl Descriptor {
+    /// Makes a socket. Programs that are started do not inherit it.
+    ///
+    /// # Errors
+    ///
+    /// What `socket(2)` says, such as that no descriptor is free (`EMFILE`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_runtime::op::{Connect, Descriptor, Op, SocketOption};
+    /// use corering_runtime::op::socket2::{Domain, SockAddr, Type};
+    /// use std::net::SocketAddr;
+    ///
+    /// corering_runtime::run(async {
+    ///     let listener = Descriptor::socket(Domain::IPV4, Type::STREAM, None)?;
+    ///     listener.set_option(SocketOption::ReuseAddress, 1)?;
+    ///     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?; // port 0: any that is free
+    ///     listener.listen(16)?;
+    ///
+    ///     let client = Descriptor::socket(Domain::IPV4, Type::STREAM, None)?;
+    ///     Op::new(Connect::new(&client, listener.local_addr()?)).await?;
+    ///     assert_eq!(client.peer_addr()?, listener.local_addr()?);
+    ///     client.close().await
+    /// })??;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<Self> {
+        let fd = calls::socket(domain, kind, protocol)?;
+        // SAFETY: it was just made for us.
+        Ok(unsafe { Self::owning(fd) })
+    }
+
+    /// Gives a socket its address. With port 0 the kernel picks a free one.
+    ///
+    /// # Errors
+    ///
+    /// What `bind(2)` says: that the address is in use, not of this machine, not allowed.
+    ///
+    /// # Examples
+    ///
+    /// See [`socket`](Self::socket).
+    pub fn bind(&self, address: &SockAddr) -> io::Result<()> {
+        calls::bind(self.as_fd(), address)
+    }
+
+    /// Lets a socket take connections, of which `backlog` may wait to be accepted.
+    ///
+    /// # Errors
+    ///
+    /// What `listen(2)` says.
+    ///
+    /// # Examples
+    ///
+    /// See [`socket`](Self::socket).
+    pub fn listen(&self, backlog: i32) -> io::Result<()> {
+        calls::listen(self.as_fd(), backlog)
+    }
+
+    /// The address of a socket.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockname(2)` says.
+    ///
+    /// # Examples
+    ///
+    /// See [`socket`](Self::socket).
+    pub fn local_addr(&self) -> io::Result<SockAddr> {
+        calls::local_addr(self.as_fd())
+    }
+
+    /// The address of the other side of a socket.
+    ///
+    /// # Errors
+    ///
+    /// What `getpeername(2)` says: also that there is no other side, or none any more.
+    ///
+    /// # Examples
+    ///
+    /// See [`socket`](Self::socket).
+    pub fn peer_addr(&self) -> io::Result<SockAddr> {
+        calls::peer_addr(self.as_fd())
+    }
+
+    /// Says that nothing more will be written to a socket, or read from it, or both. At once: what was dropped in
+    /// flight is not waited for (see [`poll_settled`](Self::poll_settled)).
+    ///
+    /// # Errors
+    ///
+    /// What `shutdown(2)` says, such as that it is not connected.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_runtime::op::Descriptor;
+    /// use std::{io::Read, net::Shutdown, os::{fd::OwnedFd, unix::net::UnixStream}};
+    ///
+    /// let (ours, mut theirs) = UnixStream::pair()?;
+    /// let ours = Descriptor::new(OwnedFd::from(ours));
+    /// ours.shutdown(Shutdown::Write)?;
+    /// assert_eq!(theirs.read(&mut [0; 8])?, 0); // the end of the stream
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        calls::shutdown(self.as_fd(), how)
+    }
+
+    /// Changes a setting of a socket. The value is the `int` of `setsockopt(2)`: 0 or 1 for off or on.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` says, such as that a socket of this kind has no such setting.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_runtime::op::socket2::{Domain, Type};
+    /// use corering_runtime::op::{Descriptor, SocketOption};
+    ///
+    /// let socket = Descriptor::socket(Domain::IPV4, Type::DGRAM, None)?;
+    /// socket.set_option(SocketOption::Broadcast, 1)?;
+    /// assert_eq!(socket.option(SocketOption::Broadcast)?, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn set_option(&self, option: SocketOption, value: i32) -> io::Result<()> {
+        calls::set_option(self.as_fd(), option, value)
+    }
+
+    /// What a setting of a socket is.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockopt(2)` says, such as that a socket of this kind has no such setting.
+    ///
+    /// # Examples
+    ///
+    /// See [`set_option`](Self::set_option).
+    pub fn option(&self, option: SocketOption) -> io::Result<i32> {
+        calls::option(self.as_fd(), option)
+    }
+
+    /// The error that waits on a socket to be told, if there is one. It is told once (`SO_ERROR`).
+    ///
+    /// # Errors
+    ///
+    /// What `getsockopt(2)` says.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_runtime::op::Descriptor;
+    /// use corering_runtime::op::socket2::{Domain, Type};
+    ///
+    /// let socket = Descriptor::socket(Domain::IPV4, Type::STREAM, None)?;
+    /// assert!(socket.take_error()?.is_none());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        calls::take_error(self.as_fd())
+    }
+}

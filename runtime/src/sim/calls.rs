@@ -1,0 +1,172 @@
+//! The plain calls, as the simulated kernel answers them: for the host of the core that runs.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Type};
+
+use super::disk::Inode;
+use super::host::{Call, File};
+pub(crate) use super::net::SocketOption;
+use super::net::{Kind, SocketId};
+use super::place::here;
+use super::state::State;
+use super::{Answer, Errno, HostId};
+
+/// Makes a socket.
+pub(crate) fn socket(domain: Domain, kind: Type) -> io::Result<RawFd> {
+    let ipv6 = match domain {
+        Domain::IPV4 => false,
+        Domain::IPV6 => true,
+        _ => return unknown(format!("sockets of the {domain:?}")),
+    };
+    let kind = match kind {
+        Type::STREAM => Kind::Stream,
+        Type::DGRAM => Kind::Datagram,
+        _ => return unknown(format!("sockets of the {kind:?}")),
+    };
+    answer(|state, host| {
+        if let Some(error) = state.host(host).take_failure(Call::Socket) {
+            return Err(error);
+        }
+        let socket = state.network.socket(host, kind, ipv6);
+        state.open(host, File::Socket(socket))
+    })
+}
+
+pub(crate) fn bind(fd: RawFd, address: &SockAddr) -> io::Result<()> {
+    let Some(address) = address.as_socket() else {
+        return unknown("addresses that are not of IP".to_owned());
+    };
+    on_socket(fd, |state, socket| state.network.bind(socket, address))
+}
+
+pub(crate) fn listen(fd: RawFd, backlog: i32) -> io::Result<()> {
+    on_socket(fd, |state, socket| state.network.listen(socket, u32::try_from(backlog).unwrap_or(u32::MAX)))
+}
+
+pub(crate) fn local_addr(fd: RawFd) -> io::Result<SocketAddr> {
+    on_socket(fd, |state, socket| state.network.local_addr(socket))
+}
+
+pub(crate) fn peer_addr(fd: RawFd) -> io::Result<SocketAddr> {
+    on_socket(fd, |state, socket| state.network.peer_addr(socket))
+}
+
+pub(crate) fn shutdown(fd: RawFd, how: Shutdown) -> io::Result<()> {
+    let (read, write) = (how != Shutdown::Write, how != Shutdown::Read);
+    on_socket(fd, |state, socket| state.network.shutdown(socket, read, write, state.now_ns))
+}
+
+pub(crate) fn set_option(fd: RawFd, option: SocketOption, value: i32) -> io::Result<()> {
+    on_socket(fd, |state, socket| state.network.set_option(socket, option, value))
+}
+
+pub(crate) fn option(fd: RawFd, option: SocketOption) -> io::Result<i32> {
+    on_socket(fd, |state, socket| state.network.option(socket, option))
+}
+
+pub(crate) fn set_linger(fd: RawFd, linger: Option<Duration>) -> io::Result<()> {
+    on_socket(fd, |state, socket| state.network.set_linger(socket, linger))
+}
+
+pub(crate) fn linger(fd: RawFd) -> io::Result<Option<Duration>> {
+    on_socket(fd, |state, socket| state.network.linger(socket))
+}
+
+pub(crate) fn take_error(fd: RawFd) -> io::Result<Option<io::Error>> {
+    on_socket(fd, |state, socket| Ok(state.network.take_error(socket).map(io::Error::from)))
+}
+
+pub(crate) fn is_seekable(fd: RawFd) -> bool {
+    on_file(fd, |_, _, _| Ok(())).is_ok()
+}
+
+/// What is cached of a file. From its position if `offset` is `u64::MAX`, which then moves.
+pub(crate) fn read_now(fd: RawFd, room: usize, offset: u64) -> io::Result<Vec<u8>> {
+    answer(|state, host| {
+        let open = state.find(host, fd)?;
+        let File::Disk { inode, flags, position } = state.opens[open].file else {
+            return Err(Errno(libc::EAGAIN));
+        };
+        if flags & libc::O_ACCMODE == libc::O_WRONLY {
+            return Err(Errno(libc::EBADF));
+        }
+        if state.takes_liberty(|kernel| kernel.not_cached) {
+            return Err(Errno(libc::EAGAIN));
+        }
+        // What shall fail, fails where it is asked of the disk.
+        if state.host(host).has_failure(Call::Read) {
+            return Err(Errno(libc::EAGAIN));
+        }
+        let at = if offset == u64::MAX { position } else { offset };
+        let mut bytes = vec![0; room];
+        let count = state.host(host).disk.read_cached(inode, at, &mut bytes)?.ok_or(Errno(libc::EAGAIN))?;
+        bytes.truncate(count);
+        if let (File::Disk { position, .. }, u64::MAX) = (&mut state.opens[open].file, offset) {
+            *position += count as u64;
+        }
+        Ok(bytes)
+    })
+}
+
+pub(crate) fn stat(fd: RawFd) -> io::Result<libc::statx> {
+    on_file(fd, |state, host, inode| Ok(super::perform::statx(&state.host(host).disk.stat(inode))))
+}
+
+pub(crate) fn truncate(fd: RawFd, bytes: u64) -> io::Result<()> {
+    on_file(fd, |state, host, inode| {
+        let now_ns = state.now_ns;
+        state.host(host).disk.truncate(inode, bytes, now_ns)
+    })
+}
+
+/// Closes a descriptor. Nothing, if its host has lost its power since.
+pub(crate) fn close(fd: RawFd) {
+    // It answers only that there is no such descriptor any more.
+    let _ = here(|state, _| match super::host::place(fd) {
+        Some((owner, _)) => state.close(owner, fd),
+        None => Err(Errno(libc::EBADF)),
+    });
+}
+
+/// A number that follows from the seed.
+pub(crate) fn random() -> u64 {
+    here(|state, _| Ok(state.draw())).unwrap_or(0)
+}
+
+fn answer<T>(ask: impl FnOnce(&mut State, HostId) -> Answer<T>) -> io::Result<T> {
+    here(ask).map_err(io::Error::from)
+}
+
+fn on_socket<T>(fd: RawFd, ask: impl FnOnce(&mut State, SocketId) -> Answer<T>) -> io::Result<T> {
+    answer(|state, host| {
+        let open = state.find(host, fd)?;
+        let File::Socket(socket) = state.opens[open].file else {
+            return Err(Errno(libc::ENOTSOCK));
+        };
+        let answer = ask(state, socket);
+        state.look_at_network();
+        answer
+    })
+}
+
+fn on_file<T>(fd: RawFd, ask: impl FnOnce(&mut State, HostId, Inode) -> Answer<T>) -> io::Result<T> {
+    answer(|state, host| {
+        let open = state.find(host, fd)?;
+        let File::Disk { inode, .. } = state.opens[open].file else {
+            return Err(Errno(libc::ESPIPE));
+        };
+        ask(state, host, inode)
+    })
+}
+
+/// Ends the run: it asks for something that is not simulated.
+fn unknown<T>(what: String) -> io::Result<T> {
+    answer(|state, _| {
+        state.fail(format!("the simulated kernel does not know {what}: run what needs them on the real one"));
+        Err(Errno(libc::EAFNOSUPPORT))
+    })
+}

@@ -1,0 +1,137 @@
+//! Options of sockets. Few change anything here (sizes of buffers, reuse of addresses, lingering, IPv6 alone,
+//! broadcasts); the others are remembered and read back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Network, SocketId};
+use crate::sim::{Answer, Errno};
+
+/// An option with a number for a value, as `setsockopt(2)` knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SocketOption {
+    ReuseAddress,
+    ReusePort,
+    /// Read back, it is twice what was set, as Linux counts its own needs in.
+    SendBuffer,
+    ReceiveBuffer,
+    OnlyIpv6,
+    Broadcast,
+    NoDelay,
+    KeepAlive,
+    Ttl,
+    /// Any other, by its level and number.
+    Other(i32, i32),
+}
+
+pub(super) struct Options {
+    pub(super) reuse_address: bool,
+    pub(super) reuse_port: bool,
+    pub(super) only_ipv6: bool,
+    pub(super) broadcast: bool,
+    pub(super) send_buffer: usize,
+    pub(super) receive_buffer: usize,
+    pub(super) linger: Option<Duration>,
+    remembered: BTreeMap<SocketOption, i32>,
+}
+
+const SEND_BUFFER: usize = 64 << 10;
+const RECEIVE_BUFFER: usize = 128 << 10;
+/// What Linux makes of values below and above (twice that is read back; net.core.rmem_max is a common default).
+const LEAST_SEND_BUFFER: usize = 2304;
+const LEAST_RECEIVE_BUFFER: usize = 1152;
+const LARGEST_BUFFER: usize = 4 << 20;
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            reuse_address: false,
+            reuse_port: false,
+            only_ipv6: false,
+            broadcast: false,
+            send_buffer: SEND_BUFFER,
+            receive_buffer: RECEIVE_BUFFER,
+            linger: None,
+            remembered: BTreeMap::new(),
+        }
+    }
+}
+
+impl Options {
+    /// What a connection gets from the listener that took it.
+    pub(super) fn inherited(&self) -> Self {
+        Self { remembered: self.remembered.clone(), ..*self }
+    }
+
+    fn get(&self, option: SocketOption) -> i32 {
+        match option {
+            SocketOption::ReuseAddress => self.reuse_address.into(),
+            SocketOption::ReusePort => self.reuse_port.into(),
+            SocketOption::OnlyIpv6 => self.only_ipv6.into(),
+            SocketOption::Broadcast => self.broadcast.into(),
+            SocketOption::SendBuffer => 2 * self.send_buffer as i32,
+            SocketOption::ReceiveBuffer => 2 * self.receive_buffer as i32,
+            SocketOption::Ttl => self.remembered.get(&option).copied().unwrap_or(64),
+            SocketOption::NoDelay | SocketOption::KeepAlive | SocketOption::Other(..) => {
+                self.remembered.get(&option).copied().unwrap_or(0)
+            }
+        }
+    }
+
+    fn set(&mut self, option: SocketOption, value: i32) {
+        let size = |least| usize::try_from(value).unwrap_or(0).clamp(least, LARGEST_BUFFER);
+        match option {
+            SocketOption::ReuseAddress => self.reuse_address = value != 0,
+            SocketOption::ReusePort => self.reuse_port = value != 0,
+            SocketOption::OnlyIpv6 => self.only_ipv6 = value != 0,
+            SocketOption::Broadcast => self.broadcast = value != 0,
+            SocketOption::SendBuffer => self.send_buffer = size(LEAST_SEND_BUFFER),
+            SocketOption::ReceiveBuffer => self.receive_buffer = size(LEAST_RECEIVE_BUFFER),
+            SocketOption::NoDelay | SocketOption::KeepAlive => {
+                self.remembered.insert(option, (value != 0).into());
+            }
+            SocketOption::Ttl | SocketOption::Other(..) => {
+                self.remembered.insert(option, value);
+            }
+        }
+    }
+}
+
+impl Network {
+    pub(crate) fn set_option(&mut self, id: SocketId, option: SocketOption, value: i32) -> Answer<()> {
+        let socket = self.sockets.open_mut(id)?;
+        if option == SocketOption::OnlyIpv6 && (!socket.ipv6 || socket.local.is_some()) {
+            return Err(Errno(libc::EINVAL));
+        }
+        socket.options.set(option, value);
+        if matches!(option, SocketOption::SendBuffer | SocketOption::ReceiveBuffer) {
+            self.note(id);
+            self.fill_window_of_peer(id);
+            self.settle();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn option(&self, id: SocketId, option: SocketOption) -> Answer<i32> {
+        Ok(self.sockets.open(id)?.options.get(option))
+    }
+
+    /// `SO_LINGER`. Closing with no time to linger resets the connection; any other is remembered.
+    pub(crate) fn set_linger(&mut self, id: SocketId, linger: Option<Duration>) -> Answer<()> {
+        self.sockets.open_mut(id)?.options.linger = linger;
+        Ok(())
+    }
+
+    pub(crate) fn linger(&self, id: SocketId) -> Answer<Option<Duration>> {
+        Ok(self.sockets.open(id)?.options.linger)
+    }
+
+    /// `SO_ERROR`: told once.
+    pub(crate) fn take_error(&mut self, id: SocketId) -> Option<Errno> {
+        let error = self.sockets.open_mut(id).ok()?.error.take();
+        if error.is_some() {
+            self.note(id);
+        }
+        error
+    }
+}

@@ -1,0 +1,174 @@
+//! Streams: one end of a connection, and what its owner sends and receives.
+//!
+//! Invariant: bytes lie at their sender until the other end has taken them, in flight first, then those that wait; so
+//! none is lost, doubled or overtaken, whatever becomes of the segments.
+//!
+//! ```text
+//!   SynSent ---------> Established -----> Closed      by resets, time-outs, and when both ends have said that they
+//!      | refused            ^     \                   are done; what was received may still be read
+//!      v                    |      v crash
+//!   Failed     SynReceived -+     Gone                what was in flight may still arrive
+//! ```
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::event::Key;
+use super::segment::Segment;
+use super::{Network, Received, SocketId, State};
+use crate::sim::{Answer, Errno, HostId};
+
+pub(super) struct End {
+    /// Both ends know the connection by this number.
+    pub(super) connection: u64,
+    pub(super) phase: Phase,
+    pub(super) peer: Option<SocketId>,
+    pub(super) peer_host: HostId,
+    pub(super) remote: SocketAddr,
+    /// Where the socket was bound before it was connected.
+    pub(super) bound: Option<SocketAddr>,
+    pub(super) received: VecDeque<u8>,
+    /// The other end is done sending, and all of it has been received.
+    pub(super) received_all: bool,
+    pub(super) out: Out,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    SynSent,
+    SynReceived {
+        listener: SocketId,
+    },
+    Established,
+    Closed,
+    /// It could not be connected, and its owner does not know yet.
+    Failed,
+    /// Its host has crashed.
+    Gone,
+}
+
+/// What goes to the other end.
+#[derive(Default)]
+pub(super) struct Out {
+    pub(super) bytes: VecDeque<u8>,
+    pub(super) flight: VecDeque<Segment>,
+    /// Bytes of the segments in flight: the first of `bytes`.
+    pub(super) in_flight: usize,
+    pub(super) fin: Fin,
+    /// How often the segment at the head has been sent again, and since when it is there.
+    pub(super) tries: u32,
+    pub(super) head_since_ns: u64,
+    pub(super) armed: Option<Key>,
+}
+
+/// How far the news is that this end is done sending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Fin {
+    #[default]
+    Unwanted,
+    Waits,
+    InFlight,
+    Arrived,
+}
+
+impl End {
+    pub(super) fn new(connection: u64, phase: Phase, peer_host: HostId, remote: SocketAddr) -> Self {
+        Self {
+            connection,
+            phase,
+            peer: None,
+            peer_host,
+            remote,
+            bound: None,
+            received: VecDeque::new(),
+            received_all: false,
+            out: Out::default(),
+        }
+    }
+
+    pub(super) fn is_established(&self) -> bool {
+        self.phase == Phase::Established
+    }
+
+    /// Nothing comes or goes any more.
+    pub(super) fn is_over(&self) -> bool {
+        match self.phase {
+            Phase::Closed | Phase::Failed | Phase::Gone => true,
+            Phase::SynSent | Phase::SynReceived { .. } | Phase::Established => false,
+        }
+    }
+
+    pub(super) fn peer_addr(&self) -> Option<SocketAddr> {
+        self.is_established().then_some(self.remote)
+    }
+}
+
+impl Network {
+    pub(super) fn send_stream(&mut self, id: SocketId, bytes: &[u8]) -> Answer<Option<usize>> {
+        let socket = self.sockets.open_mut(id)?;
+        if let Some(error) = socket.error.take() {
+            self.note(id);
+            return Err(error);
+        }
+        let State::Stream(end) = &mut socket.state else {
+            return Err(Errno(libc::EPIPE));
+        };
+        if socket.write_shut || end.is_over() {
+            return Err(Errno(libc::EPIPE));
+        }
+        if !end.is_established() {
+            return Ok(None);
+        }
+        let room = socket.options.send_buffer.saturating_sub(end.out.bytes.len());
+        if room == 0 && !bytes.is_empty() {
+            return Ok(None);
+        }
+        let taken = &bytes[..bytes.len().min(room)];
+        end.out.bytes.extend(taken);
+        self.fill_window(id);
+        Ok(Some(taken.len()))
+    }
+
+    pub(super) fn receive_stream(&mut self, id: SocketId, room: &mut [u8], peek: bool) -> Answer<Option<Received>> {
+        let socket = self.sockets.open_mut(id)?;
+        let State::Stream(end) = &mut socket.state else {
+            return Err(Errno(libc::ENOTCONN));
+        };
+        if !end.received.is_empty() {
+            let copied = copy(&mut end.received, room, peek);
+            if !peek && copied > 0 {
+                self.note(id);
+                self.fill_window_of_peer(id);
+            }
+            return Ok(Some(Received::bytes(copied)));
+        }
+        let over = end.is_over() || socket.read_shut;
+        if end.received_all || room.is_empty() {
+            return Ok(Some(Received::bytes(0)));
+        }
+        if let Some(error) = socket.error.take() {
+            self.note(id);
+            return Err(error);
+        }
+        Ok(over.then_some(Received::bytes(0)))
+    }
+}
+
+impl Received {
+    fn bytes(copied: usize) -> Self {
+        Self { copied, length: copied, from: None }
+    }
+}
+
+fn copy(received: &mut VecDeque<u8>, room: &mut [u8], peek: bool) -> usize {
+    let (first, second) = received.as_slices();
+    let in_first = first.len().min(room.len());
+    let in_second = second.len().min(room.len() - in_first);
+    room[..in_first].copy_from_slice(&first[..in_first]);
+    room[in_first..in_first + in_second].copy_from_slice(&second[..in_second]);
+    let copied = in_first + in_second;
+    if !peek {
+        received.drain(..copied);
+    }
+    copied
+}

@@ -1,0 +1,1 @@
+//! What programs see of the network, and what faults do to it.

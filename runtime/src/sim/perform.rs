@@ -1,0 +1,491 @@
+//! What requests do: at once if they can, else when their file is ready, or when a worker or the disk has done it.
+
+use super::disk::{Inode, Stat};
+use super::host::File;
+use super::memory::{self, Area};
+use super::net::Kind;
+use super::request::Outcome;
+use super::state::State;
+use super::submission::{Request, Target};
+use super::{Answer, Errno, F_BUFFER, F_SOCK_NONEMPTY};
+
+/// How many connections or chunks a multishot gives before others have their turn.
+const MOST_OF_A_MULTISHOT: usize = 32;
+/// How long a worker needs for what the disk has no part in.
+const WORK_NS: u64 = 3_000;
+
+impl State {
+    /// Tries a request.
+    pub(super) fn attempt(&mut self, request: usize) -> Outcome {
+        if let Some(error) = self.planned_failure(request) {
+            return self.failed(request, error);
+        }
+        let host = self.requests[request].host;
+        let (open, begun) = (self.requests[request].open, self.requests[request].begun);
+        let file = open.map(|open| self.opens[open].file.clone());
+        match (self.requests[request].submission.request.clone(), file) {
+            (Request::Nop { result }, _) => Outcome::Ended { result, flags: 0 },
+            (Request::Close { target }, _) => Outcome::of(self.close_target(request, target).map(|()| 0)),
+            (Request::Open { path, flags, .. }, _) => {
+                let makes = flags & (libc::O_CREAT | libc::O_TRUNC) != 0;
+                if makes || self.host(host).disk.stat_path(&path, true).is_err() {
+                    return Outcome::Worker;
+                }
+                Outcome::of(self.open_file(request))
+            }
+            (Request::Sync { .. } | Request::Truncate { .. } | Request::Stat { .. }, _) => Outcome::Worker,
+            (Request::Read { areas, offset, nowait, .. }, Some(File::Disk { inode, position, .. })) => {
+                self.attempt_read(request, inode, &areas, if offset == u64::MAX { position } else { offset }, nowait)
+            }
+            (Request::Write { .. }, Some(File::Disk { .. })) => Outcome::Worker,
+            (Request::Read { areas, .. }, Some(File::Socket(_))) => {
+                let area = Area { len: areas.iter().map(|area| area.len).sum(), address: 0 };
+                self.receive(request, area, &areas, false, false)
+            }
+            (Request::Write { areas, .. }, Some(File::Socket(socket))) => {
+                let bytes = memory::load_all(&areas);
+                self.send(request, socket, &bytes, false, None)
+            }
+            (Request::Receive { area, all, peek, group, multi, .. }, Some(File::Socket(_))) => match group {
+                Some(group) => self.receive_pooled(request, group, area.len, multi),
+                None => self.receive(request, area, &[area], all, peek),
+            },
+            (Request::Send { area, all, to, .. }, Some(File::Socket(socket))) => {
+                self.send(request, socket, &area.load(), all, to)
+            }
+            (Request::Accept { multi, .. }, Some(File::Socket(socket))) => self.accept(request, socket, multi),
+            (Request::Connect { to, .. }, Some(File::Socket(socket))) => {
+                let connected = if begun {
+                    self.network.connect_result(socket)
+                } else {
+                    let connected = self.network.connect(socket, to, self.now_ns);
+                    self.look_at_network();
+                    match connected {
+                        Ok(false) => None,
+                        connected => Some(connected.map(|_| ())),
+                    }
+                };
+                self.requests[request].begun = true;
+                connected.map_or(Outcome::Waits, |connected| Outcome::of(connected.map(|()| 0)))
+            }
+            (Request::Poll { events, multi, .. }, Some(_)) => self.attempt_poll(request, events, multi),
+            (
+                Request::Receive { .. } | Request::Send { .. } | Request::Accept { .. } | Request::Connect { .. },
+                Some(File::Disk { .. } | File::Bell { .. }),
+            ) => Outcome::of(Err(Errno(libc::ENOTSOCK))),
+            (Request::Read { .. } | Request::Write { .. }, Some(File::Bell { .. })) => {
+                Outcome::of(Err(Errno(libc::EINVAL)))
+            }
+            (
+                Request::Read { .. }
+                | Request::Write { .. }
+                | Request::Receive { .. }
+                | Request::Send { .. }
+                | Request::Accept { .. }
+                | Request::Connect { .. }
+                | Request::Poll { .. },
+                None,
+            )
+            | (Request::Cancel(_), _) => Outcome::of(Err(Errno(libc::EBADF))),
+        }
+    }
+
+    /// It fails since that was asked for. What has side effects in spite of an error has them.
+    fn failed(&mut self, request: usize, error: Errno) -> Outcome {
+        match self.requests[request].submission.request {
+            Request::Close { target } => drop(self.close_target(request, target)),
+            Request::Sync { .. } => {
+                if let Some(File::Disk { inode, .. }) = self.requests[request].open.map(|open| &self.opens[open].file) {
+                    let (host, inode) = (self.requests[request].host, *inode);
+                    self.host(host).disk.fail_sync(inode);
+                }
+            }
+            _ => {}
+        }
+        Outcome::of(Err(error))
+    }
+
+    fn close_target(&mut self, request: usize, target: Target) -> Answer<()> {
+        let (host, ring) = (self.requests[request].host, self.requests[request].ring);
+        match target {
+            Target::Descriptor(number) => {
+                self.find(host, number)?;
+                self.close(host, number)
+            }
+            Target::Direct(place) => {
+                let place = self.rings[ring].direct.get_mut(place as usize).and_then(Option::take);
+                let open = place.ok_or(Errno(libc::EBADF))?;
+                self.release(open);
+                Ok(())
+            }
+        }
+    }
+
+    /// How long the worker or the disk needs.
+    pub(super) fn work_ns(&mut self, request: usize) -> u64 {
+        let pending = &self.requests[request];
+        let (host, open) = (pending.host, pending.open);
+        let storage = self.hosts[usize::from(host.0)].disk.storage();
+        let range = match pending.submission.request {
+            Request::Sync { .. } => storage.sync_latency_ns(),
+            Request::Write { .. } | Request::Truncate { .. } => storage.write_latency_ns(),
+            Request::Read { .. } => storage.read_latency_ns(),
+            _ => return WORK_NS,
+        };
+        let ns = self.random.within(if self.in_order { *range.start()..=*range.start() } else { range });
+        let writes = matches!(self.requests[request].submission.request, Request::Write { .. });
+        let Some(File::Disk { inode, .. }) = open.filter(|_| writes).map(|open| &self.opens[open].file) else {
+            return ns;
+        };
+        // Writes of one file are done by one worker after the other (K29).
+        let (inode, now_ns) = (*inode, self.now_ns);
+        let end = self.host(host).writes_end_ns.entry(inode).or_insert(0);
+        *end = (now_ns + ns).max(*end + 1);
+        *end - now_ns
+    }
+
+    /// Does what a worker or the disk was given.
+    pub(super) fn perform(&mut self, request: usize) -> Answer<i32> {
+        let pending = &self.requests[request];
+        let (host, open) = (pending.host, pending.open);
+        let file = open.map(|open| self.opens[open].file.clone());
+        let now_ns = self.now_ns;
+        match (pending.submission.request.clone(), file) {
+            (Request::Open { .. }, _) => self.open_file(request),
+            (Request::Stat { path, follow, answer }, _) => {
+                let stat = self.host(host).disk.stat_path(&path, follow)?;
+                memory::write(answer, statx(&stat));
+                Ok(0)
+            }
+            (Request::Sync { data_only, .. }, Some(File::Disk { inode, .. })) => {
+                let chance = self.host(host).disk.storage().sync_error_chance();
+                if self.random.chance(chance) {
+                    self.host(host).disk.fail_sync(inode);
+                    return Err(Errno(libc::EIO));
+                }
+                self.host(host).disk.sync(inode, data_only).map(|()| 0)
+            }
+            (Request::Truncate { bytes, .. }, Some(File::Disk { inode, flags, .. })) => {
+                if flags & libc::O_ACCMODE == libc::O_RDONLY {
+                    return Err(Errno(libc::EINVAL));
+                }
+                self.host(host).disk.truncate(inode, bytes, now_ns).map(|()| 0)
+            }
+            (Request::Read { areas, offset, .. }, Some(File::Disk { inode, flags, position })) => {
+                if flags & libc::O_ACCMODE == libc::O_WRONLY {
+                    return Err(Errno(libc::EBADF));
+                }
+                let chance = self.host(host).disk.storage().read_error_chance();
+                if self.random.chance(chance) {
+                    return Err(Errno(libc::EIO));
+                }
+                let at = if offset == u64::MAX { position } else { offset };
+                let room: usize = areas.iter().map(|area| area.len).sum();
+                let mut bytes = vec![0; self.part_of_file(room)];
+                let count = self.host(host).disk.read(inode, at, &mut bytes)?;
+                self.have_read(request, &areas, &bytes[..count]);
+                Ok(count as i32)
+            }
+            (Request::Write { areas, offset, .. }, Some(File::Disk { inode, flags, position })) => {
+                self.write_file(request, inode, flags, &areas, if offset == u64::MAX { position } else { offset })
+            }
+            (Request::Sync { .. } | Request::Truncate { .. }, _) => Err(Errno(libc::EINVAL)),
+            _ => Err(Errno(libc::EBADF)),
+        }
+    }
+
+    // Files.
+
+    fn open_file(&mut self, request: usize) -> Answer<i32> {
+        let pending = &self.requests[request];
+        let (host, ring, now_ns) = (pending.host, pending.ring, self.now_ns);
+        let Request::Open { path, flags, mode, into } = pending.submission.request.clone() else {
+            return Err(Errno(libc::EINVAL));
+        };
+        if into.is_none() && !self.host(host).has_room() {
+            return Err(Errno(libc::EMFILE));
+        }
+        let inode = self.host(host).disk.open(&path, flags, mode, now_ns)?;
+        let file = File::Disk { inode, flags, position: 0 };
+        let Some(place) = into else {
+            return self.open(host, file);
+        };
+        if place as usize >= self.rings[ring].direct.len() {
+            self.host(host).disk.close(inode);
+            return Err(Errno(libc::EINVAL));
+        }
+        let open = self.opens.insert(super::host::Open { host, references: 1, file, waiting: Vec::new() });
+        if let Some(before) = self.rings[ring].direct[place as usize].replace(open) {
+            self.release(before);
+        }
+        Ok(0)
+    }
+
+    fn attempt_read(&mut self, request: usize, inode: Inode, areas: &[Area], at: u64, nowait: bool) -> Outcome {
+        let host = self.requests[request].host;
+        let room: usize = areas.iter().map(|area| area.len).sum();
+        let forgotten = self.takes_liberty(|kernel| kernel.not_cached);
+        let cached = !forgotten && self.host(host).disk.is_cached(inode, at, room);
+        if nowait {
+            if forgotten {
+                return Outcome::of(Err(Errno(libc::EAGAIN)));
+            }
+            let mut bytes = vec![0; room];
+            return Outcome::of(self.host(host).disk.read_cached(inode, at, &mut bytes).and_then(|count| {
+                let count = count.ok_or(Errno(libc::EAGAIN))?;
+                memory::store_all(areas, &bytes[..count]);
+                Ok(count as i32)
+            }));
+        }
+        if cached {
+            return Outcome::of(self.perform(request));
+        }
+        Outcome::Disk { ns: self.work_ns(request) }
+    }
+
+    fn have_read(&mut self, request: usize, areas: &[Area], bytes: &[u8]) {
+        memory::store_all(areas, bytes);
+        let Request::Read { offset: u64::MAX, .. } = self.requests[request].submission.request else {
+            return;
+        };
+        self.move_position(request, bytes.len());
+    }
+
+    fn move_position(&mut self, request: usize, count: usize) {
+        let open = self.requests[request].open.map(|open| &mut self.opens[open].file);
+        if let Some(File::Disk { position, .. }) = open {
+            *position += count as u64;
+        }
+    }
+
+    fn write_file(&mut self, request: usize, inode: Inode, flags: i32, areas: &[Area], at: u64) -> Answer<i32> {
+        if flags & libc::O_ACCMODE == libc::O_RDONLY {
+            return Err(Errno(libc::EBADF));
+        }
+        let (host, now_ns) = (self.requests[request].host, self.now_ns);
+        let chance = self.host(host).disk.storage().write_error_chance();
+        if self.random.chance(chance) {
+            return Err(Errno(libc::EIO));
+        }
+        let bytes = memory::load_all(areas);
+        let part = self.part_of_file(bytes.len());
+        let disk = &mut self.host(host).disk;
+        let count = if flags & libc::O_APPEND != 0 {
+            disk.append(inode, &bytes[..part], now_ns)?
+        } else {
+            disk.write(inode, at, &bytes[..part], now_ns)?
+        };
+        if matches!(self.requests[request].submission.request, Request::Write { offset: u64::MAX, .. }) {
+            self.move_position(request, count);
+        }
+        Ok(count as i32)
+    }
+
+    fn part_of_file(&mut self, len: usize) -> usize {
+        if len > 1 && self.takes_liberty(|kernel| kernel.short_files) {
+            return self.random.within(1..=len as u64 - 1) as usize;
+        }
+        len
+    }
+
+    // Sockets.
+
+    fn part_of_stream(&mut self, request: usize, len: usize) -> usize {
+        let stream = match self.requests[request].open.map(|open| &self.opens[open].file) {
+            Some(File::Socket(socket)) => self.network.kind(*socket) == Kind::Stream,
+            _ => false,
+        };
+        if stream && len > 1 && self.takes_liberty(|kernel| kernel.short_transfers) {
+            return self.random.within(1..=len as u64 - 1) as usize;
+        }
+        len
+    }
+
+    fn receive(&mut self, request: usize, whole: Area, areas: &[Area], all: bool, peek: bool) -> Outcome {
+        let Some(File::Socket(socket)) = self.requests[request].open.map(|open| self.opens[open].file.clone()) else {
+            return Outcome::of(Err(Errno(libc::ENOTSOCK)));
+        };
+        loop {
+            let done = self.requests[request].done;
+            let end = if all { whole.len } else { done + self.part_of_stream(request, whole.len - done) };
+            let mut bytes = vec![0; end - done];
+            let received = self.network.receive(socket, &mut bytes, peek);
+            self.look_at_network();
+            let count = match received {
+                Ok(Some(received)) => received.copied,
+                Ok(None) => return Outcome::Waits,
+                Err(error) if done == 0 => return Outcome::of(Err(error)),
+                Err(_) => return Outcome::Ended { result: done as i32, flags: 0 },
+            };
+            let mut areas_left = areas.to_vec();
+            skip(&mut areas_left, done);
+            memory::store_all(&areas_left, &bytes[..count]);
+            let done = done + count;
+            self.requests[request].done = done;
+            if !all || count == 0 || done == whole.len {
+                let flags = if count > 0 { self.more_there(request) } else { 0 };
+                return Outcome::Ended { result: done as i32, flags };
+            }
+        }
+    }
+
+    /// The flag that says that there is more to receive.
+    fn more_there(&self, request: usize) -> u32 {
+        match self.requests[request].open.map(|open| &self.opens[open].file) {
+            Some(File::Socket(socket)) if self.network.ready(*socket) & libc::POLLIN as u32 != 0 => F_SOCK_NONEMPTY,
+            _ => 0,
+        }
+    }
+
+    fn receive_pooled(&mut self, request: usize, group: u16, most: usize, multi: bool) -> Outcome {
+        let ring = self.requests[request].ring;
+        for _ in 0..MOST_OF_A_MULTISHOT {
+            let Some((buffer, id)) = self.rings[ring].group(group).and_then(|group| group.next()) else {
+                return Outcome::of(Err(Errno(libc::ENOBUFS)));
+            };
+            let buffer = if most > 0 { buffer.truncated(most) } else { buffer };
+            let Outcome::Ended { result, flags } = self.receive(request, buffer, &[buffer], false, false) else {
+                return Outcome::Waits;
+            };
+            self.requests[request].done = 0;
+            if result <= 0 {
+                return Outcome::Ended { result, flags };
+            }
+            if let Some(group) = self.rings[ring].group(group) {
+                group.take();
+            }
+            let flags = flags | F_BUFFER | u32::from(id) << 16;
+            if !multi || !self.post_one_of_many(request, result, flags) {
+                return Outcome::Ended { result, flags };
+            }
+        }
+        Outcome::Again
+    }
+
+    fn send(
+        &mut self,
+        request: usize,
+        socket: super::net::SocketId,
+        bytes: &[u8],
+        all: bool,
+        to: Option<std::net::SocketAddr>,
+    ) -> Outcome {
+        loop {
+            let done = self.requests[request].done;
+            let end = if all { bytes.len() } else { done + self.part_of_stream(request, bytes.len() - done) };
+            let sent = self.network.send(socket, &bytes[done..end], to, self.now_ns);
+            self.look_at_network();
+            match sent {
+                Ok(Some(count)) => {
+                    self.requests[request].done = done + count;
+                    if !all || done + count == bytes.len() {
+                        return Outcome::Ended { result: (done + count) as i32, flags: 0 };
+                    }
+                }
+                Ok(None) => return Outcome::Waits,
+                Err(error) if done == 0 => return Outcome::of(Err(error)),
+                Err(_) => return Outcome::Ended { result: done as i32, flags: 0 },
+            }
+        }
+    }
+
+    fn accept(&mut self, request: usize, listener: super::net::SocketId, multi: bool) -> Outcome {
+        let host = self.requests[request].host;
+        for _ in 0..MOST_OF_A_MULTISHOT {
+            if !self.host(host).has_room() {
+                return Outcome::of(Err(Errno(libc::EMFILE)));
+            }
+            let accepted = self.network.accept(listener);
+            self.look_at_network();
+            let socket = match accepted {
+                Ok(Some(socket)) => socket,
+                Ok(None) => return Outcome::Waits,
+                Err(error) => return Outcome::of(Err(error)),
+            };
+            let number = match self.open(host, File::Socket(socket)) {
+                Ok(number) => number,
+                Err(error) => return Outcome::of(Err(error)),
+            };
+            let flags = self.more_there(request);
+            if !multi || !self.post_one_of_many(request, number, flags) {
+                return Outcome::Ended { result: number, flags };
+            }
+        }
+        Outcome::Again
+    }
+
+    fn attempt_poll(&mut self, request: usize, events: u32, multi: bool) -> Outcome {
+        let ready = self.readiness(request) & (events | (libc::POLLERR | libc::POLLHUP) as u32);
+        if ready == 0 {
+            return Outcome::Waits;
+        }
+        // A multishot is told once for each change: it is tried again only when its file has said something.
+        if !multi || !self.post_one_of_many(request, ready as i32, 0) {
+            return Outcome::Ended { result: ready as i32, flags: 0 };
+        }
+        Outcome::Waits
+    }
+
+    fn readiness(&self, request: usize) -> u32 {
+        match self.requests[request].open.map(|open| &self.opens[open].file) {
+            Some(File::Socket(socket)) => self.network.ready(*socket),
+            Some(File::Disk { .. }) => (libc::POLLIN | libc::POLLOUT) as u32,
+            Some(File::Bell { seen, .. }) if *seen > 0 => libc::POLLIN as u32,
+            Some(File::Bell { .. }) | None => 0,
+        }
+    }
+
+    /// Whether it is worth another attempt.
+    pub(super) fn is_ready(&self, request: usize) -> bool {
+        const TROUBLE: u32 = (libc::POLLERR | libc::POLLHUP) as u32;
+        const READS: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32 | TROUBLE;
+        const WRITES: u32 = libc::POLLOUT as u32 | TROUBLE;
+        let ready = self.readiness(request);
+        match &self.requests[request].submission.request {
+            Request::Read { .. } | Request::Receive { .. } | Request::Accept { .. } => ready & READS != 0,
+            Request::Write { .. } | Request::Send { .. } | Request::Connect { .. } => ready & WRITES != 0,
+            Request::Poll { events, .. } => ready & (events | TROUBLE) != 0,
+            Request::Nop { .. }
+            | Request::Sync { .. }
+            | Request::Truncate { .. }
+            | Request::Open { .. }
+            | Request::Close { .. }
+            | Request::Stat { .. }
+            | Request::Cancel(_) => true,
+        }
+    }
+}
+
+/// The areas without their first bytes.
+fn skip(areas: &mut Vec<Area>, mut count: usize) {
+    while let Some(first) = areas.first_mut() {
+        let here = first.len.min(count);
+        *first = Area { address: first.address + here as u64, len: first.len - here };
+        count -= here;
+        if first.len > 0 {
+            return;
+        }
+        areas.remove(0);
+    }
+}
+
+/// What the system's call of that name fills in.
+pub(super) fn statx(stat: &Stat) -> libc::statx {
+    let mut answer = memory::empty_statx();
+    answer.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+    answer.stx_blksize = 4096;
+    answer.stx_mode = stat.mode as u16;
+    answer.stx_nlink = stat.links;
+    answer.stx_size = stat.size;
+    answer.stx_blocks = stat.blocks;
+    answer.stx_ino = u64::from(stat.inode.0);
+    for (time, ns) in [
+        (&mut answer.stx_atime, stat.accessed_ns),
+        (&mut answer.stx_mtime, stat.modified_ns),
+        (&mut answer.stx_ctime, stat.changed_ns),
+        (&mut answer.stx_btime, stat.born_ns),
+    ] {
+        (time.tv_sec, time.tv_nsec) = ((ns / 1_000_000_000) as i64, (ns % 1_000_000_000) as u32);
+    }
+    answer
+}

@@ -1,0 +1,410 @@
+//! Submissions as the simulated kernel understands them. What it does not know it names, and takes nothing of it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use io_uring::opcode;
+use io_uring::squeue::Entry;
+
+use super::memory::{self, Area};
+
+/// What to do it with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// A number of the host's table.
+    Descriptor(i32),
+    /// A place in the ring's own table.
+    Direct(u32),
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(super) enum Request {
+    Nop { result: i32 },
+    Read { target: Target, areas: Vec<Area>, offset: u64, nowait: bool },
+    Write { target: Target, areas: Vec<Area>, offset: u64 },
+    Sync { target: Target, data_only: bool },
+    Truncate { target: Target, bytes: u64 },
+    Open { path: Vec<u8>, flags: i32, mode: u32, into: Option<u32> },
+    Close { target: Target },
+    Stat { path: Vec<u8>, follow: bool, answer: u64 },
+    Receive { target: Target, area: Area, all: bool, peek: bool, group: Option<u16>, multi: bool },
+    Send { target: Target, area: Area, all: bool, to: Option<SocketAddr>, zero_copy: bool },
+    Accept { target: Target, multi: bool },
+    Connect { target: Target, to: SocketAddr },
+    Poll { target: Target, events: u32, multi: bool },
+    Cancel(Which),
+}
+
+/// What to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    One(u64),
+    AllOf(Target),
+    All,
+}
+
+/// How it goes on after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Linked {
+    No,
+    IfDone,
+    Always,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Submission {
+    pub(super) user_data: u64,
+    pub(super) request: Request,
+    pub(super) linked: Linked,
+    pub(super) in_worker: bool,
+    pub(super) skip_success: bool,
+    pub(super) poll_first: bool,
+}
+
+impl Submission {
+    /// What `entry` says; or what of it the simulated kernel does not know.
+    pub(super) fn decode(entry: &Entry) -> Result<Self, String> {
+        let fields = Fields(memory::submission(entry));
+        let flags = fields.flags();
+        if flags & !KNOWN_FLAGS != 0 {
+            return Err(format!("{} with the submission flags {:#x}", name(fields.opcode()), flags & !KNOWN_FLAGS));
+        }
+        let request = fields.request()?;
+        let sends_or_receives = matches!(request, Request::Receive { .. } | Request::Send { .. });
+        let priority = fields.u16(2);
+        let multi = matches!(request, Request::Receive { multi: true, .. } | Request::Accept { multi: true, .. });
+        if priority & !(if sends_or_receives { POLL_FIRST } else { 0 } | if multi { MULTISHOT } else { 0 }) != 0 {
+            return Err(format!("{} with the ioprio {priority:#x}", name(fields.opcode())));
+        }
+        Ok(Self {
+            user_data: fields.u64(32),
+            request,
+            linked: match flags {
+                flags if flags & IO_HARDLINK != 0 => Linked::Always,
+                flags if flags & IO_LINK != 0 => Linked::IfDone,
+                _ => Linked::No,
+            },
+            in_worker: flags & ASYNC != 0,
+            skip_success: flags & CQE_SKIP_SUCCESS != 0,
+            poll_first: sends_or_receives && priority & POLL_FIRST != 0,
+        })
+    }
+
+    pub(super) fn target(&self) -> Option<Target> {
+        match &self.request {
+            Request::Read { target, .. }
+            | Request::Write { target, .. }
+            | Request::Sync { target, .. }
+            | Request::Truncate { target, .. }
+            | Request::Receive { target, .. }
+            | Request::Send { target, .. }
+            | Request::Accept { target, .. }
+            | Request::Connect { target, .. }
+            | Request::Poll { target, .. } => Some(*target),
+            Request::Nop { .. }
+            | Request::Open { .. }
+            | Request::Close { .. }
+            | Request::Stat { .. }
+            | Request::Cancel(_) => None,
+        }
+    }
+
+    /// The memory that the kernel may touch until it is over.
+    pub(super) fn areas(&self) -> &[Area] {
+        match &self.request {
+            Request::Read { areas, .. } | Request::Write { areas, .. } => areas,
+            Request::Receive { area, .. } | Request::Send { area, .. } => std::slice::from_ref(area),
+            _ => &[],
+        }
+    }
+}
+
+const FIXED_FILE: u8 = 1;
+const IO_LINK: u8 = 1 << 2;
+const IO_HARDLINK: u8 = 1 << 3;
+const ASYNC: u8 = 1 << 4;
+const BUFFER_SELECT: u8 = 1 << 5;
+const CQE_SKIP_SUCCESS: u8 = 1 << 6;
+const KNOWN_FLAGS: u8 = FIXED_FILE | IO_LINK | IO_HARDLINK | ASYNC | BUFFER_SELECT | CQE_SKIP_SUCCESS;
+
+/// `IORING_RECVSEND_POLL_FIRST`, and `IORING_RECV_MULTISHOT`; `IORING_ACCEPT_MULTISHOT` is the lowest bit.
+const POLL_FIRST: u16 = 1;
+const RECV_MULTISHOT: u16 = 2;
+const ACCEPT_MULTISHOT: u16 = 1;
+const MULTISHOT: u16 = RECV_MULTISHOT | ACCEPT_MULTISHOT;
+const POLL_ADD_MULTI: u32 = 1;
+const CANCEL_ALL: u32 = 1;
+const CANCEL_FD: u32 = 1 << 1;
+const CANCEL_ANY: u32 = 1 << 2;
+const CANCEL_FD_FIXED: u32 = 1 << 3;
+const NOP_INJECT_RESULT: u32 = 1;
+
+/// The kernel's `struct io_uring_sqe`, by the offsets of its fields, which are its interface.
+struct Fields([u8; 64]);
+
+impl Fields {
+    fn u16(&self, at: usize) -> u16 {
+        u16::from_ne_bytes([self.0[at], self.0[at + 1]])
+    }
+
+    fn u32(&self, at: usize) -> u32 {
+        u32::from_ne_bytes(std::array::from_fn(|byte| self.0[at + byte]))
+    }
+
+    fn u64(&self, at: usize) -> u64 {
+        u64::from_ne_bytes(std::array::from_fn(|byte| self.0[at + byte]))
+    }
+
+    fn opcode(&self) -> u8 {
+        self.0[0]
+    }
+
+    fn flags(&self) -> u8 {
+        self.0[1]
+    }
+
+    fn fd(&self) -> i32 {
+        self.u32(4) as i32
+    }
+
+    fn offset(&self) -> u64 {
+        self.u64(8)
+    }
+
+    fn address(&self) -> u64 {
+        self.u64(16)
+    }
+
+    fn len(&self) -> u32 {
+        self.u32(24)
+    }
+
+    /// `rw_flags`, `msg_flags`, `open_flags` and so on: what it is called depends on the opcode.
+    fn own_flags(&self) -> u32 {
+        self.u32(28)
+    }
+
+    fn file_index(&self) -> Option<u32> {
+        self.u32(44).checked_sub(1)
+    }
+
+    fn target(&self) -> Target {
+        if self.flags() & FIXED_FILE != 0 { Target::Direct(self.fd() as u32) } else { Target::Descriptor(self.fd()) }
+    }
+
+    fn area(&self) -> Area {
+        Area { address: self.address(), len: self.len() as usize }
+    }
+
+    fn areas(&self, vectored: bool) -> Vec<Area> {
+        if vectored { memory::vectors(self.address(), self.len() as usize) } else { vec![self.area()] }
+    }
+
+    fn group(&self) -> Option<u16> {
+        (self.flags() & BUFFER_SELECT != 0).then(|| self.u16(40))
+    }
+
+    fn request(&self) -> Result<Request, String> {
+        let (target, own) = (self.target(), self.own_flags());
+        let known = |flags: u32| self.check(own, flags);
+        Ok(match self.opcode() {
+            opcode::Nop::CODE => {
+                known(NOP_INJECT_RESULT)?;
+                Request::Nop { result: if own & NOP_INJECT_RESULT != 0 { self.len() as i32 } else { 0 } }
+            }
+            opcode::Read::CODE | opcode::Readv::CODE => {
+                known(libc::RWF_NOWAIT as u32)?;
+                let areas = self.areas(self.opcode() == opcode::Readv::CODE);
+                let nowait = own & libc::RWF_NOWAIT as u32 != 0;
+                self.no_buffers()?;
+                Request::Read { target, areas, offset: self.offset(), nowait }
+            }
+            opcode::Write::CODE | opcode::Writev::CODE => {
+                known(0)?;
+                let areas = self.areas(self.opcode() == opcode::Writev::CODE);
+                Request::Write { target, areas, offset: self.offset() }
+            }
+            opcode::Fsync::CODE => {
+                known(1)?;
+                Request::Sync { target, data_only: own == 1 }
+            }
+            opcode::Ftruncate::CODE => Request::Truncate { target, bytes: self.offset() },
+            opcode::OpenAt::CODE => {
+                self.from_the_root()?;
+                let path = memory::path(self.address());
+                Request::Open { path, flags: own as i32, mode: self.len(), into: self.file_index() }
+            }
+            opcode::Close::CODE => {
+                let target = self.file_index().map_or(target, Target::Direct);
+                Request::Close { target }
+            }
+            opcode::Statx::CODE => {
+                self.from_the_root()?;
+                known((libc::AT_SYMLINK_NOFOLLOW | libc::AT_STATX_SYNC_TYPE) as u32)?;
+                let follow = own & libc::AT_SYMLINK_NOFOLLOW as u32 == 0;
+                Request::Stat { path: memory::path(self.address()), follow, answer: self.offset() }
+            }
+            opcode::Recv::CODE => {
+                known((libc::MSG_WAITALL | libc::MSG_PEEK | libc::MSG_NOSIGNAL) as u32)?;
+                let (all, peek) = (own & libc::MSG_WAITALL as u32 != 0, own & libc::MSG_PEEK as u32 != 0);
+                let multi = self.u16(2) & RECV_MULTISHOT != 0;
+                Request::Receive { target, area: self.area(), all, peek, group: self.group(), multi }
+            }
+            opcode::Send::CODE | opcode::SendZc::CODE => {
+                known((libc::MSG_WAITALL | libc::MSG_NOSIGNAL) as u32)?;
+                self.no_buffers()?;
+                let to = match self.offset() {
+                    0 => None,
+                    address => Some(self.socket_address(address, usize::from(self.u16(44)))?),
+                };
+                let all = own & libc::MSG_WAITALL as u32 != 0;
+                let zero_copy = self.opcode() == opcode::SendZc::CODE;
+                Request::Send { target, area: self.area(), all, to, zero_copy }
+            }
+            opcode::Accept::CODE => {
+                known((libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as u32)?;
+                if self.address() != 0 || self.file_index().is_some() {
+                    return Err("ACCEPT that asks for the address, or for a direct place".to_owned());
+                }
+                Request::Accept { target, multi: self.u16(2) & ACCEPT_MULTISHOT != 0 }
+            }
+            opcode::Connect::CODE => {
+                let to = self.socket_address(self.address(), self.offset() as usize)?;
+                Request::Connect { target, to }
+            }
+            opcode::PollAdd::CODE => {
+                if self.len() & !POLL_ADD_MULTI != 0 {
+                    return Err(format!("POLL_ADD with the flags {:#x}", self.len()));
+                }
+                Request::Poll { target, events: poll_events(own), multi: self.len() & POLL_ADD_MULTI != 0 }
+            }
+            opcode::AsyncCancel::CODE => Request::Cancel(match own {
+                0 => Which::One(self.address()),
+                flags if flags == CANCEL_FD | CANCEL_ALL => Which::AllOf(Target::Descriptor(self.fd())),
+                flags if flags == CANCEL_FD | CANCEL_FD_FIXED | CANCEL_ALL => {
+                    Which::AllOf(Target::Direct(self.fd() as u32))
+                }
+                flags if flags == CANCEL_ANY | CANCEL_ALL || flags == CANCEL_ANY => Which::All,
+                flags => return Err(format!("ASYNC_CANCEL with the flags {flags:#x}")),
+            }),
+            opcode => return Err(name(opcode)),
+        })
+    }
+
+    fn check(&self, flags: u32, known: u32) -> Result<(), String> {
+        match flags & !known {
+            0 => Ok(()),
+            unknown => Err(format!("{} with the flags {unknown:#x}", name(self.opcode()))),
+        }
+    }
+
+    fn no_buffers(&self) -> Result<(), String> {
+        match self.group() {
+            None => Ok(()),
+            Some(_) => Err(format!("{} with provided buffers", name(self.opcode()))),
+        }
+    }
+
+    fn from_the_root(&self) -> Result<(), String> {
+        if self.fd() == libc::AT_FDCWD {
+            return Ok(());
+        }
+        Err(format!("{} relative to a directory's descriptor", name(self.opcode())))
+    }
+
+    fn socket_address(&self, address: u64, len: usize) -> Result<SocketAddr, String> {
+        let bytes = Area { address, len }.load();
+        socket_address(&bytes).ok_or_else(|| format!("{} to an address that is not of IP", name(self.opcode())))
+    }
+}
+
+/// An address as the system writes it.
+fn socket_address(bytes: &[u8]) -> Option<SocketAddr> {
+    let family = u16::from_ne_bytes([*bytes.first()?, *bytes.get(1)?]);
+    let port = u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]);
+    let ip: IpAddr = match i32::from(family) {
+        libc::AF_INET => Ipv4Addr::from(<[u8; 4]>::try_from(bytes.get(4..8)?).ok()?).into(),
+        libc::AF_INET6 => Ipv6Addr::from(<[u8; 16]>::try_from(bytes.get(8..24)?).ok()?).into(),
+        _ => return None,
+    };
+    Some((ip, port).into())
+}
+
+/// The events stand with their halves exchanged on machines with the other byte order.
+fn poll_events(field: u32) -> u32 {
+    if cfg!(target_endian = "big") { field.rotate_left(16) } else { field }
+}
+
+/// The name of an opcode, as the kernel's header has it.
+pub(super) fn name(opcode: u8) -> String {
+    match NAMES.get(usize::from(opcode)) {
+        Some(name) => (*name).to_owned(),
+        None => format!("opcode {opcode}"),
+    }
+}
+
+const NAMES: [&str; 63] = [
+    "NOP",
+    "READV",
+    "WRITEV",
+    "FSYNC",
+    "READ_FIXED",
+    "WRITE_FIXED",
+    "POLL_ADD",
+    "POLL_REMOVE",
+    "SYNC_FILE_RANGE",
+    "SENDMSG",
+    "RECVMSG",
+    "TIMEOUT",
+    "TIMEOUT_REMOVE",
+    "ACCEPT",
+    "ASYNC_CANCEL",
+    "LINK_TIMEOUT",
+    "CONNECT",
+    "FALLOCATE",
+    "OPENAT",
+    "CLOSE",
+    "FILES_UPDATE",
+    "STATX",
+    "READ",
+    "WRITE",
+    "FADVISE",
+    "MADVISE",
+    "SEND",
+    "RECV",
+    "OPENAT2",
+    "EPOLL_CTL",
+    "SPLICE",
+    "PROVIDE_BUFFERS",
+    "REMOVE_BUFFERS",
+    "TEE",
+    "SHUTDOWN",
+    "RENAMEAT",
+    "UNLINKAT",
+    "MKDIRAT",
+    "SYMLINKAT",
+    "LINKAT",
+    "MSG_RING",
+    "FSETXATTR",
+    "SETXATTR",
+    "FGETXATTR",
+    "GETXATTR",
+    "SOCKET",
+    "URING_CMD",
+    "SEND_ZC",
+    "SENDMSG_ZC",
+    "READ_MULTISHOT",
+    "WAITID",
+    "FUTEX_WAIT",
+    "FUTEX_WAKE",
+    "FUTEX_WAITV",
+    "FIXED_FD_INSTALL",
+    "FTRUNCATE",
+    "BIND",
+    "LISTEN",
+    "RECV_ZC",
+    "EPOLL_WAIT",
+    "READV_FIXED",
+    "WRITEV_FIXED",
+    "PIPE",
+];

@@ -1,0 +1,283 @@
+//! A host of a world, as tests hold it: its programs, its disk, and what is done to it.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::{Failure, Order, Outcome, Program, World};
+use crate::executor::Builder;
+use crate::sim::disk::View;
+use crate::sim::{Call, Errno, HostId, Storage};
+
+/// A machine of a [`World`]: it has an address, a disk, and cores that run programs. A handle: clones are the same host.
+///
+/// Programs use the ordinary calls: files are on the host's disk, which begins empty but for `/tmp`, and sockets have
+/// its address (127.0.0.1 is the host itself).
+#[derive(Clone)]
+pub struct Host {
+    world: World,
+    pub(super) id: HostId,
+}
+
+impl Host {
+    pub(super) fn new(world: World, id: HostId) -> Self {
+        Self { world, id }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        self.world.0.state.borrow().name_of(self.id).to_owned()
+    }
+
+    /// Its address.
+    pub fn ip(&self) -> IpAddr {
+        self.world.0.state.borrow().address_of(self.id)
+    }
+
+    /// Its address with a port.
+    pub fn addr(&self, port: u16) -> SocketAddr {
+        (self.ip(), port).into()
+    }
+
+    /// How its cores are from their next start on.
+    pub fn builder(&self, builder: Builder) -> &Self {
+        self.setup(|setup| setup.builder = builder);
+        self
+    }
+
+    fn setup(&self, change: impl FnOnce(&mut super::Setup)) {
+        if let Some(setup) = self.world.0.hosts.borrow_mut().get_mut(&self.id) {
+            change(setup);
+        }
+    }
+
+    /// Starts `program` on the host, now and whenever it is [started again](Self::restart).
+    ///
+    /// A program that panics, or ends with an error, fails the run.
+    pub fn start<F>(&self, program: impl Fn() -> F + 'static)
+    where
+        F: Future<Output: Outcome> + 'static,
+    {
+        self.start_cores(1, move |_| program());
+    }
+
+    /// Starts `program` on each of `cores` cores, with the core's number.
+    pub fn start_cores<F>(&self, cores: usize, program: impl Fn(usize) -> F + 'static)
+    where
+        F: Future<Output: Outcome> + 'static,
+    {
+        let (world, id) = (self.world.clone(), self.id);
+        let program: Rc<dyn Fn(usize) -> Program> = Rc::new(move |core| {
+            let (world, future) = (world.clone(), program(core));
+            Box::pin(async move {
+                if let Some(error) = future.await.error() {
+                    let text = format!("the program of host '{}' failed: {error}", world.0.state.borrow().name_of(id));
+                    world.fail(Failure::Text(text));
+                }
+            })
+        });
+        self.setup(|setup| (setup.cores, setup.program) = (cores, Some(program)));
+        self.restart();
+    }
+
+    /// Runs `future` on a core of its own of this host, once. What awaits the result may be on another host.
+    pub fn run<F: Future + 'static>(&self, future: F) -> Running<F::Output> {
+        let seat = Rc::new(RefCell::new(Seat { ended: None, waker: None }));
+        let running = Running(Rc::clone(&seat));
+        let ending = Ending(seat);
+        let program: Program = Box::pin(async move {
+            let output = future.await;
+            ending.end(Ok(output));
+        });
+        if !self.is_up() {
+            self.world.0.state.borrow_mut().start(self.id);
+        }
+        self.world.order(Order::Run(self.id, program));
+        running
+    }
+
+    /// Loses its power: what was not synced to its disk is gone or torn, and its peers hear nothing more of it. The
+    /// futures of its programs are dropped, and nothing that they ask for then happens.
+    pub fn crash(&self) {
+        self.world.0.state.borrow_mut().crash(self.id);
+        self.world.order(Order::Stop(self.id));
+    }
+
+    /// Ends its programs as `kill -9` does: the system goes on, closes their connections, and keeps what was written.
+    pub fn kill(&self) {
+        self.world.0.state.borrow_mut().kill(self.id);
+        self.world.order(Order::Stop(self.id));
+    }
+
+    /// Starts its program again, after a crash if it runs.
+    pub fn restart(&self) {
+        if self.is_running() {
+            self.crash();
+        }
+        self.world.0.state.borrow_mut().start(self.id);
+        self.world.order(Order::Start(self.id));
+    }
+
+    /// Whether it has not lost its power.
+    pub fn is_up(&self) -> bool {
+        self.world.0.state.borrow().is_up(self.id)
+    }
+
+    fn is_running(&self) -> bool {
+        self.world.0.state.borrow().has_cores(self.id)
+    }
+
+    /// Stops its cores for as long as it is not [resumed](Self::resume). The network goes on: it is slow, not gone.
+    pub fn pause(&self) {
+        self.world.0.state.borrow_mut().set_paused(self.id, true);
+    }
+
+    /// Lets its cores go on.
+    pub fn resume(&self) {
+        self.world.0.state.borrow_mut().set_paused(self.id, false);
+    }
+
+    /// Has the next such call fail, with the number of an error of the system (`libc::EIO`). Called again, the one after
+    /// that.
+    pub fn fail_next(&self, call: Call, errno: i32) {
+        self.world.0.state.borrow_mut().fail_next(self.id, call, Errno(errno));
+    }
+
+    /// How its disk is.
+    pub fn storage(&self, storage: Storage) -> &Self {
+        self.state(|state, id| state.host(id).disk.set_storage(storage));
+        self
+    }
+
+    /// How many descriptors it may have open; 1,024 unless it is set.
+    pub fn most_descriptors(&self, count: usize) -> &Self {
+        self.state(|state, id| state.host(id).most_descriptors = count);
+        self
+    }
+
+    /// How many descriptors are open. One of each core is the runtime's own.
+    pub fn descriptors(&self) -> usize {
+        self.world.0.state.borrow().descriptors_of(self.id)
+    }
+
+    /// Puts a file on its disk, durably, with the folders above it.
+    ///
+    /// # Errors
+    ///
+    /// What opening it for writing would say.
+    pub fn write_file(&self, path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
+        let path = path.as_ref().as_os_str().as_encoded_bytes();
+        self.state(|state, id| {
+            let now_ns = state.now_ns();
+            state.host(id).disk.install(path, bytes, now_ns).map_err(io::Error::from)
+        })
+    }
+
+    /// A file as its programs see it; `None` if there is none.
+    pub fn file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        let path = path.as_ref().as_os_str().as_encoded_bytes();
+        self.state(|state, id| state.host(id).disk.contents(path, View::Seen).ok())
+    }
+
+    /// A file as it would certainly be found after a crash; `None` if there would be none.
+    pub fn durable_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        let path = path.as_ref().as_os_str().as_encoded_bytes();
+        self.state(|state, id| state.host(id).disk.contents(path, View::Durable).ok())
+    }
+
+    /// Flips bits of a byte of a file, as a disk may over the years.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such byte.
+    pub fn damage(&self, path: impl AsRef<Path>, offset: u64, bits: u8) -> io::Result<()> {
+        let path = path.as_ref().as_os_str().as_encoded_bytes();
+        self.state(|state, id| state.host(id).disk.damage(path, offset, bits).map_err(io::Error::from))
+    }
+
+    /// Empties its page cache: what is read next has to come from the disk.
+    pub fn drop_caches(&self) {
+        self.state(|state, id| state.host(id).disk.drop_caches());
+    }
+
+    fn state<R>(&self, look: impl FnOnce(&mut crate::sim::State, HostId) -> R) -> R {
+        look(&mut self.world.0.state.borrow_mut(), self.id)
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Host({} at {})", self.name(), self.ip())
+    }
+}
+
+struct Seat<T> {
+    ended: Option<Result<T, Stopped>>,
+    waker: Option<Waker>,
+}
+
+/// The host stopped before its program had ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the host stopped before its program had ended")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+/// A program that runs on a host; made by [`Host::run`]. Dropped, it goes on.
+#[must_use = "it runs in any case; await it to wait for its end"]
+pub struct Running<T>(Rc<RefCell<Seat<T>>>);
+
+impl<T> Future for Running<T> {
+    type Output = Result<T, Stopped>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(ended) = self.0.borrow_mut().ended.take() {
+            return Poll::Ready(ended);
+        }
+        let waker = cx.waker().clone();
+        let before = self.0.borrow_mut().waker.replace(waker);
+        drop(before);
+        Poll::Pending
+    }
+}
+
+impl<T> fmt::Debug for Running<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Running")
+    }
+}
+
+/// The other end: says that it has stopped if it is dropped before.
+struct Ending<T>(Rc<RefCell<Seat<T>>>);
+
+impl<T> Ending<T> {
+    fn end(&self, result: Result<T, Stopped>) {
+        let mut seat = self.0.borrow_mut();
+        if seat.ended.is_some() {
+            return;
+        }
+        seat.ended = Some(result);
+        let waker = seat.waker.take();
+        drop(seat);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl<T> Drop for Ending<T> {
+    fn drop(&mut self) {
+        self.end(Err(Stopped));
+    }
+}

@@ -1,0 +1,270 @@
+//! Whole worlds from a seed: hosts with cores, disks and a network between them, run on one thread.
+//!
+//! ```text
+//!      +--> orders (start, crash) --> invariants --> draw a core that has something to do --> one turn of it --+
+//!      |                                                  | none has                                            |
+//!      +-- time passes to the next event <----------------+--------------------- time passes a little <--------+
+//! ```
+//!
+//! Invariant: cores are made, turned and dropped here alone, between turns; a program that wants something done to a
+//! host leaves an order.
+
+mod check;
+mod host;
+mod outcome;
+mod report;
+mod run;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub use self::check::check;
+pub use self::host::{Host, Running, Stopped};
+pub use self::outcome::Outcome;
+use crate::executor::Builder;
+use crate::sim::state::BEGINNING_NS;
+pub use crate::sim::{Call, Kernel, Link, Storage, is_in_flight};
+use crate::sim::{HostId, State};
+
+/// A simulated world: hosts, the network between them, and time, all from a seed.
+///
+/// A handle: clones are the same world. What is not set up otherwise is an ordinary day: latencies differ from packet
+/// to packet, cores and tasks run in any order, transfers are cut short now and then, and nothing breaks. Run again from
+/// the same seed, everything happens again, in the same order.
+///
+/// # Examples
+///
+/// ```
+/// use corering_runtime::world::World;
+/// use std::time::Duration;
+///
+/// let world = World::new(42);
+/// let took = world.run(async |world| {
+///     let host = world.host("db");
+///     let answer = host.run(async { 6 * 7 }).await.unwrap();
+///     assert_eq!(answer, 42);
+///     let began = world.now();
+///     corering_runtime::time::sleep(Duration::from_secs(3600)).await;
+///     world.now() - began
+/// });
+/// assert!(took >= Duration::from_secs(3600), "an hour, in no time");
+/// ```
+#[derive(Clone)]
+pub struct World(Rc<Inner>);
+
+struct Inner {
+    seed: u64,
+    state: Rc<RefCell<State>>,
+    hosts: RefCell<BTreeMap<HostId, Setup>>,
+    orders: RefCell<VecDeque<Order>>,
+    invariants: RefCell<Vec<(String, Invariant)>>,
+    /// How many turns a run may take.
+    most_turns: Cell<u64>,
+    turns: Cell<u64>,
+    ran: Cell<bool>,
+    /// Why the run cannot go on: what a program ended with.
+    failed: RefCell<Option<Failure>>,
+}
+
+type Invariant = Rc<dyn Fn() -> Result<(), String>>;
+type Program = Pin<Box<dyn Future<Output = ()>>>;
+
+/// How a host is to be.
+#[derive(Clone)]
+struct Setup {
+    builder: Builder,
+    cores: usize,
+    /// Makes what runs on each core when the host starts.
+    program: Option<Rc<dyn Fn(usize) -> Program>>,
+}
+
+/// What the loop is to do between two turns.
+enum Order {
+    /// Make cores for the host's program.
+    Start(HostId),
+    /// Make one more core for this.
+    Run(HostId, Program),
+    /// Drop its cores: they have been cut off from the kernel already.
+    Stop(HostId),
+}
+
+enum Failure {
+    /// A program panicked.
+    Panic { host: HostId, payload: Box<dyn std::any::Any + Send> },
+    /// Something else, in words.
+    Text(String),
+}
+
+/// A run that takes longer does not end.
+const MOST_TURNS: u64 = 200_000_000;
+
+impl World {
+    /// A world that draws everything from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self::with(seed, false)
+    }
+
+    /// A world in which nothing is drawn: what happens first comes first, as on a quiet machine with the real kernel.
+    /// Its order of tasks and completions is that of the real executor.
+    pub fn in_order() -> Self {
+        Self::with(0, true)
+    }
+
+    fn with(seed: u64, in_order: bool) -> Self {
+        Self(Rc::new(Inner {
+            seed,
+            state: Rc::new(RefCell::new(State::new(seed, in_order))),
+            hosts: RefCell::default(),
+            orders: RefCell::default(),
+            invariants: RefCell::default(),
+            most_turns: Cell::new(MOST_TURNS),
+            turns: Cell::new(0),
+            ran: Cell::new(false),
+            failed: RefCell::new(None),
+        }))
+    }
+
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.0.seed
+    }
+
+    /// What liberties its kernels take.
+    pub fn kernel(self, kernel: Kernel) -> Self {
+        self.0.state.borrow_mut().kernel = kernel;
+        self
+    }
+
+    /// How its links are, between any two hosts that have none of their own.
+    pub fn link(self, link: Link) -> Self {
+        self.0.state.borrow_mut().network.set_default_link(link);
+        self
+    }
+
+    /// After how many turns of its cores a run is given up, as one that never ends: 200 million unless it is set.
+    pub fn most_turns(self, turns: u64) -> Self {
+        self.0.most_turns.set(turns);
+        self
+    }
+
+    /// The host of that name, which is made when it is asked for first. Its address is the next of 10.0.0.0/8.
+    ///
+    /// # Panics
+    ///
+    /// If there are 1,023 hosts already.
+    pub fn host(&self, name: &str) -> Host {
+        let known = self.0.state.borrow().host_named(name);
+        let id = known.unwrap_or_else(|| self.add_host(name));
+        Host::new(self.clone(), id)
+    }
+
+    fn add_host(&self, name: &str) -> HostId {
+        let mut hosts = self.0.hosts.borrow_mut();
+        let number = hosts.len() as u32 + 1;
+        assert!(number < 1024, "a world has at most 1,023 hosts");
+        let address = IpAddr::from(Ipv4Addr::from(u32::from_be_bytes([10, 0, 0, 0]) + number));
+        let id = self.0.state.borrow_mut().add_host(name.to_owned(), address);
+        hosts.insert(id, Setup { builder: Builder::new(), cores: 1, program: None });
+        id
+    }
+
+    /// The time since the world began.
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.0.state.borrow().now_ns() - BEGINNING_NS)
+    }
+
+    /// Lets that much time pass. In the world's own programs the same as sleeping.
+    pub async fn advance(&self, time: Duration) {
+        crate::time::sleep(time).await;
+    }
+
+    /// Has something hold after every step of the world: if it does not, the run fails with that name.
+    ///
+    /// It is called often, so it should be quick. What programs share with it is shared as on one thread, by `Rc`.
+    pub fn invariant(&self, name: &str, holds: impl Fn() -> bool + 'static) {
+        let check = move || if holds() { Ok(()) } else { Err(String::new()) };
+        self.0.invariants.borrow_mut().push((name.to_owned(), Rc::new(check)));
+    }
+
+    /// Cuts the two hosts off from each other: nothing arrives until it is [healed](Self::heal). Streams send again, and
+    /// end with `ETIMEDOUT` after about two minutes; datagrams are lost.
+    pub fn partition(&self, a: &Host, b: &Host) {
+        self.control(format!("'{}' and '{}' are cut off from each other", a.name(), b.name()), |state| {
+            state.network.partition(a.id, b.id);
+        });
+    }
+
+    /// Cuts one direction only.
+    pub fn cut(&self, from: &Host, to: &Host) {
+        self.control(format!("nothing from '{}' arrives at '{}'", from.name(), to.name()), |state| {
+            state.network.cut(from.id, to.id);
+        });
+    }
+
+    /// Cuts a host off from all others.
+    pub fn isolate(&self, host: &Host) {
+        self.control(format!("'{}' is cut off", host.name()), |state| state.network.partition_all(host.id));
+    }
+
+    /// Mends what was cut between the two, in both directions.
+    pub fn heal(&self, a: &Host, b: &Host) {
+        self.control(format!("'{}' and '{}' reach each other", a.name(), b.name()), |state| {
+            state.network.heal(a.id, b.id);
+        });
+    }
+
+    /// Mends whatever was cut.
+    pub fn heal_all(&self) {
+        self.control("all hosts reach each other".to_owned(), |state| state.network.heal_all());
+    }
+
+    /// Resets every connection between the two hosts.
+    pub fn reset(&self, a: &Host, b: &Host) {
+        self.control(format!("connections between '{}' and '{}' are reset", a.name(), b.name()), |state| {
+            state.network.reset(a.id, b.id, state.now_ns());
+            state.look_at_network();
+        });
+    }
+
+    /// How the link between the two hosts is, in both directions.
+    pub fn set_link(&self, a: &Host, b: &Host, link: Link) {
+        self.0.state.borrow_mut().network.set_link(a.id, b.id, link);
+    }
+
+    /// One number for all that has happened so far. The same seed gives the same one, on any machine; after any
+    /// difference it is another.
+    pub fn trace_hash(&self) -> u64 {
+        self.0.state.borrow().trace.hash()
+    }
+
+    /// How many steps have been taken: turns of cores, requests and completions.
+    pub fn steps(&self) -> u64 {
+        self.0.state.borrow().trace.steps()
+    }
+
+    fn control<R>(&self, text: String, act: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.0.state.borrow_mut();
+        state.say(text);
+        act(&mut state)
+    }
+
+    fn order(&self, order: Order) {
+        self.0.orders.borrow_mut().push_back(order);
+    }
+
+    fn fail(&self, failure: Failure) {
+        self.0.failed.borrow_mut().get_or_insert(failure);
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "World(seed {}, {} steps)", self.seed(), self.steps())
+    }
+}

@@ -1,0 +1,30 @@
+//! What a host's program may end with.
+
+use std::fmt::Debug;
+
+/// What a program of a host may return: nothing, or a `Result`. An error fails the run.
+pub trait Outcome {
+    /// The error, in words.
+    fn error(self) -> Option<String>;
+}
+
+impl Outcome for () {
+    fn error(self) -> Option<String> {
+        None
+    }
+}
+
+impl<T: Outcome, E: Debug> Outcome for Result<T, E> {
+    fn error(self) -> Option<String> {
+        match self {
+            Ok(value) => value.error(),
+            Err(error) => Some(format!("{error:?}")),
+        }
+    }
+}
+
+impl Outcome for std::convert::Infallible {
+    fn error(self) -> Option<String> {
+        match self {}
+    }
+}

@@ -1,0 +1,4 @@
+//! Programs in simulated worlds.
+#![allow(missing_docs, reason = "a test binary has no public API")]
+
+mod worlds;
