@@ -203,7 +203,7 @@ impl<'a> Run<'a> {
         if count == 0 {
             return None;
         }
-        let mut ready =
+        let ready =
             self.seats.iter().enumerate().filter(|(_, seat)| ready(seat)).map(|(at, _)| at).collect::<Vec<_>>();
         // In order, each has its turn.
         let next = || ready.iter().position(|at| *at > self.last).unwrap_or(0);
