@@ -3,7 +3,7 @@
 use super::host::{Call, File};
 use super::queues::Queues;
 use super::state::State;
-use super::submission::{Linked, Request, Submission, Target, Which};
+use super::submission::{Change, Linked, Request, Submission, Target, Which};
 use super::trace::What;
 use super::{Errno, F_MORE, F_NOTIF, HostId};
 use crate::ring::Completion;
@@ -207,7 +207,7 @@ impl State {
         if submission.in_worker && matches!(submission.request, Request::Open { .. }) {
             match self.planned_failure(request) {
                 Some(error) => self.end(request, -error.0, 0),
-                None => self.to_worker(request),
+                None => self.hand_to_worker(request),
             }
             return;
         }
@@ -251,7 +251,7 @@ impl State {
             Outcome::Ended { result, flags } => self.end(request, result, flags),
             Outcome::Waits => self.poll(request),
             Outcome::Again => self.later(request),
-            Outcome::Worker => self.to_worker(request),
+            Outcome::Worker => self.hand_to_worker(request),
             Outcome::Disk { ns } => {
                 self.requests[request].stage = Stage::Running;
                 self.in_ns(ns, request);
@@ -282,7 +282,7 @@ impl State {
         }
     }
 
-    fn to_worker(&mut self, request: usize) {
+    fn hand_to_worker(&mut self, request: usize) {
         self.requests[request].stage = Stage::Queued;
         let delay = self.random.within(self.kernel.worker_ns.clone());
         self.in_ns(delay, request);
@@ -501,6 +501,7 @@ impl State {
             (Request::Stat { .. }, _) => Call::Stat,
             (Request::Accept { .. }, _) => Call::Accept,
             (Request::Connect { .. }, _) => Call::Connect,
+            (Request::Change(_), _) => Call::Rename,
             (Request::Nop { .. } | Request::Poll { .. } | Request::Cancel(_), _) => return None,
         };
         let host = self.requests[request].host;
@@ -538,6 +539,11 @@ impl Submission {
             Request::Connect { .. } => "CONNECT",
             Request::Poll { .. } => "POLL_ADD",
             Request::Cancel(_) => "ASYNC_CANCEL",
+            Request::Change(Change::Folder { .. }) => "MKDIRAT",
+            Request::Change(Change::Remove { .. }) => "UNLINKAT",
+            Request::Change(Change::Move { .. }) => "RENAMEAT",
+            Request::Change(Change::Symlink { .. }) => "SYMLINKAT",
+            Request::Change(Change::Link { .. }) => "LINKAT",
         }
     }
 }

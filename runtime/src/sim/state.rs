@@ -32,7 +32,7 @@ use crate::sys::random::Random;
 pub(crate) const BEGINNING_NS: u64 = 1_000_000_000_000;
 
 pub(crate) struct State {
-    pub(super) now_ns: u64,
+    pub(crate) now_ns: u64,
     /// Draws orders and liberties.
     pub(crate) random: Random,
     /// Draws what programs ask for.
@@ -97,6 +97,11 @@ impl State {
 
     pub(crate) fn now_ns(&self) -> u64 {
         self.now_ns
+    }
+
+    /// How many requests have been taken in.
+    pub(crate) fn operations(&self) -> u64 {
+        self.numbers
     }
 
     /// A number for the program.

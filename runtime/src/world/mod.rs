@@ -237,10 +237,25 @@ impl World {
         self.0.state.borrow_mut().network.set_link(a.id, b.id, link);
     }
 
+    /// How the link from one host to the other is, in that direction only.
+    pub fn set_link_from(&self, from: &Host, to: &Host, link: Link) {
+        self.0.state.borrow_mut().network.set_link_from(from.id, to.id, link);
+    }
+
+    /// How many connections to `b` the system of `a` knows. The other side may know less, or more.
+    pub fn connections(&self, a: &Host, b: &Host) -> usize {
+        self.0.state.borrow().network.connections_between(a.id, b.id)
+    }
+
     /// One number for all that has happened so far. The same seed gives the same one, on any machine; after any
     /// difference it is another.
     pub fn trace_hash(&self) -> u64 {
         self.0.state.borrow().trace.hash()
+    }
+
+    /// How many operations its kernels have taken in.
+    pub fn operations(&self) -> u64 {
+        self.0.state.borrow().operations()
     }
 
     /// How many steps have been taken: turns of cores, requests and completions.

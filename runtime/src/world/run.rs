@@ -66,7 +66,7 @@ impl World {
         // SAFETY: `run` is dropped below, whatever panics, and all seats with it.
         unsafe { run.seat(host.id, program, true) };
         // What a panic leaves half done is not looked at again: the world has been run.
-        let ended = catch_unwind(AssertUnwindSafe(|| run.to_the_end()));
+        let ended = catch_unwind(AssertUnwindSafe(|| run.go_to_the_end()));
         if let Err(payload) = ended {
             self.fail(Failure::Panic { host: host.id, payload });
         }
@@ -95,7 +95,7 @@ impl<'a> Run<'a> {
         Self { world, inner: &world.0, seats: Vec::new(), main_ended: false }
     }
 
-    fn to_the_end(&mut self) {
+    fn go_to_the_end(&mut self) {
         while !self.main_ended && self.inner.failed.borrow().is_none() {
             self.obey();
             self.check();

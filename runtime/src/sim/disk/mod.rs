@@ -117,7 +117,7 @@ impl Disk {
         }
         let exclusive = flags & libc::O_EXCL != 0;
         let keep_links = exclusive || flags & libc::O_NOFOLLOW != 0;
-        let place = self.walk(path, if keep_links { Links::Keep } else { Links::Follow }, View::Seen)?;
+        let place = self.walk(path, if keep_links { Links::Keep } else { Links::FollowWithoutSlash }, View::Seen)?;
         let directory = place.directory();
         match (place.last, place.inode) {
             (Last::Name(_), _) if place.slash => Err(Errno(libc::EISDIR)),
@@ -235,6 +235,7 @@ impl Disk {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn sync_failures(&self, inode: Inode) -> u32 {
         self.node(inode).failures
     }

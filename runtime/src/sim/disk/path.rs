@@ -28,6 +28,8 @@ pub(super) enum Last {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Links {
     Follow,
+    /// As `O_CREAT`: a file with a slash behind cannot be.
+    FollowWithoutSlash,
     /// As `O_NOFOLLOW`: only with a slash behind.
     FollowWithSlash,
     /// As unlink and rename do it.
@@ -76,7 +78,12 @@ impl Disk {
             let is_last = left.is_empty();
             let entry = self.entries(trail[trail.len() - 1], view).get(name);
             let node = entry.map(|entry| &self.node(entry.inode).kind);
-            let follows = !is_last || links == Links::Follow || (slash && links == Links::FollowWithSlash);
+            let follows = match links {
+                Links::Follow => true,
+                Links::FollowWithoutSlash => !is_last || !slash,
+                Links::FollowWithSlash => !is_last || slash,
+                Links::Keep => !is_last,
+            };
             match node {
                 Some(Kind::Symlink(target)) if follows => {
                     followed += 1;

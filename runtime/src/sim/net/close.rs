@@ -69,7 +69,7 @@ impl Network {
             State::Stream(end) if !end.is_established() => self.remove_stream(id),
             State::Stream(end) if hard || !end.received.is_empty() => {
                 self.send_reset(id);
-                self.remove_stream(id);
+                self.abandon(id);
             }
             State::Stream(_) => self.finish(id),
         }
@@ -96,7 +96,7 @@ impl Network {
         }
     }
 
-    /// Takes a connected socket out of the table.
+    /// Takes a socket out of the table.
     pub(super) fn remove_stream(&mut self, id: SocketId) {
         self.disarm(id);
         self.release_port(id);
@@ -192,16 +192,18 @@ impl Network {
         }
     }
 
-    /// Its host has crashed: what is in flight may still arrive, all else is no more.
-    pub(super) fn vanish(&mut self, id: SocketId) {
+    /// Its owner leaves without a goodbye: what is in flight may still arrive, all else is no more.
+    pub(super) fn abandon(&mut self, id: SocketId) {
+        self.release_port(id);
         let Some(socket) = self.sockets.get_mut(id) else {
             return;
         };
         socket.closed = true;
-        socket.holds_port = false;
+        if socket.end().is_some_and(|end| end.phase == Phase::Gone) {
+            return;
+        }
         let Some(end) = socket.end_mut().filter(|end| end.is_established()) else {
             self.remove_stream(id);
-            self.sockets.remove(id);
             return;
         };
         end.phase = Phase::Gone;
@@ -210,12 +212,8 @@ impl Network {
         end.out.flight.truncate(arriving);
         if arriving == 0 {
             self.remove_stream(id);
-        } else if let Some(peer) = self.receiver_of_what_is_left(id) {
+        } else if let Some(peer) = self.receiver(id) {
             self.left_alone(peer);
         }
-    }
-
-    fn receiver_of_what_is_left(&self, id: SocketId) -> Option<SocketId> {
-        self.receiver(id).filter(|peer| self.sockets.end(*peer).is_some_and(|end| end.is_established()))
     }
 }

@@ -67,7 +67,7 @@ impl Network {
         }
         let own = self.sockets.iter().filter(|(_, socket)| socket.host == host);
         let own: Vec<_> = own.map(|(id, _)| id).collect();
-        own.into_iter().for_each(|id| self.vanish(id));
+        own.into_iter().for_each(|id| self.abandon(id));
         self.settle();
     }
 

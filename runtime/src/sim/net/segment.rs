@@ -121,7 +121,7 @@ impl Network {
         }
     }
 
-    /// How much more the other end takes. Little room counts as none, or many small segments would follow.
+    /// How much more the other end takes; one that is no more would answer with a reset.
     fn window(&self, id: SocketId) -> usize {
         let (Some(end), Some(peer)) = (self.sockets.end(id), self.receiver(id)) else {
             return usize::MAX;
@@ -131,8 +131,7 @@ impl Network {
         };
         let size = peer.options.receive_buffer;
         let used = peer.end().map_or(0, |end| end.received.len()) + end.out.in_flight;
-        let room = size.saturating_sub(used);
-        if room < size / 4 { 0 } else { room }
+        size.saturating_sub(used)
     }
 
     pub(super) fn fill_window_of_peer(&mut self, id: SocketId) {
@@ -275,7 +274,7 @@ impl Network {
         if self.sockets.open(peer).is_err() {
             // Nobody is there to read it.
             self.answer_with_reset(id);
-            self.remove_stream(peer);
+            self.abandon(peer);
             return;
         }
         let Some(end) = self.sockets.end_mut(id) else {

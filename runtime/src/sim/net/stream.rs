@@ -6,7 +6,7 @@
 //! ```text
 //!   SynSent ---------> Established -----> Closed      by resets, time-outs, and when both ends have said that they
 //!      | refused            ^     \                   are done; what was received may still be read
-//!      v                    |      v crash
+//!      v                    |      v crash, close that resets
 //!   Failed     SynReceived -+     Gone                what was in flight may still arrive
 //! ```
 
@@ -43,7 +43,7 @@ pub(super) enum Phase {
     Closed,
     /// It could not be connected, and its owner does not know yet.
     Failed,
-    /// Its host has crashed.
+    /// Its owner is, by a crash or without a goodbye.
     Gone,
 }
 

@@ -97,6 +97,17 @@ fn what_comes_after_a_lost_truncation_is_lost() {
 }
 
 #[test]
+fn of_several_truncations_the_first_ones_survive() {
+    let make = || {
+        let (mut disk, a) = ones(3);
+        disk.truncate(a, 1, 0).unwrap();
+        disk.truncate(a, 2, 0).unwrap();
+        disk
+    };
+    assert_eq!(after_crashes(make, contents_of_a), [vec![1], vec![1, 0], vec![1, 1, 1]]);
+}
+
+#[test]
 fn after_a_failed_sync_the_bytes_do_not_survive() {
     let make = || {
         let (mut disk, a) = ones(3);

@@ -78,6 +78,20 @@ fn after_a_failed_sync_what_is_written_again_becomes_durable() {
 }
 
 #[test]
+fn a_failed_sync_keeps_truncations() {
+    let mut disk = Disk::new();
+    disk.install(b"/a", &[1; 5000], 0).unwrap();
+    let a = file(&mut disk, "/a");
+    disk.truncate(a, 10, 0).unwrap();
+    disk.truncate(a, 4, 0).unwrap();
+    disk.fail_sync(a);
+    disk.drop_caches();
+    disk.truncate(a, 8, 0).unwrap();
+    assert_eq!(durable(&disk, "/a").unwrap(), [1; 4]);
+    assert_eq!(read(&mut disk, a, 0, 9), [1, 1, 1, 1, 0, 0, 0, 0]);
+}
+
+#[test]
 fn a_failed_sync_of_a_directory_keeps_nothing_and_a_later_one_does() {
     let mut disk = Disk::new();
     file(&mut disk, "/a");
