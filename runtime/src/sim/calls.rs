@@ -88,7 +88,7 @@ pub(crate) fn is_seekable(fd: RawFd) -> bool {
 pub(crate) fn read_now(fd: RawFd, room: usize, offset: u64) -> io::Result<Vec<u8>> {
     answer(|state, host| {
         let open = state.find(host, fd)?;
-        let File::Disk { inode, flags, position } = state.opens[open].file else {
+        let File::Disk { inode, flags, position, .. } = state.opens[open].file else {
             return Err(Errno(libc::EAGAIN));
         };
         if flags & libc::O_ACCMODE == libc::O_WRONLY {
