@@ -26,7 +26,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use self::check::check;
+pub use self::check::Check;
 pub use self::host::{Host, Running, Stopped};
 pub use self::outcome::Outcome;
 use crate::executor::{Builder, Deadlock};

@@ -114,6 +114,8 @@ struct Run<'a> {
     world: &'a World,
     inner: &'a Inner,
     seats: Vec<Seat>,
+    /// Which of them has had the last turn.
+    last: usize,
     main_ended: bool,
     /// The main program could never run again; its core ends in order.
     deadlock: Option<Deadlock>,
@@ -122,7 +124,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(world: &'a World) -> Self {
         clock::simulate(world.0.state.borrow().now_ns());
-        Self { world, inner: &world.0, seats: Vec::new(), main_ended: false, deadlock: None }
+Self { world, inner: &world.0, seats: Vec::new(), last: 0, main_ended: false, deadlock: None }
     }
 
     fn go_to_the_end(&mut self) {
@@ -231,13 +233,16 @@ impl<'a> Run<'a> {
         if count == 0 {
             return None;
         }
-        let mut ready =
+        let ready =
             self.seats.iter().enumerate().filter(|(_, seat)| ready(seat)).map(|(at, _)| at).collect::<Vec<_>>();
-        let drawn = if state.in_order { 0 } else { state.random.below(count as u64) as usize };
-        Some(ready.swap_remove(drawn))
+        // In order, each has its turn.
+        let next = || ready.iter().position(|at| *at > self.last).unwrap_or(0);
+        let drawn = if state.in_order { next() } else { state.random.below(count as u64) as usize };
+        Some(ready[drawn])
     }
 
     fn turn(&mut self, at: usize) {
+        self.last = at;
         let seat = &mut self.seats[at];
         if std::mem::replace(&mut seat.sleep, Sleep::Awake) != Sleep::Awake {
             seat.core.wake();
@@ -299,6 +304,10 @@ impl Drop for Run<'_> {
         }
         self.seats.clear();
         self.inner.orders.borrow_mut().clear();
+        // What programs and invariants hold may be the world itself.
+        let invariants = self.inner.invariants.take();
+        let programs: Vec<_> = self.inner.hosts.borrow_mut().values_mut().map(|setup| setup.program.take()).collect();
+        drop((invariants, programs));
         Place::leave();
         clock::resume();
     }

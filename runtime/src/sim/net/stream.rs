@@ -25,8 +25,6 @@ pub(super) struct End {
     pub(super) peer: Option<SocketId>,
     pub(super) peer_host: HostId,
     pub(super) remote: SocketAddr,
-    /// Where the socket was bound before it was connected.
-    pub(super) bound: Option<SocketAddr>,
     pub(super) received: VecDeque<u8>,
     /// The other end is done sending, and all of it has been received.
     pub(super) received_all: bool,
@@ -81,7 +79,6 @@ impl End {
             peer: None,
             peer_host,
             remote,
-            bound: None,
             received: VecDeque::new(),
             received_all: false,
             messages: None,
@@ -137,8 +134,10 @@ impl Network {
 
     pub(super) fn receive_stream(&mut self, id: SocketId, room: &mut [u8], peek: bool) -> Answer<Option<Received>> {
         let socket = self.sockets.open_mut(id)?;
-        let State::Stream(end) = &mut socket.state else {
-            return Err(Errno(libc::ENOTCONN));
+        let end = match &mut socket.state {
+            State::Stream(end) => end,
+            State::Idle if socket.read_shut => return Ok(Some(Received::bytes(0))),
+            State::Idle | State::Listening(_) | State::Datagram(_) => return Err(Errno(libc::ENOTCONN)),
         };
         // What has come of a message that is under way does not count yet.
         let message = end.messages.as_ref().map(|messages| messages.front().copied().unwrap_or(usize::MAX));
@@ -156,7 +155,7 @@ impl Network {
             return Ok(Some(Received::bytes(copied)));
         }
         let over = end.is_over() || socket.read_shut;
-        if end.received_all || room.is_empty() {
+        if end.received_all {
             return Ok(Some(Received::bytes(0)));
         }
         if let Some(error) = socket.error.take() {
