@@ -11,6 +11,8 @@ use super::{Answer, Errno, F_BUFFER, F_SOCK_NONEMPTY};
 
 /// How many connections or chunks a multishot gives before others have their turn.
 const MOST_OF_A_MULTISHOT: usize = 32;
+/// Direct I/O goes by blocks of the disk.
+const DIRECT_BLOCK: u64 = 512;
 /// How long a worker needs for what the disk has no part in.
 const WORK_NS: u64 = 3_000;
 
@@ -36,10 +38,21 @@ impl State {
             (Request::Sync { .. } | Request::Truncate { .. } | Request::Stat { .. } | Request::Change(_), _) => {
                 Outcome::Worker
             }
-            (Request::Read { areas, offset, nowait, .. }, Some(File::Disk { inode, position, .. })) => {
-                self.attempt_read(request, inode, &areas, if offset == u64::MAX { position } else { offset }, nowait)
+            (Request::Read { areas, offset, nowait, .. }, Some(File::Disk { inode, position, flags })) => {
+                let at = if offset == u64::MAX { position } else { offset };
+                match may_transfer(flags, libc::O_WRONLY, at, &areas) {
+                    Err(error) => Outcome::of(Err(error)),
+                    Ok(()) if flags & libc::O_DIRECT != 0 => Outcome::Disk { ns: self.work_ns(request) },
+                    Ok(()) => self.attempt_read(request, inode, &areas, at, nowait),
+                }
             }
-            (Request::Write { .. }, Some(File::Disk { .. })) => Outcome::Worker,
+            (Request::Write { areas, offset, .. }, Some(File::Disk { position, flags, .. })) => {
+                let at = if offset == u64::MAX { position } else { offset };
+                match may_transfer(flags, libc::O_RDONLY, at, &areas) {
+                    Err(error) => Outcome::of(Err(error)),
+                    Ok(()) => Outcome::Worker,
+                }
+            }
             (Request::Read { areas, .. }, Some(File::Socket(_))) => {
                 let area = Area { len: areas.iter().map(|area| area.len).sum(), address: 0 };
                 self.receive(request, area, &areas, false, false)
@@ -306,9 +319,6 @@ impl State {
     }
 
     fn write_file(&mut self, request: usize, inode: Inode, flags: i32, areas: &[Area], at: u64) -> Answer<i32> {
-        if flags & libc::O_ACCMODE == libc::O_RDONLY {
-            return Err(Errno(libc::EBADF));
-        }
         let (host, now_ns) = (self.requests[request].host, self.now_ns);
         let chance = self.host(host).disk.storage().write_error_chance();
         if self.random.chance(chance) {
@@ -502,6 +512,19 @@ impl State {
             | Request::Cancel(_) => true,
         }
     }
+}
+
+/// Whether a file that was opened so may be read or written there; `denied` is the access mode that forbids it.
+pub(super) fn may_transfer(flags: i32, denied: i32, at: u64, areas: &[Area]) -> Answer<()> {
+    if flags & libc::O_ACCMODE == denied {
+        return Err(Errno(libc::EBADF));
+    }
+    let whole_blocks =
+        || at % DIRECT_BLOCK == 0 && areas.iter().all(|area| (area.address | area.len as u64) % DIRECT_BLOCK == 0);
+    if i64::try_from(at).is_err() || flags & libc::O_DIRECT != 0 && !whole_blocks() {
+        return Err(Errno(libc::EINVAL));
+    }
+    Ok(())
 }
 
 /// The areas without their first bytes.
