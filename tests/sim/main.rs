@@ -1,4 +1,6 @@
 //! Programs in simulated worlds.
 #![allow(missing_docs, reason = "a test binary has no public API")]
 
+mod cases;
+mod tracked;
 mod worlds;

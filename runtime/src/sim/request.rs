@@ -79,6 +79,10 @@ impl State {
     /// One call into the kernel: takes submissions in, and lets a part of what is due go on. `most` bounds the latter
     /// when the call has waited (K2).
     pub(super) fn enter(&mut self, ring: usize, most: Option<usize>) -> Result<(), Errno> {
+        let host = self.rings[ring].host;
+        if let Some(error) = self.host(host).take_failure(Call::Enter) {
+            return Err(error);
+        }
         let refusal = self.refusal();
         let queued = self.rings[ring].submitted.len();
         let take = match refusal {
@@ -102,10 +106,19 @@ impl State {
             self.go_on(request);
         }
         self.rings[ring].flush();
+        self.post_a_stranger(ring);
         if !self.in_order && self.rings[ring].due.is_empty() && most > 0 && self.random.chance(0.1) {
             self.rings[ring].flag_lies = true;
         }
         refusal.map_or(Ok(()), Err)
+    }
+
+    fn post_a_stranger(&mut self, ring: usize) {
+        if self.takes_liberty(|kernel| kernel.strangers) {
+            let user_data = self.rings[ring].past.stranger(&mut self.random);
+            let result = self.random.below(8_192) as i32 - 4_096;
+            self.rings[ring].post(Completion { user_data, result, flags: 0 });
+        }
     }
 
     /// The error with which the kernel is not able to take all in, now and then.
@@ -163,6 +176,9 @@ impl State {
         let (name, size) = (submission.name(), submission.areas().iter().map(|area| area.len as u64).sum());
         self.note(Some((host.0, core)), What::Taken { name, number, size });
         let linked = submission.linked;
+        if self.kernel.strangers > 0.0 {
+            self.rings[ring].past.submitted(submission.user_data);
+        }
         let request = self.requests.insert(Pending {
             number,
             ring,
