@@ -30,6 +30,8 @@ pub enum Call {
     Close,
     /// Asking for a file's metadata.
     Stat,
+    /// Changing names: making, removing, renaming, linking.
+    Rename,
     /// Making a socket.
     Socket,
     /// Accepting a connection.

@@ -86,13 +86,7 @@ pub(super) fn path(address: u64) -> Vec<u8> {
     unsafe { CStr::from_ptr(text) }.to_bytes().to_vec()
 }
 
-/// A value of the system's own types.
-pub(super) fn read<T: Copy>(address: u64) -> T {
-    let place: *const T = std::ptr::with_exposed_provenance(address as usize);
-    // SAFETY: the submission names a whole value of that type there.
-    unsafe { place.read_unaligned() }
-}
-
+/// Puts a value of the system's own types there.
 pub(super) fn write<T: Copy>(address: u64, value: T) {
     let place: *mut T = std::ptr::with_exposed_provenance_mut(address as usize);
     // SAFETY: the submission names room for a value of that type there, and nobody else looks at it now.

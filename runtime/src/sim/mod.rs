@@ -9,8 +9,6 @@
 //! seam of the plain calls --> calls ----^        ^---- the controls of a world
 //! ```
 
-#![allow(dead_code, reason = "its parts come one after the other")]
-
 pub(crate) mod calls;
 mod chime;
 mod control;

@@ -6,7 +6,7 @@ use super::memory::{self, Area};
 use super::net::Kind;
 use super::request::Outcome;
 use super::state::State;
-use super::submission::{Request, Target};
+use super::submission::{Change, Request, Target};
 use super::{Answer, Errno, F_BUFFER, F_SOCK_NONEMPTY};
 
 /// How many connections or chunks a multishot gives before others have their turn.
@@ -33,7 +33,9 @@ impl State {
                 }
                 Outcome::of(self.open_file(request))
             }
-            (Request::Sync { .. } | Request::Truncate { .. } | Request::Stat { .. }, _) => Outcome::Worker,
+            (Request::Sync { .. } | Request::Truncate { .. } | Request::Stat { .. } | Request::Change(_), _) => {
+                Outcome::Worker
+            }
             (Request::Read { areas, offset, nowait, .. }, Some(File::Disk { inode, position, .. })) => {
                 self.attempt_read(request, inode, &areas, if offset == u64::MAX { position } else { offset }, nowait)
             }
@@ -155,6 +157,18 @@ impl State {
             (Request::Stat { path, follow, answer }, _) => {
                 let stat = self.host(host).disk.stat_path(&path, follow)?;
                 memory::write(answer, statx(&stat));
+                Ok(0)
+            }
+            (Request::Change(change), _) => {
+                let disk = &mut self.host(host).disk;
+                match change {
+                    Change::Folder { path, mode } => disk.mkdir(&path, mode, now_ns),
+                    Change::Remove { path, folder: true } => disk.rmdir(&path, now_ns),
+                    Change::Remove { path, folder: false } => disk.unlink(&path, now_ns),
+                    Change::Move { from, to, flags } => disk.rename(&from, &to, flags, now_ns),
+                    Change::Symlink { target, path } => disk.symlink(&target, &path, now_ns),
+                    Change::Link { from, to, follow } => disk.link(&from, &to, follow, now_ns),
+                }?;
                 Ok(0)
             }
             (Request::Sync { data_only, .. }, Some(File::Disk { inode, .. })) => {
@@ -451,6 +465,7 @@ impl State {
             | Request::Open { .. }
             | Request::Close { .. }
             | Request::Stat { .. }
+            | Request::Change(_)
             | Request::Cancel(_) => true,
         }
     }

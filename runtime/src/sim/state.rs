@@ -32,7 +32,7 @@ use crate::sys::random::Random;
 pub(crate) const BEGINNING_NS: u64 = 1_000_000_000_000;
 
 pub(crate) struct State {
-    pub(super) now_ns: u64,
+    pub(crate) now_ns: u64,
     /// Draws orders and liberties.
     pub(crate) random: Random,
     /// Draws what programs ask for.

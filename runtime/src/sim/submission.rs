@@ -33,6 +33,17 @@ pub(super) enum Request {
     Connect { target: Target, to: SocketAddr },
     Poll { target: Target, events: u32, multi: bool },
     Cancel(Which),
+    Change(Change),
+}
+
+/// A change of names.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Folder { path: Vec<u8>, mode: u32 },
+    Remove { path: Vec<u8>, folder: bool },
+    Move { from: Vec<u8>, to: Vec<u8>, flags: u32 },
+    Symlink { target: Vec<u8>, path: Vec<u8> },
+    Link { from: Vec<u8>, to: Vec<u8>, follow: bool },
 }
 
 /// What to cancel.
@@ -105,6 +116,7 @@ impl Submission {
             | Request::Open { .. }
             | Request::Close { .. }
             | Request::Stat { .. }
+            | Request::Change(_)
             | Request::Cancel(_) => None,
         }
     }
@@ -230,7 +242,7 @@ impl Fields {
             }
             opcode::Ftruncate::CODE => Request::Truncate { target, bytes: self.offset() },
             opcode::OpenAt::CODE => {
-                self.from_the_root()?;
+                self.is_from_the_root(self.fd())?;
                 let path = memory::path(self.address());
                 Request::Open { path, flags: own as i32, mode: self.len(), into: self.file_index() }
             }
@@ -239,10 +251,19 @@ impl Fields {
                 Request::Close { target }
             }
             opcode::Statx::CODE => {
-                self.from_the_root()?;
+                self.is_from_the_root(self.fd())?;
                 known((libc::AT_SYMLINK_NOFOLLOW | libc::AT_STATX_SYNC_TYPE) as u32)?;
                 let follow = own & libc::AT_SYMLINK_NOFOLLOW as u32 == 0;
                 Request::Stat { path: memory::path(self.address()), follow, answer: self.offset() }
+            }
+            opcode::MkDirAt::CODE | opcode::UnlinkAt::CODE | opcode::SymlinkAt::CODE => {
+                self.is_from_the_root(self.fd())?;
+                Request::Change(self.change()?)
+            }
+            opcode::RenameAt::CODE | opcode::LinkAt::CODE => {
+                self.is_from_the_root(self.fd())?;
+                self.is_from_the_root(self.len() as i32)?;
+                Request::Change(self.change()?)
             }
             opcode::Recv::CODE => {
                 known((libc::MSG_WAITALL | libc::MSG_PEEK | libc::MSG_NOSIGNAL) as u32)?;
@@ -305,8 +326,31 @@ impl Fields {
         }
     }
 
-    fn from_the_root(&self) -> Result<(), String> {
-        if self.fd() == libc::AT_FDCWD {
+    fn change(&self) -> Result<Change, String> {
+        let own = self.own_flags();
+        let path = || memory::path(self.address());
+        let other = || memory::path(self.offset());
+        Ok(match self.opcode() {
+            opcode::MkDirAt::CODE => Change::Folder { path: path(), mode: self.len() },
+            opcode::UnlinkAt::CODE => {
+                self.check(own, libc::AT_REMOVEDIR as u32)?;
+                Change::Remove { path: path(), folder: own != 0 }
+            }
+            opcode::SymlinkAt::CODE => Change::Symlink { target: path(), path: other() },
+            opcode::RenameAt::CODE => {
+                self.check(own, libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE)?;
+                Change::Move { from: path(), to: other(), flags: own }
+            }
+            opcode::LinkAt::CODE => {
+                self.check(own, libc::AT_SYMLINK_FOLLOW as u32)?;
+                Change::Link { from: path(), to: other(), follow: own != 0 }
+            }
+            opcode => return Err(name(opcode)),
+        })
+    }
+
+    fn is_from_the_root(&self, directory: i32) -> Result<(), String> {
+        if directory == libc::AT_FDCWD {
             return Ok(());
         }
         Err(format!("{} relative to a directory's descriptor", name(self.opcode())))

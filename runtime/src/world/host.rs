@@ -1,11 +1,13 @@
 //! A host of a world, as tests hold it: its programs, its disk, and what is done to it.
 
 use std::cell::RefCell;
+use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -21,7 +23,7 @@ use crate::sim::{Call, Errno, HostId, Storage};
 /// its address (127.0.0.1 is the host itself).
 #[derive(Clone)]
 pub struct Host {
-    world: World,
+    pub(super) world: World,
     pub(super) id: HostId,
 }
 
@@ -191,6 +193,45 @@ impl Host {
         self.state(|state, id| state.host(id).disk.contents(path, View::Durable).ok())
     }
 
+    /// The files of its disk as its programs see them, with their lengths, in the order of their paths.
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        let files = self.state(|state, id| state.host(id).disk.files(View::Seen));
+        files.into_iter().map(|(path, len)| (PathBuf::from(OsString::from_vec(path)), len)).collect()
+    }
+
+    /// The names in a folder of its disk, in the order of their making.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such folder.
+    pub fn read_dir(&self, path: impl AsRef<Path>) -> io::Result<Vec<OsString>> {
+        let path = path.as_ref().as_os_str().as_encoded_bytes();
+        let entries = self.state(|state, id| {
+            let (disk, now_ns) = (&mut state.hosts[usize::from(id.0)].disk, state.now_ns);
+            let folder = disk.open(path, libc::O_RDONLY | libc::O_DIRECTORY, 0, now_ns)?;
+            let entries = disk.read_dir(folder);
+            disk.close(folder);
+            entries
+        });
+        Ok(entries?.into_iter().map(|entry| OsString::from_vec(entry.name)).collect())
+    }
+
+    /// Where a symbolic link of its disk leads.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such link.
+    pub fn read_link(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
+        let path = path.as_ref().as_os_str().as_encoded_bytes();
+        let target = self.state(|state, id| state.host(id).disk.readlink(path))?;
+        Ok(PathBuf::from(OsString::from_vec(target)))
+    }
+
+    /// How many bytes of its disk are used.
+    pub fn used_bytes(&self) -> u64 {
+        self.state(|state, id| state.host(id).disk.used_bytes())
+    }
+
     /// Flips bits of a byte of a file, as a disk may over the years.
     ///
     /// # Errors
@@ -206,7 +247,7 @@ impl Host {
         self.state(|state, id| state.host(id).disk.drop_caches());
     }
 
-    fn state<R>(&self, look: impl FnOnce(&mut crate::sim::State, HostId) -> R) -> R {
+    pub(super) fn state<R>(&self, look: impl FnOnce(&mut crate::sim::State, HostId) -> R) -> R {
         look(&mut self.world.0.state.borrow_mut(), self.id)
     }
 }

@@ -14,6 +14,8 @@ mod host;
 mod outcome;
 mod report;
 mod run;
+#[doc(hidden)]
+pub mod suite;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -24,10 +26,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use self::check::check;
+pub use self::check::Check;
 pub use self::host::{Host, Running, Stopped};
 pub use self::outcome::Outcome;
-use crate::executor::Builder;
+use crate::executor::{Builder, Deadlock};
 use crate::sim::state::BEGINNING_NS;
 pub use crate::sim::{Call, Kernel, Link, Storage, is_in_flight};
 use crate::sim::{HostId, State};
@@ -95,6 +97,8 @@ enum Order {
 }
 
 enum Failure {
+    /// A program can never run again.
+    Deadlock { host: HostId, deadlock: Deadlock },
     /// A program panicked.
     Panic { host: HostId, payload: Box<dyn std::any::Any + Send> },
     /// Something else, in words.
@@ -235,6 +239,16 @@ impl World {
     /// How the link between the two hosts is, in both directions.
     pub fn set_link(&self, a: &Host, b: &Host, link: Link) {
         self.0.state.borrow_mut().network.set_link(a.id, b.id, link);
+    }
+
+    /// How the link from one host to the other is, in that direction only.
+    pub fn set_link_from(&self, from: &Host, to: &Host, link: Link) {
+        self.0.state.borrow_mut().network.set_link_from(from.id, to.id, link);
+    }
+
+    /// How many connections to `b` the system of `a` knows. The other side may know less, or more.
+    pub fn connections(&self, a: &Host, b: &Host) -> usize {
+        self.0.state.borrow().network.connections_between(a.id, b.id)
     }
 
     /// One number for all that has happened so far. The same seed gives the same one, on any machine; after any

@@ -116,6 +116,7 @@ impl Disk {
     }
 
     /// How many changes a power loss may take.
+    #[cfg(test)]
     pub(crate) fn unsynced_names(&self) -> usize {
         self.journal.changes.len()
     }
