@@ -503,10 +503,18 @@ impl State {
         let left: Vec<usize> =
             self.requests.iter().filter(|(_, pending)| pending.ring == ring).map(|(request, _)| request).collect();
         for request in left {
-            let Submission { user_data, skip_success, .. } = self.requests.remove(request).submission;
+            let Pending { submission, open, .. } = self.requests.remove(request);
+            if let Some(open) = open {
+                self.opens[open].waiting.retain(|waiting| *waiting != request);
+                self.release(open);
+            }
+            let Submission { user_data, skip_success, .. } = submission;
             if !skip_success {
                 self.rings[ring].post(Completion { user_data, result: -libc::ECANCELED, flags: 0 });
             }
+        }
+        for open in std::mem::take(&mut self.rings[ring].direct).into_iter().flatten() {
+            self.release(open);
         }
     }
 
