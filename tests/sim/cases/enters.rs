@@ -277,7 +277,7 @@ fn a_crowd_that_connects_at_once_is_accepted_by_tiny_queues() {
 #[test]
 fn one_operation_that_is_wrong_fails_alone_among_many() {
     seeds(300, |seed| {
-        World::new(seed).kernel(wild()).run_on(tiny(), async |world| {
+        World::new(seed).kernel(wild().short_files(0.0)).run_on(tiny(), async |world| {
             let host = world.host("main");
             host.write_file("/file", &pattern(0, 640)).unwrap();
             let wrong = async {
@@ -422,7 +422,7 @@ fn a_kernel_that_refuses_the_ring_for_good_ends_the_core_with_that_error() {
 fn completions_that_belong_to_nothing_or_to_what_is_over_are_passed_over_and_counted() {
     let counted = RefCell::new(0);
     seeds(1_000, |seed| {
-        World::new(seed).kernel(wild().strangers(0.3)).run_on(tiny(), async |world| {
+        World::new(seed).kernel(wild().short_files(0.0).strangers(0.3)).run_on(tiny(), async |world| {
             let host = world.host("main");
             host.write_file("/file", &pattern(0, 500)).unwrap();
             let (socket, mut peer) = socket_and_peer(&host).await.unwrap();
