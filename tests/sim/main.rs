@@ -7,6 +7,8 @@
     reason = "a test binary has no public API, sets its scenes with the standard library, and wakes in every way"
 )]
 
+mod cases;
+mod lent;
 mod scene;
 mod simulated;
 mod worlds;

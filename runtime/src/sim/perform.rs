@@ -38,7 +38,7 @@ impl State {
             (Request::Sync { .. } | Request::Truncate { .. } | Request::Stat { .. } | Request::Change(_), _) => {
                 Outcome::Worker
             }
-            (Request::Read { areas, offset, nowait, .. }, Some(File::Disk { inode, position, flags })) => {
+            (Request::Read { areas, offset, nowait, .. }, Some(File::Disk { inode, position, flags, .. })) => {
                 let at = if offset == u64::MAX { position } else { offset };
                 match may_transfer(flags, libc::O_WRONLY, at, &areas) {
                     Err(error) => Outcome::of(Err(error)),
