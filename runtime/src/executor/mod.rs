@@ -315,7 +315,8 @@ impl Core {
     #[cold]
     fn wait_for_others(&self) -> Result<Wait, RunError> {
         let now = clock::steady_ns();
-        if clock::is_paused() || now >= self.check_ns.get() {
+        let for_certain = clock::is_paused() || clock::is_simulated();
+        if for_certain || now >= self.check_ns.get() {
             if let Some(tasks) = self.tasks.stuck() {
                 self.mailbox.sleeper().awake();
                 return Err(Deadlock::new(tasks).into());
@@ -326,7 +327,8 @@ impl Core {
             self.check_gap_ns.set((gap * 2).min(LONGEST_CHECK_GAP_NS));
             self.check_ns.set(now + gap);
         }
-        Ok(Wait::Until(self.check_ns.get()))
+        // A world knows by itself when nothing can happen any more.
+        Ok(if clock::is_simulated() { Wait::Forever } else { Wait::Until(self.check_ns.get()) })
     }
 
     /// In debug mode: tasks that may wait for themselves.

@@ -1,10 +1,11 @@
 //! A request's life, from when it is taken in until its final completion has been posted.
 
 use super::host::{Call, File};
+use super::memory;
 use super::queues::Queues;
 use super::state::State;
 use super::submission::{Change, Linked, Request, Submission, Target, Which};
-use super::trace::What;
+use super::trace::{Object, What};
 use super::{Errno, F_MORE, F_NOTIF, HostId};
 use crate::ring::Completion;
 use io_uring::squeue::Entry;
@@ -28,6 +29,8 @@ pub(super) struct Pending {
     pub(super) done: usize,
     /// A connect has been begun.
     pub(super) begun: bool,
+    /// What the network still reads from the program's memory, as it was when it was sent.
+    lent: Option<Vec<u8>>,
     cancelled: bool,
 }
 
@@ -161,7 +164,8 @@ impl State {
         self.numbers += 1;
         let number = self.numbers;
         let (name, size) = (submission.name(), submission.areas().iter().map(|area| area.len as u64).sum());
-        self.note(Some((host.0, core)), What::Taken { name, number, size });
+        let of = submission.object();
+        self.note(Some((host.0, core)), What::Taken { name, number, size, of });
         let linked = submission.linked;
         let request = self.requests.insert(Pending {
             number,
@@ -174,6 +178,7 @@ impl State {
             next: None,
             done: 0,
             begun: false,
+            lent: None,
             cancelled: false,
         });
         Some((request, linked))
@@ -324,7 +329,14 @@ impl State {
         match pending.stage {
             Stage::ToBegin => self.begin(request),
             Stage::Ended { result } => self.end(request, result, 0),
-            Stage::Notifying => self.end(request, 0, F_NOTIF),
+            Stage::Notifying => {
+                let now = Some(memory::load_all(pending.submission.areas()));
+                if pending.lent != now {
+                    let text = "the buffer of a SEND_ZC was changed or given back before its notification had come";
+                    self.fail(text.to_owned());
+                }
+                self.end(request, 0, F_NOTIF);
+            }
             Stage::Due if pending.cancelled => {
                 // What it has done counts (K15).
                 let result = if pending.done > 0 { pending.done as i32 } else { -libc::ECANCELED };
@@ -364,7 +376,9 @@ impl State {
         let zero_copy = matches!(pending.submission.request, Request::Send { zero_copy: true, .. });
         if zero_copy && result >= 0 && pending.stage != Stage::Notifying {
             self.post(request, result, flags | F_MORE);
-            self.requests[request].stage = Stage::Notifying;
+            let lent = memory::load_all(self.requests[request].submission.areas());
+            let pending = &mut self.requests[request];
+            (pending.stage, pending.lent) = (Stage::Notifying, Some(lent));
             let delay = self.random.within(self.kernel.worker_ns.clone());
             self.in_ns(delay, request);
             return;
@@ -510,6 +524,28 @@ impl State {
 }
 
 impl Submission {
+    /// What it is asked of, for those who read.
+    fn object(&self) -> Object {
+        let target = match &self.request {
+            Request::Open { path, .. } | Request::Stat { path, .. } => return named(path),
+            Request::Change(
+                Change::Folder { path, .. } | Change::Remove { path, .. } | Change::Symlink { path, .. },
+            ) => {
+                return named(path);
+            }
+            Request::Change(Change::Move { from, .. } | Change::Link { from, .. }) => return named(from),
+            Request::Close { target } => Some(*target),
+            _ => self.target(),
+        };
+        match target {
+            Some(Target::Descriptor(number)) => {
+                Object::Descriptor(super::host::place(number).map_or(number, |(_, place)| place as i32))
+            }
+            Some(Target::Direct(place)) => Object::Direct(place),
+            None => Object::Nothing,
+        }
+    }
+
     /// Whether it did all that was asked, as a soft link wants it (K10).
     fn is_whole(&self, result: i32) -> bool {
         let wanted: usize = self.areas().iter().map(|area| area.len).sum();
@@ -546,4 +582,8 @@ impl Submission {
             Request::Change(Change::Link { .. }) => "LINKAT",
         }
     }
+}
+
+fn named(path: &[u8]) -> Object {
+    Object::Path(String::from_utf8_lossy(path).into())
 }
