@@ -3,17 +3,16 @@
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::RawFd;
-use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Type};
 
 use super::disk::Inode;
 use super::host::{Call, File};
-pub(crate) use super::net::SocketOption;
 use super::net::{Kind, SocketId};
 use super::place::here;
 use super::state::State;
 use super::{Answer, Errno, HostId};
+use crate::sys::socket_option::SocketOption;
 
 /// Makes a socket.
 pub(crate) fn socket(domain: Domain, kind: Type) -> io::Result<RawFd> {
@@ -66,14 +65,6 @@ pub(crate) fn set_option(fd: RawFd, option: SocketOption, value: i32) -> io::Res
 
 pub(crate) fn option(fd: RawFd, option: SocketOption) -> io::Result<i32> {
     on_socket(fd, |state, socket| state.network.option(socket, option))
-}
-
-pub(crate) fn set_linger(fd: RawFd, linger: Option<Duration>) -> io::Result<()> {
-    on_socket(fd, |state, socket| state.network.set_linger(socket, linger))
-}
-
-pub(crate) fn linger(fd: RawFd) -> io::Result<Option<Duration>> {
-    on_socket(fd, |state, socket| state.network.linger(socket))
 }
 
 pub(crate) fn take_error(fd: RawFd) -> io::Result<Option<io::Error>> {
