@@ -159,35 +159,32 @@ fn compare(name: &str, seeds: u64, program: Program) {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let only = number("CORERING_SEED");
     let seeds = only.map_or(0..number("CORERING_SEEDS").unwrap_or(seeds), |seed| seed..seed + 1);
+    let mut differences = Vec::new();
     for seed in seeds {
         let real = on_the_real_kernel(program, seed);
         if only.is_some() {
             real.iter().for_each(|line| println!("{line}"));
         }
-        let ordered = in_a_world(World::in_order(), program, seed);
-        assert_same(name, seed, "in order", &real, &ordered);
-        let drawn = in_a_world(World::new(seed), program, seed);
-        assert_same(name, seed, "drawn", &real, &drawn);
+        let found = difference(seed, "in order", &real, &in_a_world(World::in_order(), program, seed));
+        let found = found.or_else(|| difference(seed, "drawn", &real, &in_a_world(World::new(seed), program, seed)));
+        differences.extend(found);
+    }
+    if let Some((first, _)) = differences.first() {
+        let others: String = differences[1..].iter().take(20).map(|(_, short)| short.as_str()).collect();
+        panic!("{name}: {} programs differ\n{first}\nothers:\n{others}", differences.len());
     }
 }
 
-/// Shows the program up to the first line that differs.
-#[track_caller]
-fn assert_same(name: &str, seed: u64, world: &str, real: &[String], simulated: &[String]) {
+/// The program up to the first line that differs, and the difference alone.
+fn difference(seed: u64, world: &str, real: &[String], simulated: &[String]) -> Option<(String, String)> {
     if real == simulated {
-        return;
+        return None;
     }
     let same = real.iter().zip(simulated).take_while(|(real, simulated)| real == simulated).count();
-    for line in &real[..same] {
-        eprintln!("          {line}");
-    }
-    for line in real[same..].iter().take(3) {
-        eprintln!("real      {line}");
-    }
-    for line in simulated[same..].iter().take(3) {
-        eprintln!("simulated {line}");
-    }
-    panic!("{name}: the program of seed {seed} differs in line {} (the world: {world})", same + 1);
+    let line = |log: &[String]| log.get(same).map_or("(nothing)", |line| line).to_owned();
+    let short = format!("seed {seed}, world {world}\n  real      {}\n  simulated {}\n", line(real), line(simulated));
+    let before: String = real[..same].iter().map(|line| format!("  both      {line}\n")).collect();
+    Some((before + &short, short))
 }
 
 #[test]

@@ -36,8 +36,9 @@ impl State {
             (Request::Sync { .. } | Request::Truncate { .. } | Request::Stat { .. } | Request::Change(_), _) => {
                 Outcome::Worker
             }
-            (Request::Read { areas, offset, nowait, .. }, Some(File::Disk { inode, position, .. })) => {
-                self.attempt_read(request, inode, &areas, if offset == u64::MAX { position } else { offset }, nowait)
+            (Request::Read { areas, offset, nowait, .. }, Some(File::Disk { inode, position, flags })) => {
+                let at = if offset == u64::MAX { position } else { offset };
+                self.attempt_read(request, (inode, flags), &areas, at, nowait)
             }
             (Request::Write { .. }, Some(File::Disk { .. })) => Outcome::Worker,
             (Request::Read { areas, .. }, Some(File::Socket(_))) => {
@@ -180,15 +181,10 @@ impl State {
                 self.host(host).disk.sync(inode, data_only).map(|()| 0)
             }
             (Request::Truncate { bytes, .. }, Some(File::Disk { inode, flags, .. })) => {
-                if flags & libc::O_ACCMODE == libc::O_RDONLY {
-                    return Err(Errno(libc::EINVAL));
-                }
+                check_truncate(flags, bytes)?;
                 self.host(host).disk.truncate(inode, bytes, now_ns).map(|()| 0)
             }
-            (Request::Read { areas, offset, .. }, Some(File::Disk { inode, flags, position })) => {
-                if flags & libc::O_ACCMODE == libc::O_WRONLY {
-                    return Err(Errno(libc::EBADF));
-                }
+            (Request::Read { areas, offset, .. }, Some(File::Disk { inode, position, .. })) => {
                 let chance = self.host(host).disk.storage().read_error_chance();
                 if self.random.chance(chance) {
                     return Err(Errno(libc::EIO));
@@ -235,9 +231,19 @@ impl State {
         Ok(0)
     }
 
-    fn attempt_read(&mut self, request: usize, inode: Inode, areas: &[Area], at: u64, nowait: bool) -> Outcome {
+    fn attempt_read(
+        &mut self,
+        request: usize,
+        (inode, flags): (Inode, i32),
+        areas: &[Area],
+        at: u64,
+        nowait: bool,
+    ) -> Outcome {
         let host = self.requests[request].host;
         let room: usize = areas.iter().map(|area| area.len).sum();
+        if let Err(error) = check_read(flags, at, room) {
+            return Outcome::of(Err(error));
+        }
         let forgotten = self.takes_liberty(|kernel| kernel.not_cached);
         let cached = !forgotten && self.host(host).disk.is_cached(inode, at, room);
         if nowait {
@@ -273,9 +279,7 @@ impl State {
     }
 
     fn write_file(&mut self, request: usize, inode: Inode, flags: i32, areas: &[Area], at: u64) -> Answer<i32> {
-        if flags & libc::O_ACCMODE == libc::O_RDONLY {
-            return Err(Errno(libc::EBADF));
-        }
+        check_write(flags, at, areas.iter().map(|area| area.len).sum())?;
         let (host, now_ns) = (self.requests[request].host, self.now_ns);
         let chance = self.host(host).disk.storage().write_error_chance();
         if self.random.chance(chance) {
@@ -469,6 +473,35 @@ impl State {
             | Request::Cancel(_) => true,
         }
     }
+}
+
+/// Whether a file that was opened with such flags can be read there.
+pub(super) fn check_read(flags: i32, at: u64, len: usize) -> Answer<()> {
+    if flags & libc::O_ACCMODE == libc::O_WRONLY {
+        return Err(Errno(libc::EBADF));
+    }
+    check_range(at, len)
+}
+
+fn check_write(flags: i32, at: u64, len: usize) -> Answer<()> {
+    if flags & libc::O_ACCMODE == libc::O_RDONLY {
+        return Err(Errno(libc::EBADF));
+    }
+    check_range(at, len)
+}
+
+/// Positions are signed numbers in the kernel.
+fn check_range(at: u64, len: usize) -> Answer<()> {
+    let end = i64::try_from(at).ok().and_then(|at| at.checked_add(len as i64));
+    end.map(|_| ()).ok_or(Errno(libc::EINVAL))
+}
+
+/// Whether a file that was opened with such flags can be made so long.
+pub(super) fn check_truncate(flags: i32, bytes: u64) -> Answer<()> {
+    if flags & libc::O_ACCMODE == libc::O_RDONLY || i64::try_from(bytes).is_err() {
+        return Err(Errno(libc::EINVAL));
+    }
+    Ok(())
 }
 
 /// The areas without their first bytes.
