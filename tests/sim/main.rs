@@ -8,6 +8,7 @@
 )]
 
 mod cases;
+mod differential;
 mod lent;
 mod scene;
 mod simulated;

@@ -8,7 +8,9 @@ use socket2::{Domain, SockAddr, Type};
 
 use super::disk::Inode;
 use super::host::{Call, File};
+use super::memory::Area;
 use super::net::{Kind, SocketId};
+use super::perform::{check_read, check_truncate};
 use super::place::here;
 use super::state::State;
 use super::{Answer, Errno, HostId};
@@ -72,7 +74,7 @@ pub(crate) fn take_error(fd: RawFd) -> io::Result<Option<io::Error>> {
 }
 
 pub(crate) fn is_seekable(fd: RawFd) -> bool {
-    on_file(fd, |_, _, _| Ok(())).is_ok()
+    on_file(fd, |_, _, _, _| Ok(())).is_ok()
 }
 
 /// What is cached of a file. From its position if `offset` is `u64::MAX`, which then moves.
@@ -83,7 +85,7 @@ pub(crate) fn read_now(fd: RawFd, room: usize, offset: u64) -> io::Result<Vec<u8
             return Err(Errno(libc::EAGAIN));
         };
         let at = if offset == u64::MAX { position } else { offset };
-        super::perform::may_transfer(flags & !libc::O_DIRECT, libc::O_WRONLY, at, &[])?;
+        check_read(flags & !libc::O_DIRECT, at, &[Area { address: 0, len: room }])?;
         if flags & libc::O_DIRECT != 0 || state.takes_liberty(|kernel| kernel.not_cached) {
             return Err(Errno(libc::EAGAIN));
         }
@@ -102,11 +104,12 @@ pub(crate) fn read_now(fd: RawFd, room: usize, offset: u64) -> io::Result<Vec<u8
 }
 
 pub(crate) fn stat(fd: RawFd) -> io::Result<libc::statx> {
-    on_file(fd, |state, host, inode| Ok(super::perform::statx(&state.host(host).disk.stat(inode))))
+    on_file(fd, |state, host, inode, _| Ok(super::perform::statx(&state.host(host).disk.stat(inode))))
 }
 
 pub(crate) fn truncate(fd: RawFd, bytes: u64) -> io::Result<()> {
-    on_file(fd, |state, host, inode| {
+    on_file(fd, |state, host, inode, flags| {
+        check_truncate(flags, bytes)?;
         let now_ns = state.now_ns;
         state.host(host).disk.truncate(inode, bytes, now_ns)
     })
@@ -142,13 +145,13 @@ fn on_socket<T>(fd: RawFd, ask: impl FnOnce(&mut State, SocketId) -> Answer<T>) 
     })
 }
 
-fn on_file<T>(fd: RawFd, ask: impl FnOnce(&mut State, HostId, Inode) -> Answer<T>) -> io::Result<T> {
+fn on_file<T>(fd: RawFd, ask: impl FnOnce(&mut State, HostId, Inode, i32) -> Answer<T>) -> io::Result<T> {
     answer(|state, host| {
         let open = state.find(host, fd)?;
-        let File::Disk { inode, .. } = state.opens[open].file else {
+        let File::Disk { inode, flags, .. } = state.opens[open].file else {
             return Err(Errno(libc::ESPIPE));
         };
-        ask(state, host, inode)
+        ask(state, host, inode, flags)
     })
 }
 
