@@ -8,6 +8,7 @@
 )]
 
 mod cases;
+mod checks;
 mod lent;
 mod scene;
 mod simulated;
