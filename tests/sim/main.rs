@@ -8,6 +8,7 @@
 )]
 
 mod cases;
+mod checks;
 mod differential;
 mod lent;
 mod scene;
