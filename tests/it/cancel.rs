@@ -9,7 +9,8 @@ use std::time::Duration;
 use corering::buf::IoBuf;
 use corering::net::{TcpListener, TcpStream};
 use corering::op::{Descriptor, Op, Receive, SendAll};
-use corering::time::{sleep, timeout};
+use corering::sync::oneshot;
+use corering::time::{Instant, sleep, sleep_until, timeout};
 use corering::{Builder, JoinHandle, spawn};
 
 use crate::tracked::{Alive, Tracked};
@@ -159,8 +160,9 @@ fn cancelling_again_and_too_late_changes_nothing() {
     });
 }
 
-/// The wait before a receive is given up is made longer after each byte that was too late for it and shorter after
-/// each that it got, so that both come about as often.
+/// A byte comes at any time around the moment in which its receive is given up, or in the very turn in which that is
+/// asked for. The wait before is made longer after each byte that was too late and shorter after each that was not, so
+/// that both come about as often.
 #[test]
 fn a_byte_that_arrives_while_its_receive_is_given_up_comes_once_or_goes_with_its_buffer() {
     const ROUNDS: usize = 400;
@@ -176,19 +178,27 @@ fn a_byte_that_arrives_while_its_receive_is_given_up_comes_once_or_goes_with_its
             let address = buffer.address();
             let mut receive = Op::new(Receive::new(&socket, buffer));
             assert!(!poll_once(&mut receive).await);
-            let until = Duration::from_micros(random.below(200));
+            let at = Instant::now() + Duration::from_micros(wait_us[way] + random.below(100));
+            let in_that_turn = random.below(3) == 0;
+            let until = if in_that_turn { at } else { Instant::now() + Duration::from_micros(random.below(200)) };
+            let (go, gone) = oneshot::channel();
             let writer = spawn(async move {
-                sleep(until).await;
+                if in_that_turn && way != 1 {
+                    gone.await.expect("told");
+                } else {
+                    sleep_until(until).await;
+                }
                 peer.write_all([byte]).await.expect("open");
                 peer
             });
-            let wait = Duration::from_micros(wait_us[way] + random.below(100));
             if way != 1 {
-                sleep(wait).await;
+                sleep_until(at).await;
             }
+            // The writer runs when this task waits next, and nothing is handed to the kernel in between.
+            let _told = go.send(());
             let output = match way {
                 0 => Some(soon(receive.cancel()).await),
-                1 => Some(soon(receive.deadline(wait)).await),
+                1 => Some(soon(receive.deadline_at(at)).await),
                 2 => {
                     drop(receive);
                     None

@@ -1,8 +1,9 @@
 //! The real filling: cores on the kernel of this machine, its files and its sockets.
 //!
-//! Every name here that a module for both fillings uses is one that another filling has to give as well, with the same
-//! meaning. Bodies are functions, since another filling may run them several times; what cannot be is run by the
-//! `_once` forms. What a body needs is made inside it, or is the same in each run.
+//! Every name here is one that another filling has to give as well, with the same meaning, but for `sockets`, `pipe` and
+//! the `_once` forms, which only modules for the real kernel use. Bodies are functions, since another filling may run
+//! them several times, each run in a world of its own: what a body needs is made inside it, and what it leaves is looked
+//! at by the `check` of the same run.
 
 use std::fs::File;
 use std::future::poll_fn;

@@ -9,7 +9,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::net::{Shutdown, SocketAddr};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -18,67 +17,28 @@ use std::time::Duration;
 use corering::buf::Chunk;
 use corering::fs::{self, File};
 use corering::net::{TcpListener, TcpStream};
-use corering::op::socket2::{Domain, Type};
-use corering::op::{Completion, Connect, Descriptor, Op, Operation, Receive, Submission, io_uring};
-use corering::sim::{Host, Kernel, World};
+use corering::op::{Completion, Descriptor, Op, Operation, Receive, Submission, io_uring};
+use corering::sim::{Host, World};
 use corering::sync::Semaphore;
 use corering::time::Instant;
-use corering::{Builder, TaskGroup, io, sleep, spawn, timeout};
+use corering::{TaskGroup, io, sleep, spawn, timeout};
+
+use crate::cases::{below, connect, seeds, socket_and_peer, tiny, wild};
 
 const PORT: u16 = 7;
 
-/// Runs a scenario in worlds of so many seeds; fewer where nothing is optimised. `CORERING_SEEDS` says how many,
-/// `CORERING_SEED` which one.
+/// Runs a scenario from so many seeds, where everything is small and nothing certain.
 #[track_caller]
 fn hunt(most: u64, scenario: impl AsyncFn(World) -> io::Result<()>) {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a whole number"));
-    let most = number("CORERING_SEEDS").unwrap_or(if cfg!(debug_assertions) { most.div_ceil(25) } else { most });
-    for seed in number("CORERING_SEED").map_or(0..most, |seed| seed..seed + 1) {
+    seeds(most, |seed| {
         let world = World::new(seed).kernel(wild()).most_turns(1_000_000);
-        let ran = catch_unwind(AssertUnwindSafe(|| world.run_on(tiny(), async |world| scenario(world).await.unwrap())));
-        if let Err(payload) = ran {
-            eprintln!("failed from CORERING_SEED={seed}");
-            resume_unwind(payload);
-        }
-    }
-}
-
-/// A kernel that does everything that it may do, often.
-fn wild() -> Kernel {
-    Kernel::new()
-        .short_transfers(0.5)
-        .short_files(0.3)
-        .deferred(0.5)
-        .interrupted(0.3)
-        .refused(0.3)
-        .multishots_ended(0.2)
-        .worker_interrupted(0.2)
-        .not_cached(0.3)
-}
-
-/// A core of which everything is small.
-fn tiny() -> Builder {
-    Builder::new().entries(8).cq_entries(16).buffers(4, 256)
-}
-
-/// A number of the world's own.
-fn below(limit: u64) -> u64 {
-    corering::random() % limit
+        world.run_on(tiny(), async |world| scenario(world).await).unwrap();
+    });
 }
 
 /// A moment, of up to so many microseconds.
 fn moment(most_us: u64) -> Duration {
     Duration::from_micros(below(most_us + 1))
-}
-
-/// Connects to who may not listen yet.
-async fn connect(address: SocketAddr) -> TcpStream {
-    loop {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return stream,
-            Err(_) => sleep(Duration::from_millis(1)).await,
-        }
-    }
 }
 
 /// Two ends of a connection within a host.
@@ -151,7 +111,7 @@ fn messages_arrive_whole_and_in_order_though_many_are_given_up() {
             assert_eq!(last, u32::MAX, "the last message has not arrived");
             Ok(())
         }(host.addr(PORT)));
-        let mut stream = connect(host.addr(PORT)).await;
+        let mut stream = connect(&host, PORT).await;
         for number in 1..20 {
             let len = below(4_000) as usize;
             let (began, limit) = (Instant::now(), moment(100));
@@ -384,22 +344,12 @@ fn buffers_come_back_from_connections_that_were_hung_up() {
     });
 }
 
-/// A socket from which one receives into one's own memory.
-async fn plain_pair(host: &Host) -> io::Result<(Descriptor, TcpStream)> {
-    let listener = TcpListener::bind(host.addr(0)).await?;
-    let socket = Descriptor::socket(Domain::IPV4, Type::STREAM, None)?;
-    Op::new(Connect::new(&socket, listener.local_addr()?.into())).await?;
-    let (peer, _) = listener.accept().await?;
-    listener.close().await?;
-    Ok((socket, peer))
-}
-
 /// Those who lose patience give their memory up, and others use what is free then.
 #[test]
 fn nobody_writes_into_the_memory_of_others() {
     hunt(500, async |world| {
         let host = world.host("main");
-        let (socket, mut peer) = plain_pair(&host).await?;
+        let (socket, mut peer) = socket_and_peer(&host).await?;
         let sender = spawn(async move {
             for _ in 0..40 {
                 sleep(moment(40)).await;
@@ -423,7 +373,7 @@ fn nobody_writes_into_the_memory_of_others() {
 fn a_deadline_loses_no_byte_that_has_arrived() {
     hunt(500, async |world| {
         let host = world.host("main");
-        let (socket, mut peer) = plain_pair(&host).await?;
+        let (socket, mut peer) = socket_and_peer(&host).await?;
         let sender = spawn(async move {
             for start in (0..2_000).step_by(100) {
                 sleep(moment(60)).await;
@@ -453,7 +403,7 @@ fn whoever_waits_with_a_deadline_goes_on_after_it() {
         let mut silent = Vec::new();
         let mut waiting = Vec::new();
         for _ in 0..20 {
-            let (socket, peer) = plain_pair(&host).await?;
+            let (socket, peer) = socket_and_peer(&host).await?;
             silent.push(peer);
             waiting.push(socket);
         }
@@ -501,7 +451,7 @@ unsafe impl Operation for SendZeroCopy {
 fn a_zero_copy_send_says_how_much_it_has_sent() {
     hunt(300, async |world| {
         let host = world.host("main");
-        let (socket, mut peer) = plain_pair(&host).await?;
+        let (socket, mut peer) = socket_and_peer(&host).await?;
         let mut sent = 0;
         for _ in 0..5 {
             sent += Op::new(SendZeroCopy(socket.clone(), vec![5; 500])).await?;
@@ -521,7 +471,7 @@ fn a_zero_copy_send_says_how_much_it_has_sent() {
 fn whoever_awaits_last_is_woken() {
     hunt(300, async |world| {
         let host = world.host("main");
-        let (socket, mut peer) = plain_pair(&host).await?;
+        let (socket, mut peer) = socket_and_peer(&host).await?;
         for number in 0..5_u8 {
             let mut receive = Op::new(Receive::new(&socket, Vec::with_capacity(1)));
             let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut receive).poll(cx).is_pending())).await;

@@ -67,3 +67,21 @@ fn a_world_runs_programs_and_the_same_seed_runs_them_the_same_way() {
     assert_eq!(different.len(), 50);
     println!("{steps} steps twice in {:?}", began.elapsed());
 }
+
+#[corering::test(sim, seeds = 10)]
+async fn the_function_of_a_test_is_the_main_program_of_a_world_of_each_seed(world: World) -> corering::io::Result<()> {
+    let address = world.host("server").addr(7);
+    world.host("server").start(move || echo(address));
+    client(address, 3).await
+}
+
+mod deeper {
+    use super::World;
+
+    #[corering::test(sim, seeds = 2 + 1, entries = 16, thread_name = "core")]
+    async fn a_test_may_stand_in_a_module_and_say_how_its_core_is(mut world: World) {
+        world = world.most_turns(1_000_000);
+        world.host("a").run(async {}).await.unwrap();
+        assert!(world.seed() < 3);
+    }
+}

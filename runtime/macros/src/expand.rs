@@ -9,23 +9,39 @@
 //!     }
 //! }
 //! ```
+//!
+//! A test in simulated worlds instead calls, as its whole body,
+//!
+//! ```text
+//! ::corering::sim::Check::new(PLACE, NAME, PACKAGE, FEATURE).seeds(1000).builder(BUILDER).run(name)
+//! ```
 
 use proc_macro::{Delimiter, Group, Span, TokenStream, TokenTree};
 
-use crate::parse::{self, Choice, Function, Macro, Problem, Setting, Word};
+use crate::parse::{self, Arguments, Choice, Function, Macro, Problem, Setting, Word};
 
 /// The function under the attribute as one that runs it; what is wrong becomes an error of the compiler's.
 pub(crate) fn expand(what: Macro, options: TokenStream, item: TokenStream) -> TokenStream {
     let options: Vec<TokenTree> = options.into_iter().collect();
     let item: Vec<TokenTree> = item.into_iter().collect();
     let mut output = TokenStream::new();
-    let choices = parse::options(what, &words(&options)).unwrap_or_else(|problem| {
+    let option_words = words(&options);
+    let choices = parse::options(what, &option_words).unwrap_or_else(|problem| {
         // The function is made all the same: otherwise a missing `main` would be reported, too.
         output.extend(compile_error(&problem, &options));
         Vec::new()
     });
-    match parse::function(what, &words(&item)) {
-        Ok(function) => output.extend(wrapped(what, &function, &item, &builder(&choices, &options))),
+    let sim_at = option_words.iter().position(|word| word.is("sim")).filter(|_| what == Macro::Test);
+    if sim_at.is_some() && !cfg!(feature = "sim") {
+        let text = "the feature `sim` of corering is off: switch it on in Cargo.toml, with features = [\"sim\"]";
+        return compile_error(&Problem { at: sim_at, text: text.to_owned() }, &options);
+    }
+    let arguments = if sim_at.is_some() { Arguments::World } else { Arguments::None };
+    match parse::function(what, arguments, &words(&item)) {
+        Ok(function) => output.extend(match arguments {
+            Arguments::None => wrapped(what, &function, &item, &builder(&choices, &options)),
+            Arguments::World => checked(&function, &item, &choices, &options),
+        }),
         Err(problem) => {
             output.extend(compile_error(&problem, &item));
             // What is not async can stand by itself: without it, whoever uses it would be reported, too.
@@ -67,6 +83,36 @@ fn wrapped(what: Macro, function: &Function, item: &[TokenTree], builder: &Token
     output
 }
 
+/// The test of a function that is called with worlds.
+fn checked(function: &Function, item: &[TokenTree], choices: &[Choice], options: &[TokenTree]) -> TokenStream {
+    let &Function { async_at, name_at, body_at } = function;
+    let name = &item[name_at];
+    let mut body = TokenStream::from_iter(item[async_at..=body_at].iter().cloned());
+    body.extend(facade(choices, options));
+    // The package knows its own features; one without `sim` has corering's switched on in another way.
+    body.extend(code(&format!(
+        "::sim::Check::new(::core::module_path!(), {:?}, ::core::env!(\"CARGO_PKG_NAME\"), ::core::cfg!(feature = \"sim\"))",
+        name.to_string().trim_start_matches("r#"),
+    )));
+    if let Some(seeds) = choices.iter().find(|choice| choice.setting == Setting::Seeds) {
+        body.extend(code(".seeds"));
+        body.extend(group(Delimiter::Parenthesis, value(seeds, options)));
+    }
+    body.extend(code(".builder"));
+    body.extend(group(Delimiter::Parenthesis, builder(choices, options)));
+    body.extend(code(".run"));
+    body.extend(group(Delimiter::Parenthesis, name.clone().into()));
+
+    let mut output = code(
+        "#[::core::prelude::v1::test] #[allow(unexpected_cfgs, reason = \"the package may have no such feature\")]",
+    );
+    output.extend(item[..async_at].iter().cloned());
+    output.extend(item[async_at + 1..=name_at].iter().cloned());
+    output.extend(group(Delimiter::Parenthesis, TokenStream::new()));
+    output.extend(group(Delimiter::Brace, body));
+    output
+}
+
 /// A pattern without `mut` and `ref` before its names: what is bound to a reference is one anyway.
 pub(crate) fn by_reference(pattern: TokenStream) -> TokenStream {
     let mut tokens = Vec::<TokenTree>::new();
@@ -87,23 +133,31 @@ pub(crate) fn by_reference(pattern: TokenStream) -> TokenStream {
 
 /// The builder with what was chosen.
 fn builder(choices: &[Choice], options: &[TokenTree]) -> TokenStream {
-    let value = |choice: &Choice| match &choice.value {
-        Some(range) => TokenStream::from_iter(options[range.clone()].iter().cloned()),
-        None => code("true"),
-    };
-    let facade = choices.iter().find(|choice| choice.setting == Setting::Crate);
-    let mut builder = facade.map_or_else(|| code("::corering"), value);
+    let mut builder = facade(choices, options);
     builder.extend(code("::Builder::new()"));
     for choice in choices {
         match choice.setting {
-            Setting::Crate => {}
+            Setting::Crate | Setting::Sim | Setting::Seeds => {}
             Setting::CancelOnCtrlC | Setting::Debug | Setting::Entries | Setting::PausedTime | Setting::ThreadName => {
                 builder.extend(code(&format!(".{}", choice.setting.name())));
-                builder.extend(group(Delimiter::Parenthesis, value(choice)));
+                builder.extend(group(Delimiter::Parenthesis, value(choice, options)));
             }
         }
     }
     builder
+}
+
+/// Where the facade is.
+fn facade(choices: &[Choice], options: &[TokenTree]) -> TokenStream {
+    let chosen = choices.iter().find(|choice| choice.setting == Setting::Crate);
+    chosen.map_or_else(|| code("::corering"), |choice| value(choice, options))
+}
+
+fn value(choice: &Choice, options: &[TokenTree]) -> TokenStream {
+    match &choice.value {
+        Some(range) => TokenStream::from_iter(options[range.clone()].iter().cloned()),
+        None => code("true"),
+    }
 }
 
 /// `compile_error!` at the word that the problem is about, or at the attribute.
@@ -133,7 +187,7 @@ fn words(tokens: &[TokenTree]) -> Vec<Word> {
         TokenTree::Punct(punct) => Word::Punct(punct.as_char()),
         TokenTree::Literal(_) => Word::Literal,
         TokenTree::Group(group) => match group.delimiter() {
-            Delimiter::Parenthesis => Word::Parens { empty: group.stream().is_empty() },
+            Delimiter::Parenthesis => Word::Parens(words(&Vec::from_iter(group.stream()))),
             Delimiter::Bracket => Word::Brackets(words(&Vec::from_iter(group.stream()))),
             Delimiter::Brace => Word::Braces,
             Delimiter::None => Word::Invisible,

@@ -43,7 +43,16 @@ pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
 /// # Options
 ///
 /// The same as those of [`main`](macro@main). Tests mostly use `paused_time`, with which sleeps and time-outs take
-/// no time and are exact.
+/// no time and are exact. With the feature `sim` there are also
+///
+/// | option | meaning |
+/// | --- | --- |
+/// | `sim` | the function is called with a simulated world: `async fn name(world: corering::sim::World)` |
+/// | `seeds = 1000` | how many worlds, each of a seed of its own; 100 unless it is given |
+///
+/// The function then runs as the program of the world's host `main`, whose core is as the other options say. It
+/// returns nothing or a `Result`; an error fails the test. `corering::sim::Check` tells how it is run, and how a seed
+/// that failed is run again.
 #[proc_macro_attribute]
 pub fn test(options: TokenStream, item: TokenStream) -> TokenStream {
     expand::expand(parse::Macro::Test, options, item)

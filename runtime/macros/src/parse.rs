@@ -27,9 +27,8 @@ pub(crate) enum Word {
     Ident(String),
     Punct(char),
     Literal,
-    Parens {
-        empty: bool,
-    },
+    /// With the words in them: how many arguments there are is needed.
+    Parens(Vec<Word>),
     /// Square brackets, with the words in them: an attribute's name is needed.
     Brackets(Vec<Word>),
     Braces,
@@ -38,7 +37,7 @@ pub(crate) enum Word {
 }
 
 impl Word {
-    fn is(&self, name: &str) -> bool {
+    pub(crate) fn is(&self, name: &str) -> bool {
         matches!(self, Self::Ident(ident) if ident == name)
     }
 }
@@ -59,10 +58,17 @@ fn problem<T>(at: impl Into<Option<usize>>, text: String) -> Result<T, Problem> 
 pub(crate) struct Function {
     /// The word `async`. Attributes and visibility stand before it.
     pub(crate) async_at: usize,
-    /// The name; the brackets of the arguments, which are empty, follow it.
+    /// The name; the brackets of the arguments follow it.
     pub(crate) name_at: usize,
     /// The body. The return type and what else there is stand between the arguments and it.
     pub(crate) body_at: usize,
+}
+
+/// What the function is called with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arguments {
+    None,
+    World,
 }
 
 /// Finds the parts of the function that `words` are.
@@ -70,7 +76,7 @@ pub(crate) struct Function {
 /// # Errors
 ///
 /// If they are none that can be run: the first thing in the way.
-pub(crate) fn function(what: Macro, words: &[Word]) -> Result<Function, Problem> {
+pub(crate) fn function(what: Macro, arguments: Arguments, words: &[Word]) -> Result<Function, Problem> {
     let name = what.name();
     let mut at = 0;
     while let (Some(Word::Punct('#')), Some(Word::Brackets(attribute))) = (words.get(at), words.get(at + 1)) {
@@ -83,7 +89,7 @@ pub(crate) fn function(what: Macro, words: &[Word]) -> Result<Function, Problem>
         at += 1;
     } else if words.get(at).is_some_and(|word| word.is("pub")) {
         at += 1;
-        if let Some(Word::Parens { .. }) = words.get(at) {
+        if let Some(Word::Parens(_)) = words.get(at) {
             at += 1;
         }
     }
@@ -107,10 +113,20 @@ pub(crate) fn function(what: Macro, words: &[Word]) -> Result<Function, Problem>
     }
     let name_at = at + 1;
     match words.get(name_at + 1) {
-        Some(Word::Parens { empty: true }) => {}
-        Some(Word::Parens { empty: false }) => {
-            return problem(name_at + 1, format!("{name} calls the function without arguments: it can have none"));
-        }
+        Some(Word::Parens(inside)) => match (arguments, count_arguments(inside)) {
+            (Arguments::None, 0) | (Arguments::World, 1) => {}
+            (Arguments::None, _) if what == Macro::Test => {
+                let text = "calls the function without arguments: it can have none, but for the world of `sim`";
+                return problem(name_at + 1, format!("{name} {text}"));
+            }
+            (Arguments::None, _) => {
+                return problem(name_at + 1, format!("{name} calls the function without arguments: it can have none"));
+            }
+            (Arguments::World, _) => {
+                let text = "calls the function with a world: write `(world: corering::sim::World)`";
+                return problem(name_at + 1, format!("#[corering::test(sim)] {text}"));
+            }
+        },
         Some(Word::Punct('<')) => {
             return problem(name_at + 1, format!("{name} cannot tell what generic parameters should be: remove them"));
         }
@@ -123,6 +139,26 @@ pub(crate) fn function(what: Macro, words: &[Word]) -> Result<Function, Problem>
     }
 }
 
+/// How many arguments there are: commas between them, other than those of `<..>`, and one at the end.
+fn count_arguments(words: &[Word]) -> usize {
+    let (mut count, mut depth, mut in_one) = (0, 0, false);
+    for (at, word) in words.iter().enumerate() {
+        let is_arrow = at > 0 && words[at - 1] == Word::Punct('-');
+        match word {
+            Word::Punct('<') => depth += 1,
+            Word::Punct('>') if !is_arrow => depth -= 1,
+            Word::Punct(',') if depth == 0 => {
+                in_one = false;
+                continue;
+            }
+            _ => {}
+        }
+        count += usize::from(!in_one);
+        in_one = true;
+    }
+    count
+}
+
 /// What can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Setting {
@@ -132,15 +168,19 @@ pub(crate) enum Setting {
     PausedTime,
     ThreadName,
     Crate,
+    Sim,
+    Seeds,
 }
 
-const SETTINGS: [(&str, Setting); 6] = [
+const SETTINGS: [(&str, Setting); 8] = [
     ("cancel_on_ctrl_c", Setting::CancelOnCtrlC),
     ("debug", Setting::Debug),
     ("entries", Setting::Entries),
     ("paused_time", Setting::PausedTime),
     ("thread_name", Setting::ThreadName),
     ("crate", Setting::Crate),
+    ("sim", Setting::Sim),
+    ("seeds", Setting::Seeds),
 ];
 
 impl Setting {
@@ -152,16 +192,29 @@ impl Setting {
             Self::PausedTime => "paused_time",
             Self::ThreadName => "thread_name",
             Self::Crate => "crate",
+            Self::Sim => "sim",
+            Self::Seeds => "seeds",
+        }
+    }
+
+    /// A world is for tests.
+    fn is_for(self, what: Macro) -> bool {
+        match self {
+            Self::CancelOnCtrlC | Self::Debug | Self::Entries | Self::PausedTime | Self::ThreadName | Self::Crate => {
+                true
+            }
+            Self::Sim | Self::Seeds => what == Macro::Test,
         }
     }
 
     /// What it takes, if its name alone does not say it.
     fn example(self) -> Option<&'static str> {
         match self {
-            Self::CancelOnCtrlC | Self::Debug | Self::PausedTime => None,
+            Self::CancelOnCtrlC | Self::Debug | Self::PausedTime | Self::Sim => None,
             Self::Entries => Some("entries = 256"),
             Self::ThreadName => Some("thread_name = \"proxy\""),
             Self::Crate => Some("crate = path::to::corering"),
+            Self::Seeds => Some("seeds = 1000"),
         }
     }
 }
@@ -180,16 +233,17 @@ pub(crate) struct Choice {
 /// The first option that there is not, that stands twice, or that lacks its value.
 pub(crate) fn options(what: Macro, words: &[Word]) -> Result<Vec<Choice>, Problem> {
     let name = what.name();
+    let there_are = || SETTINGS.into_iter().filter(|(_, setting)| setting.is_for(what));
     let mut choices: Vec<Choice> = Vec::new();
     let mut at = 0;
     while at < words.len() {
         let setting_at = at;
         let known = match &words[at] {
-            Word::Ident(ident) => SETTINGS.iter().find(|(name, _)| name == ident),
+            Word::Ident(ident) => there_are().find(|(name, _)| name == ident),
             _ => None,
         };
-        let Some(&(_, setting)) = known else {
-            let all: Vec<&str> = SETTINGS.iter().map(|(name, _)| *name).collect();
+        let Some((_, setting)) = known else {
+            let all: Vec<&str> = there_are().map(|(name, _)| name).collect();
             return problem(at, format!("{name} has no such option; there are: {}", all.join(", ")));
         };
         if choices.iter().any(|choice| choice.setting == setting) {
@@ -212,6 +266,9 @@ pub(crate) fn options(what: Macro, words: &[Word]) -> Result<Vec<Choice>, Proble
             None if value.is_none() && has_equals => {
                 return problem(setting_at, format!("`{}` has no value after `=`", setting.name()));
             }
+            _ if setting == Setting::Sim && has_equals => {
+                return problem(setting_at, "`sim` takes no value: leave it out for a test without a world".to_owned());
+            }
             _ => choices.push(Choice { setting, value }),
         }
         match words.get(at) {
@@ -219,6 +276,11 @@ pub(crate) fn options(what: Macro, words: &[Word]) -> Result<Vec<Choice>, Proble
             Some(Word::Punct(',')) => at += 1,
             Some(_) => return problem(at, format!("{name} expects a comma here")),
         }
+    }
+    let has = |wanted| choices.iter().any(|choice| choice.setting == wanted);
+    if has(Setting::Seeds) && !has(Setting::Sim) {
+        let at = words.iter().position(|word| word.is("seeds"));
+        return problem(at, format!("{name} has `seeds` without `sim`, which they are for"));
     }
     Ok(choices)
 }
@@ -230,8 +292,9 @@ mod tests {
     /// Words from text in which everything is separated by spaces; `[name]` are brackets, `""` is a literal.
     fn words(text: &str) -> Vec<Word> {
         let word = |text: &str| match text {
-            "()" => Word::Parens { empty: true },
-            "(..)" => Word::Parens { empty: false },
+            "()" => Word::Parens(Vec::new()),
+            "(..)" => Word::Parens(words("world : World")),
+            "(..,..)" => Word::Parens(words("one : u8 , two : u8")),
             "{}" => Word::Braces,
             "$" => Word::Invisible,
             "\"\"" => Word::Literal,
@@ -246,13 +309,13 @@ mod tests {
     }
 
     fn found(text: &str) -> (usize, usize, usize) {
-        let function = function(Macro::Test, &words(text)).unwrap();
+        let function = function(Macro::Test, Arguments::None, &words(text)).unwrap();
         (function.async_at, function.name_at, function.body_at)
     }
 
     /// The word that is pointed at, and the message.
     fn refused(text: &str) -> (String, String) {
-        let problem = function(Macro::Main, &words(text)).unwrap_err();
+        let problem = function(Macro::Main, Arguments::None, &words(text)).unwrap_err();
         let at = problem.at.and_then(|at| text.split_whitespace().nth(at));
         (at.unwrap_or("end").to_owned(), problem.text)
     }
@@ -294,10 +357,37 @@ mod tests {
     #[test]
     fn a_second_test_attribute_is_refused_but_only_on_tests() {
         let text = words("# [should_panic] # [test] async fn t () {}");
-        let problem = function(Macro::Test, &text).unwrap_err();
+        let problem = function(Macro::Test, Arguments::None, &text).unwrap_err();
         assert_eq!(problem.at, Some(3));
         assert!(problem.text.contains("remove #[test]"));
-        assert!(function(Macro::Main, &text).is_ok());
+        assert!(function(Macro::Main, Arguments::None, &text).is_ok());
+    }
+
+    #[test]
+    fn a_test_in_a_world_takes_just_that() {
+        let told = |arguments, text| function(Macro::Test, arguments, &words(text)).map_err(|problem| problem.text);
+        assert!(told(Arguments::World, "async fn t (..) {}").is_ok());
+        for text in ["async fn t () {}", "async fn t (..,..) {}"] {
+            let problem = told(Arguments::World, text).unwrap_err();
+            assert!(problem.contains("write `(world: corering::sim::World)`"), "{text}: {problem}");
+        }
+        let problem = told(Arguments::None, "async fn t (..) {}").unwrap_err();
+        assert!(problem.contains("but for the world of `sim`"), "{problem}");
+    }
+
+    #[test]
+    fn arguments_are_counted_by_the_commas_between_them() {
+        let cases = [
+            ("", 0),
+            ("world : World", 1),
+            ("world : World ,", 1),
+            ("a : A , b : B", 2),
+            ("map : Map < A , B >", 1),
+            ("f : fn (..) - > A , map : Map < A , B > ,", 2),
+        ];
+        for (text, count) in cases {
+            assert_eq!(count_arguments(&words(text)), count, "{text}");
+        }
     }
 
     #[test]
@@ -312,6 +402,11 @@ mod tests {
         assert_eq!(choices(""), []);
         assert_eq!(choices("debug"), [(Setting::Debug, None)]);
         assert_eq!(choices("debug ,"), [(Setting::Debug, None)]);
+        let of_a_test = options(Macro::Test, &words("sim , seeds = 10 * 2")).unwrap();
+        assert_eq!(
+            of_a_test,
+            [Choice { setting: Setting::Sim, value: None }, Choice { setting: Setting::Seeds, value: Some(4..7) }]
+        );
         assert_eq!(
             choices("entries = 256 , paused_time , crate = a : : b , thread_name = \"\" , debug = false"),
             [
@@ -327,7 +422,11 @@ mod tests {
     #[test]
     fn wrong_options_are_pointed_at() {
         let cases = [
-            ("speed", 0, "there are: cancel_on_ctrl_c, debug, entries, paused_time, thread_name, crate"),
+            ("speed", 0, "there are: cancel_on_ctrl_c, debug, entries, paused_time, thread_name, crate, sim, seeds"),
+            ("seeds = 5", 0, "without `sim`"),
+            ("debug , seeds = 5", 2, "without `sim`"),
+            ("sim , seeds", 2, "`seeds = 1000`"),
+            ("sim = false", 0, "no value"),
             ("debug , 5", 2, "no such option"),
             ("debug , debug", 2, "twice"),
             ("entries", 0, "`entries = 256`"),
@@ -340,6 +439,16 @@ mod tests {
             let problem = options(Macro::Test, &words(text)).unwrap_err();
             assert_eq!(problem.at, Some(at), "{text}: {}", problem.text);
             assert!(problem.text.contains(message), "{text}: {}", problem.text);
+        }
+    }
+
+    #[test]
+    fn a_world_is_for_tests_alone() {
+        for text in ["sim", "seeds = 5"] {
+            let problem = options(Macro::Main, &words(text)).unwrap_err();
+            assert!(
+                problem.text.ends_with("there are: cancel_on_ctrl_c, debug, entries, paused_time, thread_name, crate")
+            );
         }
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Stepped {
     place: Place,
     root: Option<task::Root<()>>,
     phase: Phase,
+    /// Its program can never run again, and is aborted.
+    stuck: Option<Deadlock>,
     exact: bool,
 }
 
@@ -47,7 +49,7 @@ pub(crate) enum Step {
     },
     /// The program has ended, perhaps by a panic. The core goes on, to end in order.
     Finished(Result<(), Box<dyn Any + Send>>),
-    /// No task of it can ever run again.
+    /// Its program could never run again, and has been aborted. The core goes on, to end in order.
     Stuck(Deadlock),
     /// Nothing is left to do, and it can be dropped.
     Over,
@@ -65,8 +67,14 @@ impl Stepped {
         future: impl Future<Output = ()>,
     ) -> Result<Self, SetupError> {
         let core = builder.build_in(&place)?;
-        let mut stepped =
-            Self { core: ManuallyDrop::new(core), place, root: None, phase: Phase::Runs, exact: builder.is_exact() };
+        let mut stepped = Self {
+            core: ManuallyDrop::new(core),
+            place,
+            root: None,
+            phase: Phase::Runs,
+            stuck: None,
+            exact: builder.is_exact(),
+        };
         stepped.arrive();
         stepped.core.operations.arm_bell(stepped.core.mailbox.bell());
         // SAFETY: the caller's promise; the root is finished or dropped before the core is.
@@ -128,19 +136,33 @@ impl Stepped {
             }
             Ok(None) => {
                 self.phase = Phase::CleansUp { rounds: 0 };
+                if let Some(deadlock) = self.stuck.take() {
+                    return Step::Stuck(deadlock);
+                }
                 Step::Finished(match root.map(task::Root::finish) {
                     Some(Err(error)) => error.into_panic().map_or(Ok(()), Err),
                     Some(Ok(())) | None => Ok(()),
                 })
             }
-            Err(error) => {
+            Err(RunError::Deadlock(deadlock)) => self.abort(root, deadlock),
+            Err(RunError::Setup(_) | RunError::Interrupted) => {
                 self.root = root;
-                match error {
-                    RunError::Deadlock(deadlock) => Step::Stuck(deadlock),
-                    RunError::Setup(_) | RunError::Interrupted => Step::GoesOn,
-                }
+                Step::GoesOn
             }
         }
+    }
+
+    /// It ends at its next turn, or when the cleanup that it leaves has ended; if that cannot run on either, now.
+    fn abort(&mut self, root: Option<task::Root<()>>, deadlock: Deadlock) -> Step {
+        if let Some(first) = self.stuck.take() {
+            self.phase = Phase::CleansUp { rounds: 0 };
+            return Step::Stuck(first);
+        }
+        if let Some(root) = &root {
+            root.abort();
+        }
+        (self.root, self.stuck) = (root, Some(deadlock));
+        Step::GoesOn
     }
 
     /// A turn of the loop; `None` if it is over.

@@ -59,7 +59,7 @@ impl Descriptor {
     /// # Safety
     ///
     /// It is open, and nobody else closes it.
-    pub(super) unsafe fn owning(fd: RawFd) -> Self {
+    pub(crate) unsafe fn owning(fd: RawFd) -> Self {
         Self(Arc::new(Shared {
             fd,
             changing: AtomicU32::new(0),

@@ -1,17 +1,19 @@
 //! What is done to a world from outside: hosts that lose their power and start again, and what goes with them.
 
 use super::host::{File, Open};
+use super::net::SocketId;
 use super::state::State;
 use super::trace::What;
-use super::{Errno, HostId};
+use super::{Answer, Errno, HostId};
 
 impl State {
     /// Power loss: what was not synced is gone or torn, connections vanish without a word, and nothing of any
     /// program's memory is touched any more.
     pub(crate) fn crash(&mut self, host: HostId) {
         self.say(format!("host '{}' crashes", self.name_of(host)));
-        self.stop_rings(host);
+        // What the rings let go of is closed without a word, since the network knows of the crash already.
         self.network.crash(host);
+        self.stop_rings(host);
         self.forget_open(host);
         let mut random = self.random.fork();
         let host = self.host(host);
@@ -77,6 +79,22 @@ impl State {
 
     pub(crate) fn descriptors_of(&self, host: HostId) -> usize {
         self.hosts[usize::from(host.0)].descriptors()
+    }
+
+    /// Gives a socket that nobody holds a place in the host's table.
+    pub(crate) fn open_socket(&mut self, host: HostId, socket: SocketId) -> Answer<i32> {
+        self.open(host, File::Socket(socket))
+    }
+
+    /// How many files of its disk are open.
+    pub(crate) fn open_files(&self, host: HostId) -> usize {
+        let of_disk = |open: &Open| open.host == host && matches!(open.file, File::Disk { .. });
+        self.opens.iter().filter(|(_, open)| of_disk(open)).count()
+    }
+
+    /// How many requests of its cores have not ended.
+    pub(crate) fn requests_of(&self, host: HostId) -> usize {
+        self.requests.iter().filter(|(_, request)| request.host == host).count()
     }
 
     /// Writes into the trace what was done from outside.

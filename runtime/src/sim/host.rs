@@ -42,6 +42,8 @@ pub enum Call {
     Send,
     /// Receiving.
     Receive,
+    /// Entering the kernel, by any core. An error that does not pass (`EBADF`) ends that core.
+    Enter,
 }
 
 pub(crate) struct Host {

@@ -1,10 +1,11 @@
 //! A request's life, from when it is taken in until its final completion has been posted.
 
 use super::host::{Call, File};
+use super::memory;
 use super::queues::Queues;
 use super::state::State;
 use super::submission::{Change, Linked, Request, Submission, Target, Which};
-use super::trace::What;
+use super::trace::{Object, What};
 use super::{Errno, F_MORE, F_NOTIF, HostId};
 use crate::ring::Completion;
 use io_uring::squeue::Entry;
@@ -28,6 +29,8 @@ pub(super) struct Pending {
     pub(super) done: usize,
     /// A connect has been begun.
     pub(super) begun: bool,
+    /// What the network still reads from the program's memory, as it was when it was sent.
+    lent: Option<Vec<u8>>,
     cancelled: bool,
 }
 
@@ -79,6 +82,10 @@ impl State {
     /// One call into the kernel: takes submissions in, and lets a part of what is due go on. `most` bounds the latter
     /// when the call has waited (K2).
     pub(super) fn enter(&mut self, ring: usize, most: Option<usize>) -> Result<(), Errno> {
+        let host = self.rings[ring].host;
+        if let Some(error) = self.host(host).take_failure(Call::Enter) {
+            return Err(error);
+        }
         let refusal = self.refusal();
         let queued = self.rings[ring].submitted.len();
         let take = match refusal {
@@ -102,10 +109,19 @@ impl State {
             self.go_on(request);
         }
         self.rings[ring].flush();
+        self.post_a_stranger(ring);
         if !self.in_order && self.rings[ring].due.is_empty() && most > 0 && self.random.chance(0.1) {
             self.rings[ring].flag_lies = true;
         }
         refusal.map_or(Ok(()), Err)
+    }
+
+    fn post_a_stranger(&mut self, ring: usize) {
+        if self.takes_liberty(|kernel| kernel.strangers) {
+            let user_data = self.rings[ring].past.stranger(&mut self.random);
+            let result = self.random.below(8_192) as i32 - 4_096;
+            self.rings[ring].post(Completion { user_data, result, flags: 0 });
+        }
     }
 
     /// The error with which the kernel is not able to take all in, now and then.
@@ -161,8 +177,12 @@ impl State {
         self.numbers += 1;
         let number = self.numbers;
         let (name, size) = (submission.name(), submission.areas().iter().map(|area| area.len as u64).sum());
-        self.note(Some((host.0, core)), What::Taken { name, number, size });
+        let of = submission.object();
+        self.note(Some((host.0, core)), What::Taken { name, number, size, of });
         let linked = submission.linked;
+        if self.kernel.strangers > 0.0 {
+            self.rings[ring].past.submitted(submission.user_data);
+        }
         let request = self.requests.insert(Pending {
             number,
             ring,
@@ -174,6 +194,7 @@ impl State {
             next: None,
             done: 0,
             begun: false,
+            lent: None,
             cancelled: false,
         });
         Some((request, linked))
@@ -324,7 +345,14 @@ impl State {
         match pending.stage {
             Stage::ToBegin => self.begin(request),
             Stage::Ended { result } => self.end(request, result, 0),
-            Stage::Notifying => self.end(request, 0, F_NOTIF),
+            Stage::Notifying => {
+                let now = Some(memory::load_all(pending.submission.areas()));
+                if pending.lent != now {
+                    let text = "the buffer of a SEND_ZC was changed or given back before its notification had come";
+                    self.fail(text.to_owned());
+                }
+                self.end(request, 0, F_NOTIF);
+            }
             Stage::Due if pending.cancelled => {
                 // What it has done counts (K15).
                 let result = if pending.done > 0 { pending.done as i32 } else { -libc::ECANCELED };
@@ -364,7 +392,9 @@ impl State {
         let zero_copy = matches!(pending.submission.request, Request::Send { zero_copy: true, .. });
         if zero_copy && result >= 0 && pending.stage != Stage::Notifying {
             self.post(request, result, flags | F_MORE);
-            self.requests[request].stage = Stage::Notifying;
+            let lent = memory::load_all(self.requests[request].submission.areas());
+            let pending = &mut self.requests[request];
+            (pending.stage, pending.lent) = (Stage::Notifying, Some(lent));
             let delay = self.random.within(self.kernel.worker_ns.clone());
             self.in_ns(delay, request);
             return;
@@ -473,10 +503,18 @@ impl State {
         let left: Vec<usize> =
             self.requests.iter().filter(|(_, pending)| pending.ring == ring).map(|(request, _)| request).collect();
         for request in left {
-            let Submission { user_data, skip_success, .. } = self.requests.remove(request).submission;
+            let Pending { submission, open, .. } = self.requests.remove(request);
+            if let Some(open) = open {
+                self.opens[open].waiting.retain(|waiting| *waiting != request);
+                self.release(open);
+            }
+            let Submission { user_data, skip_success, .. } = submission;
             if !skip_success {
                 self.rings[ring].post(Completion { user_data, result: -libc::ECANCELED, flags: 0 });
             }
+        }
+        for open in std::mem::take(&mut self.rings[ring].direct).into_iter().flatten() {
+            self.release(open);
         }
     }
 
@@ -510,6 +548,28 @@ impl State {
 }
 
 impl Submission {
+    /// What it is asked of, for those who read.
+    fn object(&self) -> Object {
+        let target = match &self.request {
+            Request::Open { path, .. } | Request::Stat { path, .. } => return named(path),
+            Request::Change(
+                Change::Folder { path, .. } | Change::Remove { path, .. } | Change::Symlink { path, .. },
+            ) => {
+                return named(path);
+            }
+            Request::Change(Change::Move { from, .. } | Change::Link { from, .. }) => return named(from),
+            Request::Close { target } => Some(*target),
+            _ => self.target(),
+        };
+        match target {
+            Some(Target::Descriptor(number)) => {
+                Object::Descriptor(super::host::place(number).map_or(number, |(_, place)| place as i32))
+            }
+            Some(Target::Direct(place)) => Object::Direct(place),
+            None => Object::Nothing,
+        }
+    }
+
     /// Whether it did all that was asked, as a soft link wants it (K10).
     fn is_whole(&self, result: i32) -> bool {
         let wanted: usize = self.areas().iter().map(|area| area.len).sum();
@@ -546,4 +606,8 @@ impl Submission {
             Request::Change(Change::Link { .. }) => "LINKAT",
         }
     }
+}
+
+fn named(path: &[u8]) -> Object {
+    Object::Path(String::from_utf8_lossy(path).into())
 }

@@ -18,14 +18,25 @@ pub(crate) struct Step {
 
 #[derive(Clone, Debug)]
 pub(crate) enum What {
-    /// A request was taken in: its name, its number, and how much it is about.
-    Taken { name: &'static str, number: u64, size: u64 },
+    /// A request was taken in: its name, its number, how many bytes it is about, and what it is asked of.
+    Taken { name: &'static str, number: u64, size: u64, of: Object },
     /// A completion was posted.
     Posted { name: &'static str, number: u64, result: i32, flags: u32 },
-    /// A core ran.
+    /// A core ran. That is part of the hash, and not shown.
     Turn,
     /// Somebody outside did something.
     Control(String),
+}
+
+/// What a request is asked of.
+#[derive(Clone, Debug)]
+pub(crate) enum Object {
+    Nothing,
+    /// A place in the host's table of descriptors.
+    Descriptor(i32),
+    /// A place in the ring's table.
+    Direct(u32),
+    Path(Box<str>),
 }
 
 pub(crate) struct Trace {
@@ -44,10 +55,16 @@ impl Trace {
         self.mix(step.at_ns);
         self.mix(step.place.map_or(u64::MAX, |(host, core)| u64::from(host) << 16 | u64::from(core)));
         match &step.what {
-            What::Taken { name, number, size } => {
+            What::Taken { name, number, size, of } => {
                 self.mix_text(name);
                 self.mix(*number);
                 self.mix(*size);
+                match of {
+                    Object::Nothing => {}
+                    Object::Descriptor(number) => self.mix(*number as u64),
+                    Object::Direct(place) => self.mix(u64::from(*place)),
+                    Object::Path(path) => self.mix_text(path),
+                }
             }
             What::Posted { name, number, result, flags } => {
                 self.mix_text(name);
@@ -56,6 +73,9 @@ impl Trace {
             }
             What::Turn => {}
             What::Control(text) => self.mix_text(text),
+        }
+        if matches!(step.what, What::Turn) {
+            return;
         }
         if self.last.len() == KEPT {
             self.last.pop_front();
@@ -93,8 +113,18 @@ impl Trace {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            What::Taken { name, number, size: 0 } => write!(f, "{name} #{number}"),
-            What::Taken { name, number, size } => write!(f, "{name} #{number} of {size}"),
+            What::Taken { name, number, size, of } => {
+                write!(f, "{name} #{number}")?;
+                if *size > 0 {
+                    write!(f, " of {size} bytes")?;
+                }
+                match of {
+                    Object::Nothing => Ok(()),
+                    Object::Descriptor(number) => write!(f, " on descriptor {number}"),
+                    Object::Direct(place) => write!(f, " on direct descriptor {place}"),
+                    Object::Path(path) => write!(f, " of {path}"),
+                }
+            }
             What::Posted { name, number, result, flags } => {
                 write!(f, "{name} #{number} -> ")?;
                 if *result < 0 {

@@ -23,7 +23,7 @@ use crate::sim::{Call, Errno, HostId, Storage};
 /// its address (127.0.0.1 is the host itself).
 #[derive(Clone)]
 pub struct Host {
-    world: World,
+    pub(super) world: World,
     pub(super) id: HostId,
 }
 
@@ -247,7 +247,7 @@ impl Host {
         self.state(|state, id| state.host(id).disk.drop_caches());
     }
 
-    fn state<R>(&self, look: impl FnOnce(&mut crate::sim::State, HostId) -> R) -> R {
+    pub(super) fn state<R>(&self, look: impl FnOnce(&mut crate::sim::State, HostId) -> R) -> R {
         look(&mut self.world.0.state.borrow_mut(), self.id)
     }
 }

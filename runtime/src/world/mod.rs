@@ -14,6 +14,8 @@ mod host;
 mod outcome;
 mod report;
 mod run;
+#[doc(hidden)]
+pub mod suite;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -24,10 +26,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use self::check::check;
+pub use self::check::Check;
 pub use self::host::{Host, Running, Stopped};
 pub use self::outcome::Outcome;
-use crate::executor::Builder;
+use crate::executor::{Builder, Deadlock};
 use crate::sim::state::BEGINNING_NS;
 pub use crate::sim::{Call, Kernel, Link, Storage, is_in_flight};
 use crate::sim::{HostId, State};
@@ -95,6 +97,8 @@ enum Order {
 }
 
 enum Failure {
+    /// A program can never run again.
+    Deadlock { host: HostId, deadlock: Deadlock },
     /// A program panicked.
     Panic { host: HostId, payload: Box<dyn std::any::Any + Send> },
     /// Something else, in words.

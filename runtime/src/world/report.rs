@@ -15,11 +15,15 @@ pub(super) fn raise(world: &World, failure: Failure) -> ! {
         Failure::Panic { host, .. } => {
             format!("a program of host '{}' panicked", world.0.state.borrow().name_of(*host))
         }
+        Failure::Deadlock { host, deadlock } => {
+            format!("host '{}': {deadlock}", world.0.state.borrow().name_of(*host))
+        }
         Failure::Text(text) => text.clone(),
     };
     eprintln!("{}", summary(world, &why));
     match failure {
         Failure::Panic { payload, .. } => resume_unwind(payload),
+        Failure::Deadlock { .. } => panic!("seed {}: {why}", world.seed()),
         Failure::Text(text) => panic!("seed {}: {text}", world.seed()),
     }
 }

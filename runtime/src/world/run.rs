@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use super::{Failure, Inner, Order, World, report};
 use crate::driver::clock;
-use crate::executor::Builder;
 use crate::executor::stepped::{Step, Stepped};
+use crate::executor::{Builder, Deadlock, RunError};
 use crate::sim::trace::What;
 use crate::sim::{HostId, Place};
 use crate::sys::current;
@@ -52,6 +52,32 @@ impl World {
     /// As [`run`](Self::run), and if the core cannot be set up.
     #[track_caller]
     pub fn run_on<T>(&self, builder: Builder, main: impl AsyncFnOnce(World) -> T) -> T {
+        match self.run_main(builder, main) {
+            Ok(output) => output,
+            Err(failure) => report::raise(self, failure),
+        }
+    }
+
+    /// The same, but that `main` can never run again is no failure of the world. Its cleanup has run then.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Deadlock`].
+    ///
+    /// # Panics
+    ///
+    /// As [`run_on`](Self::run_on) otherwise.
+    #[track_caller]
+    pub fn try_run_on<T>(&self, builder: Builder, main: impl AsyncFnOnce(World) -> T) -> Result<T, RunError> {
+        match self.run_main(builder, main) {
+            Ok(output) => Ok(output),
+            Err(Failure::Deadlock { host, deadlock }) if host == self.host(MAIN).id => Err(deadlock.into()),
+            Err(failure) => report::raise(self, failure),
+        }
+    }
+
+    #[track_caller]
+    fn run_main<T>(&self, builder: Builder, main: impl AsyncFnOnce(World) -> T) -> Result<T, Failure> {
         assert!(!current::has_core(), "already inside a runtime on this thread: run worlds outside of it");
         assert!(!self.0.ran.replace(true), "a world is run once: make another one from the same seed");
         let output = RefCell::new(None);
@@ -70,13 +96,15 @@ impl World {
         if let Err(payload) = ended {
             self.fail(Failure::Panic { host: host.id, payload });
         }
+        let deadlock = run.deadlock.take();
         drop(run);
         let failed = self.0.failed.borrow_mut().take();
-        if let Some(failure) = failed {
-            report::raise(self, failure);
+        let stuck = deadlock.map(|deadlock| Failure::Deadlock { host: host.id, deadlock });
+        if let Some(failure) = failed.or(stuck) {
+            return Err(failure);
         }
         match output.into_inner() {
-            Some(output) => output,
+            Some(output) => Ok(output),
             None => panic!("the main program of the world was stopped before it had ended"),
         }
     }
@@ -89,12 +117,14 @@ struct Run<'a> {
     /// Which of them has had the last turn.
     last: usize,
     main_ended: bool,
+    /// The main program could never run again; its core ends in order.
+    deadlock: Option<Deadlock>,
 }
 
 impl<'a> Run<'a> {
     fn new(world: &'a World) -> Self {
         clock::simulate(world.0.state.borrow().now_ns());
-        Self { world, inner: &world.0, seats: Vec::new(), last: 0, main_ended: false }
+        Self { world, inner: &world.0, seats: Vec::new(), last: 0, main_ended: false, deadlock: None }
     }
 
     fn go_to_the_end(&mut self) {
@@ -203,8 +233,7 @@ impl<'a> Run<'a> {
         if count == 0 {
             return None;
         }
-        let mut ready =
-            self.seats.iter().enumerate().filter(|(_, seat)| ready(seat)).map(|(at, _)| at).collect::<Vec<_>>();
+        let ready = self.seats.iter().enumerate().filter(|(_, seat)| ready(seat)).map(|(at, _)| at).collect::<Vec<_>>();
         // In order, each has its turn.
         let next = || ready.iter().position(|at| *at > self.last).unwrap_or(0);
         let drawn = if state.in_order { next() } else { state.random.below(count as u64) as usize };
@@ -229,9 +258,9 @@ impl<'a> Run<'a> {
                 self.world.fail(Failure::Panic { host: seat.host, payload });
                 return;
             }
+            Step::Stuck(deadlock) if seat.is_main => self.deadlock = Some(deadlock),
             Step::Stuck(deadlock) => {
-                let text = format!("host '{}': {deadlock}", self.inner.state.borrow().name_of(seat.host));
-                self.fail(text);
+                self.world.fail(Failure::Deadlock { host: seat.host, deadlock });
                 return;
             }
             Step::Over => {

@@ -71,9 +71,9 @@ impl Contents {
     }
 
     fn cut_off(&mut self, len: u64) {
-        let first = len.div_ceil(PAGE);
-        let mut gone = self.durable.numbers_from(first);
-        gone.extend(self.cache.range(first..).map(|(number, _)| *number));
+        let (first, end) = (len.div_ceil(PAGE), self.len.div_ceil(PAGE));
+        let mut gone = self.durable.numbers(first..end);
+        gone.extend(self.cache.range(first..end).map(|(number, _)| *number));
         for number in gone {
             if self.bring(number).take().is_some() {
                 self.allocated -= 1;

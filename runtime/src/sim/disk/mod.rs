@@ -18,7 +18,6 @@ mod names;
 mod node;
 mod pages;
 mod path;
-#[allow(unreachable_pub, reason = "exported with the worlds that have such disks")]
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -36,7 +35,6 @@ use crate::sim::{Answer, Errno};
 #[allow(unused_imports, reason = "for the worlds that have such disks")]
 pub(crate) use names::DirectoryEntry;
 pub(crate) use node::{Stat, View};
-#[allow(unreachable_pub, reason = "for the worlds that have such disks")]
 pub use storage::Storage;
 
 /// The file system of one host.

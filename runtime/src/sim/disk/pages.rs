@@ -48,9 +48,9 @@ impl Pages {
         self.pages.get(&number)
     }
 
-    /// The numbers of the pages that are no holes, from that one on.
-    pub(super) fn numbers_from(&self, first: u64) -> Vec<u64> {
-        self.pages.range(first..).map(|(number, _)| *number).collect()
+    /// The numbers of the pages that are no holes.
+    pub(super) fn numbers(&self, within: Range<u64>) -> Vec<u64> {
+        self.pages.range(within).map(|(number, _)| *number).collect()
     }
 
     pub(super) fn len(&self) -> u64 {

@@ -82,11 +82,13 @@ impl Network {
         if !address.ip().is_unspecified() && !host.has(address.ip()) {
             return Err(Errno(libc::EADDRNOTAVAIL));
         }
-        let port = match address.port() {
-            0 => host.free_port(socket.kind).ok_or(Errno(libc::EADDRINUSE))?,
-            port => port,
-        };
-        self.take_port(id, SocketAddr::new(address.ip(), port))
+        if address.port() == 0 {
+            let port = host.free_port(socket.kind).ok_or(Errno(libc::EADDRINUSE))?;
+            return self.take_port(id, SocketAddr::new(address.ip(), port));
+        }
+        self.take_port(id, address)?;
+        self.sockets.open_mut(id)?.bound = Some(address);
+        Ok(())
     }
 
     /// Binds a socket that was not bound to any port.

@@ -151,9 +151,13 @@ impl Network {
         }
     }
 
-    /// A reset from nowhere.
-    pub(super) fn reset_end(&mut self, id: SocketId) {
-        self.end_connection(id, Cause::Reset);
+    /// Ends the connection at this end, as if a reset had arrived.
+    pub(super) fn break_off(&mut self, id: SocketId) {
+        if self.sockets.get(id).is_some_and(|socket| socket.closed) {
+            self.abandon(id);
+        } else {
+            self.end_connection(id, Cause::Reset);
+        }
     }
 
     pub(super) fn time_out(&mut self, id: SocketId) {

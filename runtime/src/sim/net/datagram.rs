@@ -58,6 +58,7 @@ impl Network {
     }
 
     pub(super) fn send_datagram(&mut self, id: SocketId, bytes: &[u8], to: Option<SocketAddr>) -> Answer<usize> {
+        self.bind_to_any_port(id)?;
         let socket = self.sockets.open_mut(id)?;
         let State::Datagram(mailbox) = &socket.state else {
             return Err(Errno(libc::EINVAL));
@@ -81,7 +82,6 @@ impl Network {
         }
         let host = socket.host;
         let route = self.route(host, to)?;
-        self.bind_to_any_port(id)?;
         let local = self.sockets.open(id)?.local.ok_or(Errno(libc::EINVAL))?;
         let from_ip = if local.ip().is_unspecified() { route.from_ip } else { local.ip() };
         let from = SocketAddr::new(from_ip, local.port());

@@ -49,7 +49,7 @@ impl Network {
     pub(crate) fn reset(&mut self, a: HostId, b: HostId, now_ns: u64) {
         self.catch_up(now_ns);
         for id in self.ends(|host, peer_host| (host, peer_host) == (a, b) || (host, peer_host) == (b, a)) {
-            self.reset_end(id);
+            self.break_off(id);
         }
         self.settle();
     }

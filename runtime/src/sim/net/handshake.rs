@@ -58,12 +58,10 @@ impl Network {
 
     fn send_syn(&mut self, id: SocketId, to: SocketAddr) -> Answer<()> {
         let socket = self.sockets.open(id)?;
-        let (host, bound) = (socket.host, socket.local);
-        let route = self.route(host, to)?;
+        let route = self.route(socket.host, to)?;
         self.bind_to_any_port(id)?;
         self.connections += 1;
-        let mut end = End::new(self.connections, Phase::SynSent, route.host, route.to);
-        end.bound = bound;
+        let end = End::new(self.connections, Phase::SynSent, route.host, route.to);
         let socket = self.sockets.open_mut(id)?;
         if let Some(local) = socket.local.as_mut().filter(|local| local.ip().is_unspecified()) {
             local.set_ip(route.from_ip);
@@ -81,18 +79,15 @@ impl Network {
         error
     }
 
-    /// Gives up connecting: the socket is as it was before.
+    /// Makes of a socket that connects or listens one that does neither, and that is no longer shut.
     pub(super) fn disconnect(&mut self, id: SocketId) {
         self.disarm(id);
-        let Some(end) = self.sockets.end_mut(id) else {
-            return;
-        };
-        let bound = end.bound;
-        if bound.is_none() {
+        if self.sockets.get(id).is_some_and(|socket| socket.bound.is_none()) {
             self.release_port(id);
         }
         if let Some(socket) = self.sockets.get_mut(id) {
-            socket.local = bound;
+            socket.local = socket.bound;
+            (socket.read_shut, socket.write_shut) = (false, false);
             socket.state = State::Idle;
         }
         self.note(id);

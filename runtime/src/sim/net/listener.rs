@@ -95,10 +95,7 @@ impl Network {
             self.send_reset(child);
             self.remove_stream(child);
         }
-        if let Some(socket) = self.sockets.get_mut(id) {
-            socket.state = State::Idle;
-        }
-        self.note(id);
+        self.disconnect(id);
     }
 }
 

@@ -25,6 +25,7 @@ mod handshake;
 mod link;
 mod listener;
 mod option;
+mod pair;
 mod ready;
 mod segment;
 mod socket;

@@ -4,6 +4,7 @@
 //! sent again after a delay that doubles, until it has been at the head for too long.
 
 use super::event::Event;
+use super::socket::Socket;
 use super::stream::{Fin, Phase};
 use super::wire::Passage;
 use super::{Network, SocketId};
@@ -271,10 +272,9 @@ impl Network {
             self.answer_with_reset(id);
             return;
         };
-        if self.sockets.open(peer).is_err() {
-            // Nobody is there to read it.
+        if self.sockets.get(peer).is_some_and(Socket::is_done) {
             self.answer_with_reset(id);
-            self.abandon(peer);
+            self.break_off(peer);
             return;
         }
         let Some(end) = self.sockets.end_mut(id) else {

@@ -34,6 +34,8 @@ pub(super) struct Socket {
     pub(super) options: Options,
     /// Where it is bound. An IPv4 address is one even if the socket is of IPv6.
     pub(super) local: Option<SocketAddr>,
+    /// Where its owner wanted it, if that was a certain port: there it stays when it is disconnected.
+    pub(super) bound: Option<SocketAddr>,
     /// It holds its port: others may not bind it. Connections that a listener took do not.
     pub(super) holds_port: bool,
     pub(super) error: Option<Errno>,
@@ -67,6 +69,7 @@ impl Socket {
             ipv6,
             options: Options::default(),
             local: None,
+            bound: None,
             holds_port: false,
             error: None,
             read_shut: false,
@@ -107,6 +110,11 @@ impl Socket {
             Some(own) => own == ip,
             None => false,
         }
+    }
+
+    /// Its owner will not read what arrives, and has said goodbye: it is answered with a reset (RFC 1122, 4.2.2.13).
+    pub(super) fn is_done(&self) -> bool {
+        self.closed || (self.read_shut && self.write_shut)
     }
 
     pub(super) fn end(&self) -> Option<&End> {

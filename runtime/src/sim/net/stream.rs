@@ -25,11 +25,11 @@ pub(super) struct End {
     pub(super) peer: Option<SocketId>,
     pub(super) peer_host: HostId,
     pub(super) remote: SocketAddr,
-    /// Where the socket was bound before it was connected.
-    pub(super) bound: Option<SocketAddr>,
     pub(super) received: VecDeque<u8>,
     /// The other end is done sending, and all of it has been received.
     pub(super) received_all: bool,
+    /// Where messages end, those in flight included, if the socket keeps them apart.
+    pub(super) messages: Option<VecDeque<usize>>,
     pub(super) out: Out,
 }
 
@@ -79,9 +79,9 @@ impl End {
             peer: None,
             peer_host,
             remote,
-            bound: None,
             received: VecDeque::new(),
             received_all: false,
+            messages: None,
             out: Out::default(),
         }
     }
@@ -119,23 +119,35 @@ impl Network {
         if !end.is_established() {
             return Ok(None);
         }
-        let room = socket.options.send_buffer.saturating_sub(end.out.bytes.len());
+        let room = self.room_to_send(id, bytes.len());
         if room == 0 && !bytes.is_empty() {
             return Ok(None);
         }
         let taken = &bytes[..bytes.len().min(room)];
-        end.out.bytes.extend(taken);
+        if let Some(end) = self.sockets.end_mut(id) {
+            end.out.bytes.extend(taken);
+        }
+        self.end_message(id, taken.len());
         self.fill_window(id);
         Ok(Some(taken.len()))
     }
 
     pub(super) fn receive_stream(&mut self, id: SocketId, room: &mut [u8], peek: bool) -> Answer<Option<Received>> {
         let socket = self.sockets.open_mut(id)?;
-        let State::Stream(end) = &mut socket.state else {
-            return Err(Errno(libc::ENOTCONN));
+        let end = match &mut socket.state {
+            State::Stream(end) => end,
+            State::Idle if socket.read_shut => return Ok(Some(Received::bytes(0))),
+            State::Idle | State::Listening(_) | State::Datagram(_) => return Err(Errno(libc::ENOTCONN)),
         };
-        if !end.received.is_empty() {
-            let copied = copy(&mut end.received, room, peek);
+        // What has come of a message that is under way does not count yet.
+        let message = end.messages.as_ref().map(|messages| messages.front().copied().unwrap_or(usize::MAX));
+        if !end.received.is_empty() && message.is_none_or(|message| end.received.len() >= message) {
+            let most = room.len().min(message.unwrap_or(usize::MAX));
+            let copied = copy(&mut end.received, &mut room[..most], peek);
+            if let Some(message) = message.filter(|_| !peek) {
+                end.received.drain(..message - copied);
+                end.messages.as_mut().and_then(VecDeque::pop_front);
+            }
             if !peek && copied > 0 {
                 self.note(id);
                 self.fill_window_of_peer(id);
@@ -143,7 +155,7 @@ impl Network {
             return Ok(Some(Received::bytes(copied)));
         }
         let over = end.is_over() || socket.read_shut;
-        if end.received_all || room.is_empty() {
+        if end.received_all {
             return Ok(Some(Received::bytes(0)));
         }
         if let Some(error) = socket.error.take() {

@@ -159,6 +159,10 @@ fn a_listener_that_is_shut_for_reading_no_longer_listens() {
     assert_eq!(refused(net.connect(client, local(80), 0)), libc::ECONNREFUSED);
     assert_eq!(net.listen(listener, 1), Ok(()));
     assert_eq!(net.connect(client, local(80), 0), Ok(true));
+    let unbound = net.stream(A);
+    net.listen(unbound, 1).unwrap();
+    net.shutdown(unbound, true, false, 0).unwrap();
+    assert_eq!(net.local_addr(unbound).unwrap().port(), 0, "nobody asked for that port");
 }
 
 #[test]

@@ -150,6 +150,32 @@ fn bytes_that_cross_the_end_on_their_way_reset_it() {
 }
 
 #[test]
+fn bytes_to_one_who_is_done_in_both_directions_reset_the_connection() {
+    let mut net = in_order();
+    let (client, server) = net.pair(A, B);
+    net.shutdown(server, true, true, net.now_ns).unwrap();
+    net.run_for(10 * MS);
+    assert_eq!(net.put(client, b"x"), Ok(Some(1)));
+    net.run_for(10 * MS);
+    assert_eq!((net.take_error(server), net.get(server)), (Some(Errno(libc::ECONNRESET)), Ok(Some(vec![]))));
+    assert_eq!(refused(net.put(client, b"x")), libc::EPIPE);
+    assert_eq!(net.next_event_ns(), None);
+}
+
+#[test]
+fn what_was_in_flight_when_its_sender_reset_the_connection_arrives_before_that() {
+    let mut net = in_order();
+    let (client, server) = net.pair(A, B);
+    net.set_linger(server, Some(Duration::ZERO)).unwrap();
+    net.put(server, b"last words").unwrap();
+    net.close(server, net.now_ns);
+    net.run_for(10 * MS);
+    assert_eq!(net.get(client), Ok(Some(b"last words".to_vec())));
+    assert_eq!(refused(net.get(client)), libc::ECONNRESET);
+    assert!(net.gone(server));
+}
+
+#[test]
 fn a_socket_that_was_never_connected_is_told_so() {
     let mut net = in_order();
     let id = net.stream(A);
@@ -158,6 +184,7 @@ fn a_socket_that_was_never_connected_is_told_so() {
     assert_eq!(refused(net.get(id)), libc::ENOTCONN);
     assert_eq!(refused(net.peer_addr(id)), libc::ENOTCONN);
     assert_eq!(refused(net.shutdown(id, true, true, 0)), libc::ENOTCONN);
+    assert_eq!((net.get(id), net.ready(id)), (Ok(Some(vec![])), IN | OUT | HUP | RDHUP));
 }
 
 #[test]

@@ -26,7 +26,9 @@ fn peeked_bytes_stay() {
     let received = net.receive(server, &mut room, true).unwrap().expect("bytes");
     assert_eq!((received.copied, &room), (3, b"hel"));
     assert_eq!(net.receive(server, &mut room, false).unwrap().map(|received| received.copied), Some(3));
+    assert_eq!(net.receive(server, &mut [], false).unwrap().map(|received| received.copied), Some(0));
     assert_eq!(net.get(server), Ok(Some(b"lo".to_vec())));
+    assert_eq!(net.receive(server, &mut [], false), Ok(None));
 }
 
 #[test]
