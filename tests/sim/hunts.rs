@@ -21,7 +21,7 @@ use corering::op::{Completion, Descriptor, Op, Operation, Receive, Submission, i
 use corering::sim::{Host, World};
 use corering::sync::Semaphore;
 use corering::time::Instant;
-use corering::{TaskGroup, io, sleep, spawn, timeout};
+use corering::{JoinHandle, TaskGroup, io, sleep, spawn, timeout};
 
 use crate::cases::{below, connect, seeds, socket_and_peer, tiny, wild};
 
@@ -125,26 +125,29 @@ fn messages_arrive_whole_and_in_order_though_many_are_given_up() {
     });
 }
 
-/// A worker pool: jobs wait for a permit, some for too long.
+/// A worker pool: jobs wait for a permit, some for too long, and whoever is done may make others needless.
 #[test]
 fn every_permit_comes_back_though_waiters_give_up() {
     hunt(1_000, async |_| {
         let pool = Rc::new(Semaphore::new(2));
-        let jobs: Vec<_> = (0..10)
-            .map(|_| {
-                let pool = Rc::clone(&pool);
-                spawn(async move {
-                    for _ in 0..5 {
-                        if let Ok(permit) = timeout(moment(200), pool.acquire()).await {
-                            sleep(moment(100)).await;
-                            drop(permit);
+        let jobs: Rc<RefCell<Vec<JoinHandle<()>>>> = Rc::default();
+        for _ in 0..10 {
+            let (pool, all) = (Rc::clone(&pool), Rc::clone(&jobs));
+            let job = spawn(async move {
+                for _ in 0..3 {
+                    if let Ok(permit) = timeout(moment(300), pool.acquire()).await {
+                        sleep(moment(100)).await;
+                        drop(permit);
+                        if below(2) == 0 {
+                            all.borrow()[below(10) as usize].abort();
                         }
                     }
-                })
-            })
-            .collect();
-        for job in jobs {
-            job.await.expect("no panic");
+                }
+            });
+            jobs.borrow_mut().push(job);
+        }
+        while !jobs.borrow().iter().all(JoinHandle::is_finished) {
+            sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(pool.available(), 2);
         Ok(())
