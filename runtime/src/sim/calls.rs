@@ -88,20 +88,18 @@ pub(crate) fn is_seekable(fd: RawFd) -> bool {
 pub(crate) fn read_now(fd: RawFd, room: usize, offset: u64) -> io::Result<Vec<u8>> {
     answer(|state, host| {
         let open = state.find(host, fd)?;
-        let File::Disk { inode, flags, position } = state.opens[open].file else {
+        let File::Disk { inode, flags, position, .. } = state.opens[open].file else {
             return Err(Errno(libc::EAGAIN));
         };
-        if flags & libc::O_ACCMODE == libc::O_WRONLY {
-            return Err(Errno(libc::EBADF));
-        }
-        if state.takes_liberty(|kernel| kernel.not_cached) {
+        let at = if offset == u64::MAX { position } else { offset };
+        super::perform::may_transfer(flags & !libc::O_DIRECT, libc::O_WRONLY, at, &[])?;
+        if flags & libc::O_DIRECT != 0 || state.takes_liberty(|kernel| kernel.not_cached) {
             return Err(Errno(libc::EAGAIN));
         }
         // What shall fail, fails where it is asked of the disk.
         if state.host(host).has_failure(Call::Read) {
             return Err(Errno(libc::EAGAIN));
         }
-        let at = if offset == u64::MAX { position } else { offset };
         let mut bytes = vec![0; room];
         let count = state.host(host).disk.read_cached(inode, at, &mut bytes)?.ok_or(Errno(libc::EAGAIN))?;
         bytes.truncate(count);

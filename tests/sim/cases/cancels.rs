@@ -12,7 +12,7 @@ use corering::op::{AcceptMulti, Descriptor, Multishot, Op, Receive, ReceiveMulti
 use corering::sim::{Kernel, World};
 
 use super::{a_moment, below, leaves_nothing, pattern, poll_once, seeds, socket_and_peer, tiny, wild};
-use crate::tracked::Buffers;
+use crate::lent::Buffers;
 
 /// What an operation that was cancelled may have come to: its count, or nothing.
 #[track_caller]

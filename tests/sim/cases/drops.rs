@@ -24,7 +24,7 @@ use super::{
     a_moment, below, connect, leaves, leaves_nothing, pattern, poll_and_drop, poll_once, seeds, socket_and_peer, tiny,
     wild,
 };
-use crate::tracked::Buffers;
+use crate::lent::Buffers;
 
 const PORT: u16 = 7;
 /// More than a socket takes at once.

@@ -16,7 +16,7 @@ use corering::time::Instant;
 use corering::{TaskGroup, io};
 
 use super::{a_moment, below, connect, leaves_nothing, pattern, seeds, socket_and_peer, tiny, wild};
-use crate::tracked::Buffers;
+use crate::lent::Buffers;
 
 const PORT: u16 = 7;
 
