@@ -10,6 +10,7 @@
 mod cases;
 mod checks;
 mod differential;
+mod hunts;
 mod lent;
 mod scene;
 mod simulated;
