@@ -180,7 +180,7 @@ impl<'a> Run<'a> {
         let core = state.borrow_mut().host(host).next_core();
         let place = Place { world: Rc::clone(state), host, core };
         let mut builder = builder.unwrap_or_default();
-        if !state.borrow().in_order {
+        if !self.inner.tasks_in_order.get() {
             builder = builder.shuffle(state.borrow_mut().draw_for_core());
         }
         // SAFETY: the caller's promise: the run has all seats.
