@@ -101,11 +101,13 @@ impl State {
         }
         for _ in 0..most {
             let queue = &mut self.rings[ring].due;
-            if queue.is_empty() {
+            let next = match self.in_order {
+                true => queue.pop_front(),
+                false => queue.swap_remove_back(self.random.below(queue.len() as u64) as usize),
+            };
+            let Some(request) = next else {
                 break;
-            }
-            let drawn = if self.in_order { 0 } else { self.random.below(queue.len() as u64) as usize };
-            let request = queue.remove(drawn);
+            };
             self.go_on(request);
         }
         self.rings[ring].flush();
@@ -246,7 +248,7 @@ impl State {
     fn later(&mut self, request: usize) {
         self.requests[request].stage = Stage::Due;
         let ring = self.requests[request].ring;
-        self.rings[ring].due.push(request);
+        self.rings[ring].due.push_back(request);
     }
 
     fn resolve(&mut self, ring: usize, host: HostId, target: Target, request: usize) -> Result<usize, Errno> {
@@ -324,11 +326,11 @@ impl State {
                 };
                 self.requests[request].stage = Stage::Ended { result };
                 let ring = self.requests[request].ring;
-                self.rings[ring].due.push(request);
+                self.rings[ring].due.push_back(request);
             }
             Stage::Notifying => {
                 let ring = self.requests[request].ring;
-                self.rings[ring].due.push(request);
+                self.rings[ring].due.push_back(request);
             }
             Stage::Polling => {
                 if let Some(open) = self.requests[request].open {
@@ -415,7 +417,7 @@ impl State {
             };
             if goes_on {
                 self.requests[next].stage = Stage::ToBegin;
-                self.rings[pending.ring].due.push(next);
+                self.rings[pending.ring].due.push_back(next);
             } else {
                 self.end_chain(next);
             }
@@ -478,7 +480,7 @@ impl State {
                 if let Some(open) = pending.open {
                     self.opens[open].waiting.retain(|waiting| *waiting != request);
                 }
-                self.rings[ring].due.push(request);
+                self.rings[ring].due.push_back(request);
                 0
             }
             // Data may be there; it stays where it is (K15).
@@ -488,7 +490,7 @@ impl State {
             }
             Stage::Queued => {
                 pending.stage = Stage::Ended { result: -libc::ECANCELED };
-                self.rings[ring].due.push(request);
+                self.rings[ring].due.push_back(request);
                 0
             }
             Stage::Running => -libc::EALREADY,
