@@ -52,6 +52,12 @@ impl Kernel {
     }
 }
 
+/// Whether a descriptor is of a simulated kernel.
+#[cfg(feature = "sim")]
+pub(crate) fn is_simulated(fd: RawFd) -> bool {
+    Kernel::of(fd) == Kernel::Simulated
+}
+
 /// A setting of a socket. Its value is the `int` of `setsockopt(2)`: 0 and 1 where it is off or on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
