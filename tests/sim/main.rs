@@ -8,7 +8,11 @@
 )]
 
 mod cases;
+mod checks;
+mod differential;
+mod hunts;
 mod lent;
+mod life_cycle;
 mod scene;
 mod simulated;
 mod worlds;

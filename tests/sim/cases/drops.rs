@@ -297,7 +297,10 @@ fn whoever_connects_is_served_once_however_often_the_accept_is_given_up() {
             assert!(served.take().into_iter().eq((0..VISITORS).map(|number| (number, 1))));
             listener.close().await.unwrap();
             leaves_nothing(&host, &Buffers::default()).await;
-            assert_eq!(guests.descriptors(), 0);
+            // Their cores end by themselves.
+            while guests.descriptors() > 0 {
+                a_moment(100).await;
+            }
         });
     });
 }
@@ -386,9 +389,10 @@ fn no_byte_is_lost_by_receives_that_are_dropped_while_data_comes() {
             loop {
                 let limit = Duration::from_micros(below(100));
                 let got = match below(3) {
-                    0 => timeout(limit, stream.recv()).await.ok().map(|chunk| {
-                        chunk.map(|chunk| chunk.map(|chunk| chunk.to_vec()).unwrap_or_default())
-                    }),
+                    0 => timeout(limit, stream.recv())
+                        .await
+                        .ok()
+                        .map(|chunk| chunk.map(|chunk| chunk.map(|chunk| chunk.to_vec()).unwrap_or_default())),
                     1 => timeout(limit, stream.read(buffers.empty(1 + below(99) as usize)))
                         .await
                         .ok()
