@@ -53,6 +53,12 @@ impl Kernel {
     }
 }
 
+/// Whether a descriptor is of a simulated kernel.
+#[cfg(feature = "sim")]
+pub(crate) fn is_simulated(fd: RawFd) -> bool {
+    Kernel::of(fd) == Kernel::Simulated
+}
+
 /// Makes a socket, which programs that are started do not inherit. It is the caller's to close.
 pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<RawFd> {
     match Kernel::here() {
