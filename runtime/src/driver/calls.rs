@@ -19,6 +19,7 @@ use crate::buf::Room;
 #[cfg(feature = "sim")]
 use crate::sim;
 use crate::sys;
+pub use crate::sys::socket_option::SocketOption;
 
 /// The kernel that answers a call. Another filling is another variant: then the compiler names every call that it has
 /// to answer.
@@ -41,6 +42,16 @@ impl Kernel {
         Kernel::Real
     }
 
+    /// The one that is to answer for a descriptor: in a world the simulated one, which refuses what is real.
+    #[inline]
+    fn answering(fd: RawFd) -> Self {
+        match Kernel::of(fd) {
+            Kernel::Real => Kernel::here(),
+            #[cfg(feature = "sim")]
+            Kernel::Simulated => Kernel::Simulated,
+        }
+    }
+
     /// The one that this thread's programs run on.
     #[inline]
     fn here() -> Self {
@@ -50,33 +61,6 @@ impl Kernel {
         }
         Kernel::Real
     }
-}
-
-/// A setting of a socket. Its value is the `int` of `setsockopt(2)`: 0 and 1 where it is off or on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum SocketOption {
-    /// Small writes are sent at once (`TCP_NODELAY`).
-    NoDelay,
-    /// The address can be bound while connections that it had are still remembered (`SO_REUSEADDR`).
-    ReuseAddress,
-    /// Several sockets may be bound to the address (`SO_REUSEPORT`).
-    ReusePort,
-    /// A quiet connection is probed from time to time (`SO_KEEPALIVE`).
-    KeepAlive,
-    /// How many bytes may wait to be sent (`SO_SNDBUF`). The kernel doubles what is set.
-    SendBuffer,
-    /// How many bytes may wait to be received (`SO_RCVBUF`). The kernel doubles what is set.
-    ReceiveBuffer,
-    /// For how many seconds a close waits for what is unsent, which is then thrown away; 0 resets the connection, and
-    /// -1 does none of that (`SO_LINGER`).
-    Linger,
-    /// Datagrams may go to a broadcast address (`SO_BROADCAST`).
-    Broadcast,
-    /// How many routers a packet of IPv4 may pass (`IP_TTL`).
-    Ttl,
-    /// A socket of IPv6 keeps away from IPv4 (`IPV6_V6ONLY`).
-    OnlyV6,
 }
 
 /// Makes a socket, which programs that are started do not inherit. It is the caller's to close.
@@ -90,7 +74,7 @@ pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> 
 
 /// Gives a socket its address.
 pub(crate) fn bind(fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).bind(address),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::bind(fd.as_raw_fd(), address),
@@ -99,7 +83,7 @@ pub(crate) fn bind(fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()> {
 
 /// Lets a socket take connections, of which so many may wait.
 pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).listen(backlog),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::listen(fd.as_raw_fd(), backlog),
@@ -108,7 +92,7 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
 
 /// The address of a socket.
 pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).local_addr(),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::local_addr(fd.as_raw_fd()).map(SockAddr::from),
@@ -117,7 +101,7 @@ pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
 
 /// The address of the other side of a socket.
 pub(crate) fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).peer_addr(),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::peer_addr(fd.as_raw_fd()).map(SockAddr::from),
@@ -126,7 +110,7 @@ pub(crate) fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
 
 /// Ends one direction of a socket, or both.
 pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).shutdown(how),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::shutdown(fd.as_raw_fd(), how),
@@ -135,25 +119,25 @@ pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
 
 /// Changes a setting of a socket.
 pub(crate) fn set_option(fd: BorrowedFd<'_>, option: SocketOption, value: i32) -> io::Result<()> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => set_real_option(&SockRef::from(&fd), option, value),
         #[cfg(feature = "sim")]
-        Kernel::Simulated => set_simulated_option(fd.as_raw_fd(), option, value),
+        Kernel::Simulated => sim::calls::set_option(fd.as_raw_fd(), option, value),
     }
 }
 
 /// What a setting of a socket is.
 pub(crate) fn option(fd: BorrowedFd<'_>, option: SocketOption) -> io::Result<i32> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => real_option(&SockRef::from(&fd), option),
         #[cfg(feature = "sim")]
-        Kernel::Simulated => simulated_option(fd.as_raw_fd(), option),
+        Kernel::Simulated => sim::calls::option(fd.as_raw_fd(), option),
     }
 }
 
 /// Takes the error that waits on a socket to be told.
 pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).take_error(),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::take_error(fd.as_raw_fd()),
@@ -162,7 +146,7 @@ pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
 
 /// Whether a descriptor has a position.
 pub(crate) fn is_seekable(fd: BorrowedFd<'_>) -> bool {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         // SAFETY: takes no pointers.
         Kernel::Real => unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_CUR) >= 0 },
         #[cfg(feature = "sim")]
@@ -174,7 +158,7 @@ pub(crate) fn is_seekable(fd: BorrowedFd<'_>) -> bool {
 /// is [`u64::MAX`].
 #[inline]
 pub(crate) fn read_now(fd: BorrowedFd<'_>, room: &mut Room<'_>, offset: u64) -> io::Result<usize> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => {
             let part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
             let offset = offset as libc::off_t;
@@ -194,7 +178,7 @@ pub(crate) fn read_now(fd: BorrowedFd<'_>, room: &mut Room<'_>, offset: u64) -> 
 
 /// What the system knows of an open file. At once: its inode is in memory.
 pub(crate) fn stat(fd: BorrowedFd<'_>, mask: u32) -> io::Result<libc::statx> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => {
             let mut answer = MaybeUninit::<libc::statx>::zeroed();
             let (fd, path, flags) = (fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH);
@@ -213,7 +197,7 @@ pub(crate) fn stat(fd: BorrowedFd<'_>, mask: u32) -> io::Result<libc::statx> {
 pub(crate) fn truncate(fd: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
     let bytes = libc::off_t::try_from(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "no file is 2^63 bytes long"))?;
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         // SAFETY: takes no pointers.
         Kernel::Real => done(unsafe { libc::ftruncate(fd.as_raw_fd(), bytes) }),
         #[cfg(feature = "sim")]
@@ -290,40 +274,6 @@ fn real_option(socket: &Socket, option: SocketOption) -> io::Result<i32> {
         SocketOption::Broadcast => socket.broadcast()?.into(),
         SocketOption::Ttl => socket.ttl_v4()? as i32,
         SocketOption::OnlyV6 => socket.only_v6()?.into(),
-    })
-}
-
-#[cfg(feature = "sim")]
-fn set_simulated_option(fd: RawFd, option: SocketOption, value: i32) -> io::Result<()> {
-    match simulated(option) {
-        Some(option) => sim::calls::set_option(fd, option, value),
-        None => sim::calls::set_linger(fd, u64::try_from(value).ok().map(Duration::from_secs)),
-    }
-}
-
-#[cfg(feature = "sim")]
-fn simulated_option(fd: RawFd, option: SocketOption) -> io::Result<i32> {
-    match simulated(option) {
-        Some(option) => sim::calls::option(fd, option),
-        None => Ok(sim::calls::linger(fd)?.map_or(-1, |wait| wait.as_secs() as i32)),
-    }
-}
-
-/// The simulated network's name for an option; it has none for lingering, which is not a number there.
-#[cfg(feature = "sim")]
-fn simulated(option: SocketOption) -> Option<sim::calls::SocketOption> {
-    use sim::calls::SocketOption as Simulated;
-    Some(match option {
-        SocketOption::NoDelay => Simulated::NoDelay,
-        SocketOption::ReuseAddress => Simulated::ReuseAddress,
-        SocketOption::ReusePort => Simulated::ReusePort,
-        SocketOption::KeepAlive => Simulated::KeepAlive,
-        SocketOption::SendBuffer => Simulated::SendBuffer,
-        SocketOption::ReceiveBuffer => Simulated::ReceiveBuffer,
-        SocketOption::Broadcast => Simulated::Broadcast,
-        SocketOption::Ttl => Simulated::Ttl,
-        SocketOption::OnlyV6 => Simulated::OnlyIpv6,
-        SocketOption::Linger => return None,
     })
 }
 

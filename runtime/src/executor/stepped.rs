@@ -67,8 +67,14 @@ impl Stepped {
         future: impl Future<Output = ()>,
     ) -> Result<Self, SetupError> {
         let core = builder.build_in(&place)?;
-        let mut stepped =
-            Self { core: ManuallyDrop::new(core), place, root: None, phase: Phase::Runs, stuck: None, exact: builder.is_exact() };
+        let mut stepped = Self {
+            core: ManuallyDrop::new(core),
+            place,
+            root: None,
+            phase: Phase::Runs,
+            stuck: None,
+            exact: builder.is_exact(),
+        };
         stepped.arrive();
         stepped.core.operations.arm_bell(stepped.core.mailbox.bell());
         // SAFETY: the caller's promise; the root is finished or dropped before the core is.

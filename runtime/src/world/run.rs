@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use super::{Failure, Inner, Order, World, report};
 use crate::driver::clock;
-use crate::executor::{Builder, Deadlock, RunError};
 use crate::executor::stepped::{Step, Stepped};
+use crate::executor::{Builder, Deadlock, RunError};
 use crate::sim::trace::What;
 use crate::sim::{HostId, Place};
 use crate::sys::current;
@@ -124,7 +124,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(world: &'a World) -> Self {
         clock::simulate(world.0.state.borrow().now_ns());
-Self { world, inner: &world.0, seats: Vec::new(), last: 0, main_ended: false, deadlock: None }
+        Self { world, inner: &world.0, seats: Vec::new(), last: 0, main_ended: false, deadlock: None }
     }
 
     fn go_to_the_end(&mut self) {
@@ -177,7 +177,7 @@ Self { world, inner: &world.0, seats: Vec::new(), last: 0, main_ended: false, de
         let core = state.borrow_mut().host(host).next_core();
         let place = Place { world: Rc::clone(state), host, core };
         let mut builder = builder.unwrap_or_default();
-        if !state.borrow().in_order {
+        if !self.inner.tasks_in_order.get() {
             builder = builder.shuffle(state.borrow_mut().draw_for_core());
         }
         // SAFETY: the caller's promise: the run has all seats.
@@ -233,8 +233,7 @@ Self { world, inner: &world.0, seats: Vec::new(), last: 0, main_ended: false, de
         if count == 0 {
             return None;
         }
-        let ready =
-            self.seats.iter().enumerate().filter(|(_, seat)| ready(seat)).map(|(at, _)| at).collect::<Vec<_>>();
+        let ready = self.seats.iter().enumerate().filter(|(_, seat)| ready(seat)).map(|(at, _)| at).collect::<Vec<_>>();
         // In order, each has its turn.
         let next = || ready.iter().position(|at| *at > self.last).unwrap_or(0);
         let drawn = if state.in_order { next() } else { state.random.below(count as u64) as usize };
@@ -298,6 +297,7 @@ Self { world, inner: &world.0, seats: Vec::new(), last: 0, main_ended: false, de
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
+        self.inner.state.borrow_mut().trace.close();
         let hosts: Vec<HostId> = self.inner.hosts.borrow().keys().copied().collect();
         for host in hosts {
             self.inner.state.borrow_mut().cut_off(host);

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use corering::buf::IoBuf as _;
 use corering::fs::File;
+use corering::io;
 use corering::net::{TcpListener, TcpStream};
 use corering::op::socket2::{Domain, Type};
 use corering::op::{AcceptMulti, Descriptor, Multishot, Op, Receive, ReceiveMulti, SendAll};
 use corering::sim::{Kernel, World};
-use corering::io;
 
 use super::{a_moment, below, leaves_nothing, pattern, poll_once, seeds, socket_and_peer, tiny, wild};
-use crate::tracked::Buffers;
+use crate::lent::Buffers;
 
 /// What an operation that was cancelled may have come to: its count, or nothing.
 #[track_caller]
@@ -164,8 +164,7 @@ fn a_cancel_that_finds_the_queue_full_arrives_all_the_same() {
             let (host, buffers) = (world.host("main"), Buffers::default());
             let (socket, peer) = socket_and_peer(&host).await.unwrap();
             // Nothing ever comes, so each of them ends only if its cancel arrives.
-            let mut receives: Vec<_> =
-                (0..30).map(|_| Op::new(Receive::new(&socket, buffers.empty(10)))).collect();
+            let mut receives: Vec<_> = (0..30).map(|_| Op::new(Receive::new(&socket, buffers.empty(10)))).collect();
             for receive in &mut receives {
                 poll_submit(receive).await;
             }
@@ -328,9 +327,8 @@ fn what_a_multishot_had_when_it_was_closed_or_dropped_is_given_up_and_the_rest_s
             listener.close().await.unwrap();
             // All buffers of the pool are there, too.
             let (socket, mut peer) = socket_and_peer(&host).await.unwrap();
-            let mut receives: Vec<_> = (0..32)
-                .map(|_| Op::new(corering::op::ReceivePooled::new(&socket, 1).expect("a pool")))
-                .collect();
+            let mut receives: Vec<_> =
+                (0..32).map(|_| Op::new(corering::op::ReceivePooled::new(&socket, 1).expect("a pool"))).collect();
             for receive in &mut receives {
                 assert!(!poll_once(receive).await);
             }

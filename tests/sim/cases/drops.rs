@@ -24,7 +24,7 @@ use super::{
     a_moment, below, connect, leaves, leaves_nothing, pattern, poll_and_drop, poll_once, seeds, socket_and_peer, tiny,
     wild,
 };
-use crate::tracked::Buffers;
+use crate::lent::Buffers;
 
 const PORT: u16 = 7;
 /// More than a socket takes at once.
@@ -389,9 +389,10 @@ fn no_byte_is_lost_by_receives_that_are_dropped_while_data_comes() {
             loop {
                 let limit = Duration::from_micros(below(100));
                 let got = match below(3) {
-                    0 => timeout(limit, stream.recv()).await.ok().map(|chunk| {
-                        chunk.map(|chunk| chunk.map(|chunk| chunk.to_vec()).unwrap_or_default())
-                    }),
+                    0 => timeout(limit, stream.recv())
+                        .await
+                        .ok()
+                        .map(|chunk| chunk.map(|chunk| chunk.map(|chunk| chunk.to_vec()).unwrap_or_default())),
                     1 => timeout(limit, stream.read(buffers.empty(1 + below(99) as usize)))
                         .await
                         .ok()

@@ -9,7 +9,7 @@ use corering::sim::{Host, Storage, World};
 use corering::{Builder, io};
 
 use super::{a_moment, below, connect, pattern, seeds, socket_and_peer, tiny, wild};
-use crate::tracked::Buffers;
+use crate::lent::Buffers;
 
 const PORT: u16 = 7;
 

@@ -10,13 +10,13 @@ use std::time::Duration;
 use corering::buf::IoBuf as _;
 use corering::fs::{self, File};
 use corering::net::TcpListener;
-use corering::op::{DirectSlot, Multishot, Op, Readiness, ReadDirect, ReceiveMulti};
+use corering::op::{DirectSlot, Multishot, Op, ReadDirect, Readiness, ReceiveMulti};
 use corering::sim::{Call, Host, Kernel, World};
 use corering::time::Instant;
 use corering::{TaskGroup, io};
 
 use super::{a_moment, below, connect, leaves_nothing, pattern, seeds, socket_and_peer, tiny, wild};
-use crate::tracked::Buffers;
+use crate::lent::Buffers;
 
 const PORT: u16 = 7;
 
@@ -105,31 +105,33 @@ fn streams_are_whole_whatever_a_kernel_may_do() {
 #[test]
 fn files_are_whole_however_short_each_write_and_read_is() {
     seeds(1_000, |seed| {
-        World::new(seed).kernel(wild().short_files(1.0)).run_on(tiny(), async |world| {
-            let (host, buffers) = (world.host("main"), Buffers::default());
-            let len = 1 + below(3_000) as usize;
-            let file = File::options().read(true).write(true).create(true).open("/file").await?;
-            file.write_all_at(buffers.of(pattern(0, len)), 0).await.0?;
-            assert_eq!(host.file("/file"), Some(pattern(0, len)));
-            host.drop_caches();
-            let mut got = Vec::new();
-            loop {
-                let (count, buffer) = file.read_at(buffers.empty(500), got.len() as u64).await;
-                got.extend_from_slice(buffer.as_slice());
-                if count? == 0 {
-                    break;
+        World::new(seed)
+            .kernel(wild().short_files(1.0))
+            .run_on(tiny(), async |world| {
+                let (host, buffers) = (world.host("main"), Buffers::default());
+                let len = 1 + below(3_000) as usize;
+                let file = File::options().read(true).write(true).create(true).open("/file").await?;
+                file.write_all_at(buffers.of(pattern(0, len)), 0).await.0?;
+                assert_eq!(host.file("/file"), Some(pattern(0, len)));
+                host.drop_caches();
+                let mut got = Vec::new();
+                loop {
+                    let (count, buffer) = file.read_at(buffers.empty(500), got.len() as u64).await;
+                    got.extend_from_slice(buffer.as_slice());
+                    if count? == 0 {
+                        break;
+                    }
                 }
-            }
-            assert_eq!(got, pattern(0, len));
-            host.drop_caches();
-            assert_eq!(fs::read("/file").await?, pattern(0, len));
-            fs::write("/other", pattern(5, len)).await?;
-            assert_eq!(host.file("/other"), Some(pattern(5, len)));
-            file.close().await?;
-            leaves_nothing(&host, &buffers).await;
-            io::Result::Ok(())
-        })
-        .unwrap();
+                assert_eq!(got, pattern(0, len));
+                host.drop_caches();
+                assert_eq!(fs::read("/file").await?, pattern(0, len));
+                fs::write("/other", pattern(5, len)).await?;
+                assert_eq!(host.file("/other"), Some(pattern(5, len)));
+                file.close().await?;
+                leaves_nothing(&host, &buffers).await;
+                io::Result::Ok(())
+            })
+            .unwrap();
     });
 }
 

@@ -24,7 +24,7 @@ use corering::op::{Connect, Descriptor, Op};
 use corering::sim::{Host, Kernel};
 use corering::{Builder, io};
 
-use crate::tracked::Buffers;
+use crate::lent::Buffers;
 
 /// Runs a scenario from each of so many seeds; fewer where nothing is optimised. `CORERING_SEEDS` says how many,
 /// `CORERING_SEED` which one.

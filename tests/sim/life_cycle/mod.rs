@@ -22,7 +22,7 @@ use corering::Builder;
 use corering::sim::{Host, Kernel, World};
 
 use crate::cases::{a_moment, below, seeds, wild};
-use crate::tracked::Buffers;
+use crate::lent::Buffers;
 
 /// What actors share.
 #[derive(Clone)]
