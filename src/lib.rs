@@ -116,11 +116,15 @@
 //! **Operations** are values: [`op`] has all that the runtime uses, lets them be cancelled, limited in time and
 //! chained, and takes opcodes of your own.
 //!
+//! **Simulation**, with the feature `sim`: `#[corering::test(sim)]` runs a test in worlds of hosts, disks and a network
+//! that follow from a seed, with crashes and cuts where it wants them. The guide to [simulation] tells how.
+//!
 //! # Guides
 //!
 //! [Getting started], [from asyncio], with Python and Rust side by side, and [from tokio]: what is the same, what
 //! differs and why.
 //!
+//! [simulation]: https://github.com/corering/corering/blob/main/docs/simulation.md
 //! [Getting started]: https://github.com/corering/corering/blob/main/docs/getting-started.md
 //! [from asyncio]: https://github.com/corering/corering/blob/main/docs/from-asyncio.md
 //! [from tokio]: https://github.com/corering/corering/blob/main/docs/from-tokio.md
@@ -164,7 +168,37 @@ pub mod time {
 }
 
 /// Whole worlds from a seed: hosts with cores, disks and a network between them, simulated. See
-/// [`World`](sim::World).
+/// [`World`](sim::World), and the [guide](https://github.com/corering/corering/blob/main/docs/simulation.md).
+///
+/// ```
+/// # mod tests {
+/// use corering::{fs, io, sim::World};
+///
+/// #[corering::test(sim, seeds = 1000)]
+/// async fn a_file_is_there_after_a_crash(world: World) -> io::Result<()> {
+///     let host = world.host("db");
+///     host.write_file("/data", b"kept")?;
+///     host.crash();
+///     assert_eq!(host.run(fs::read("/data")).await.unwrap()?, b"kept");
+///     Ok(())
+/// }
+/// # }
+/// ```
+///
+/// A test takes its world as its argument:
+///
+/// ```compile_fail
+/// #[corering::test(sim)]
+/// async fn without_a_world() {}
+/// ```
+///
+/// It ends with nothing or a `Result`:
+///
+/// ```compile_fail
+/// # fn main() {
+/// corering::sim::Check::new("tests", "sums", "package", false).run(async |_: corering::sim::World| 5);
+/// # }
+/// ```
 #[cfg(feature = "sim")]
 pub mod sim {
     pub use corering_runtime::world::*;
@@ -199,4 +233,7 @@ mod guides {
     struct FromAsyncio;
     #[doc = include_str!("../docs/from-tokio.md")]
     struct FromTokio;
+    #[cfg(feature = "sim")]
+    #[doc = include_str!("../docs/simulation.md")]
+    struct Simulation;
 }

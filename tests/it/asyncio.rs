@@ -40,6 +40,8 @@ impl Event {
 
 #[test]
 fn those_who_are_woken_run_after_those_who_were_ready() {
+    // That order is what is tested.
+    let _special = crate::tasks_in_order();
     clean(async || {
         let (event, seen) = (Event::default(), Rc::new(RefCell::new(Vec::new())));
         let start = |number: u32| {
@@ -63,6 +65,8 @@ fn those_who_are_woken_run_after_those_who_were_ready() {
 
 #[test]
 fn a_task_that_is_woken_often_runs_once() {
+    // It counts polls in one turn.
+    let _special = crate::tasks_in_order();
     clean(async || {
         let (polls, waker) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(None::<Waker>)));
         let task = spawn({
@@ -89,6 +93,8 @@ fn a_task_that_is_woken_often_runs_once() {
 
 #[test]
 fn a_detached_task_that_only_its_waker_knows_is_listed_and_ends() {
+    // It looks at what one turn has done.
+    let _special = crate::tasks_in_order();
     clean(async || {
         let (event, ended) = (Event::default(), Rc::new(Cell::new(false)));
         drop(
@@ -115,6 +121,8 @@ fn a_detached_task_that_only_its_waker_knows_is_listed_and_ends() {
 
 #[test]
 fn the_current_task_is_right_while_it_is_dropped_and_between_polls() {
+    // It looks at what one turn has done.
+    let _special = crate::tasks_in_order();
     clean(async || {
         let seen = Rc::new(RefCell::new(Vec::new()));
         let note = {
@@ -144,6 +152,8 @@ fn the_current_task_is_right_while_it_is_dropped_and_between_polls() {
 
 #[test]
 fn an_error_is_told_when_its_task_ends_with_its_name_and_where_it_was_spawned() {
+    // It looks at what one turn has done.
+    let _special = crate::tasks_in_order();
     clean(async || {
         let told = Rc::new(RefCell::new(Vec::new()));
         task::on_unhandled({
@@ -166,6 +176,8 @@ fn an_error_is_told_when_its_task_ends_with_its_name_and_where_it_was_spawned() 
 
 #[test]
 fn an_error_is_told_when_its_handle_goes_unless_it_was_fetched() {
+    // It looks at what one turn has done.
+    let _special = crate::tasks_in_order();
     clean(async || {
         let told = Rc::new(Cell::new(0));
         task::on_unhandled({
@@ -235,6 +247,8 @@ fn aborting_a_task_that_waits_ends_what_it_waits_for() {
 
 #[test]
 fn abort_returns_before_destructors_run_and_cancel_after_them() {
+    // It looks at what one turn has done.
+    let _special = crate::tasks_in_order();
     clean(async || {
         let seen = Log::default();
         let start = || {
@@ -266,6 +280,8 @@ fn abort_returns_before_destructors_run_and_cancel_after_them() {
 
 #[test]
 fn cancelling_what_has_ended_gives_its_value() {
+    // It looks at what one turn has done.
+    let _special = crate::tasks_in_order();
     clean(async || {
         let done = spawn(async { 5 });
         yield_now().await;
@@ -277,6 +293,8 @@ fn cancelling_what_has_ended_gives_its_value() {
 
 #[test]
 fn a_task_that_aborts_itself_is_cut_at_its_next_wait_even_for_what_is_ready() {
+    // What is ready has to have run before.
+    let _special = crate::tasks_in_order();
     clean(async || {
         let (seen, own) = (Log::default(), Rc::new(RefCell::new(None::<JoinHandle<()>>)));
         let task = spawn({
@@ -395,6 +413,8 @@ fn a_pooled_buffer_comes_home_whenever_its_receive_is_given_up() {
 
 #[test]
 fn the_reason_of_an_abort_reaches_whoever_joins() {
+    // It looks at what one turn has done.
+    let _special = crate::tasks_in_order();
     clean(async || {
         let plain = spawn(pending::<()>());
         assert!(plain.abort_for("no longer needed") && plain.abort_for("the second one does not count"));

@@ -14,7 +14,7 @@ use corering::task::{self, yield_now};
 use corering::time::{Instant, sleep, timeout};
 use corering::{TaskGroup, shield, spawn};
 
-use crate::{Log, OnDrop, SECOND, alive, clean_on, log, paused, poll_once, run_then, scene, told, within};
+use crate::{Log, OnDrop, SECOND, alive, clean_on, log, paused, poll_once, run_then, scene, settled, told, within};
 
 /// Something that takes a second to be said.
 async fn slowly(seen: Log, what: &'static str) {
@@ -42,7 +42,7 @@ fn cleanup_is_run_once_on_every_path() {
         assert_eq!(seen.take(), ["cleaned up"]);
 
         let aborted = spawn(finally(pending::<()>(), cleanup()));
-        yield_now().await;
+        settled().await;
         aborted.abort();
         assert!(aborted.await.expect_err("cancelled").is_cancelled());
         assert_eq!(seen.take(), ["cleaned up"]);
@@ -58,6 +58,8 @@ fn cleanup_is_run_once_on_every_path() {
 
 #[test]
 fn a_cancel_says_that_it_is_over_when_the_cleanup_is_and_abort_says_nothing() {
+    // It looks at the very moment at which things end.
+    let _special = crate::tasks_in_order();
     scene(async || {
         let seen = Log::default();
         let begin = || {
@@ -96,7 +98,7 @@ fn nested_cleanups_begin_with_the_innermost() {
             }
         };
         let task = spawn(finally(finally(pending::<()>(), add("inner", 1)), add("outer", 100)));
-        yield_now().await;
+        settled().await;
         assert!(task.cancel().await.is_err());
         assert_eq!((seen.take(), sum.get()), (vec!["inner", "outer"], 101));
     });
@@ -195,7 +197,7 @@ fn a_second_cancel_does_not_interrupt_cleanup() {
     scene(async || {
         let seen = Log::default();
         let task = spawn(finally(pending::<()>(), slowly(seen.clone(), "cleaned up")));
-        yield_now().await;
+        settled().await;
         assert!(task.abort());
         sleep(SECOND / 2).await;
         assert!(!task.abort());
@@ -256,6 +258,8 @@ fn cleanup_that_panics_when_the_work_is_done_panics_once() {
 
 #[test]
 fn cleanup_may_leave_cleanup() {
+    // It looks at the very moment at which things end.
+    let _special = crate::tasks_in_order();
     scene(async || {
         let (seen, began) = (Log::default(), Instant::now());
         let inner = slowly(seen.clone(), "cleaned up after the cleanup");
@@ -280,8 +284,8 @@ fn at_the_end_of_the_runtime_cleanup_is_run_to_its_end() {
             });
             let _ = scope.await;
         }));
-        yield_now().await;
-        yield_now().await;
+        settled().await;
+        settled().await;
         (123, seen)
     };
     // The clock jumps.
@@ -303,7 +307,7 @@ fn cleanup_that_fails_at_the_end_of_the_runtime_is_told_and_main_keeps_its_value
             sleep(SECOND).await;
             Err::<(), _>("not closed")
         })));
-        yield_now().await;
+        settled().await;
         (123, told)
     };
     run_then(paused(), body, |(output, told)| {
@@ -380,7 +384,7 @@ fn a_task_cannot_catch_its_own_cancel_but_can_go_on_after_it_cancelled_something
                 42
             }
         });
-        yield_now().await;
+        settled().await;
         assert!(task.cancel().await.expect_err("it cannot turn it into a value").is_cancelled());
         assert_eq!(seen.take(), ["dropped"]);
 
@@ -395,7 +399,7 @@ fn a_task_cannot_catch_its_own_cancel_but_can_go_on_after_it_cancelled_something
                 if was_cancelled { 42 } else { 0 }
             }
         });
-        yield_now().await;
+        settled().await;
         token.cancel();
         assert_eq!(whole.await.expect("not cancelled itself"), 42);
         assert_eq!((alive(), seen.take()), (1, vec!["cleaned up"]));
@@ -426,6 +430,8 @@ fn each_part_that_is_cancelled_ends_by_itself_and_the_task_waits_again() {
 /// asyncio's `uncancel` takes a cancel back; here an abort stands, and what ends in the very same turn has its value.
 #[test]
 fn an_abort_cannot_be_taken_back() {
+    // The abort comes between two polls of a task that is ready.
+    let _special = crate::tasks_in_order();
     scene(async || {
         let polls = Rc::new(Cell::new(0));
         let task = spawn({
@@ -458,12 +464,12 @@ fn whoever_was_cancelled_is_named_also_in_the_wait_for_a_lock() {
             }
         })
         .name("waits for a change");
-        yield_now().await;
+        settled().await;
         let (lock, changed) = &*shared;
         {
             let _guard = lock.lock().await;
             changed.notify_one();
-            yield_now().await;
+            settled().await;
             assert_eq!(lock.waiters(), 1, "it waits for the lock again");
             let error = task.cancel().await.expect_err("cancelled");
             assert!(error.is_cancelled());
@@ -507,6 +513,8 @@ fn the_cancel_of_an_awaited_task_is_a_value_for_whoever_awaits_it() {
 
 #[test]
 fn shielded_work_goes_on_when_its_wait_is_cancelled_and_its_error_is_told() {
+    // The cancel comes in the turn in which the work begins.
+    let _special = crate::tasks_in_order();
     scene(async || {
         let (told, seen, began) = (told(), Log::default(), Instant::now());
         assert!(timeout(SECOND, shield(async { sleep(2 * SECOND).await })).await.is_err());
@@ -536,7 +544,7 @@ fn shielded_work_goes_on_when_its_wait_is_cancelled_and_its_error_is_told() {
 fn shielded_work_that_is_awaited_gives_its_value_and_its_panic() {
     scene(async || {
         let mut done = shield(async { 5 });
-        yield_now().await;
+        settled().await;
         assert!(poll_once(&mut done).await, "it had ended");
         assert_eq!(shield(async { 6 }).await, 6);
         let panics: corering::JoinHandle<()> = spawn(async { shield(async { panic!("inside") }).await });
@@ -574,7 +582,7 @@ fn waits_that_were_given_up_leave_nothing_with_what_they_waited_for() {
                 spawn(async move { receiver.await })
             })
             .collect();
-        yield_now().await;
+        settled().await;
         assert_eq!(sender.waiters(), 1000);
         for task in &tasks {
             task.abort();
@@ -585,7 +593,7 @@ fn waits_that_were_given_up_leave_nothing_with_what_they_waited_for() {
         assert_eq!(sender.waiters(), 0);
 
         let shielded = Rc::new(RefCell::new(shield(receiver.into_future())));
-        yield_now().await;
+        settled().await;
         for _ in 0..1000 {
             let shielded = shielded.clone();
             let wait = poll_fn(move |cx| std::pin::Pin::new(&mut *shielded.borrow_mut()).poll(cx));

@@ -46,6 +46,11 @@ pub(crate) async fn poll_once<F: Future + Unpin>(future: &mut F) -> bool {
     poll_fn(|cx| Poll::Ready(pin!(&mut *future).poll(cx).is_ready())).await
 }
 
+/// Lets all others run until they wait, on a core whose clock jumps only then.
+pub(crate) async fn settled() {
+    sleep(Duration::from_nanos(1)).await;
+}
+
 /// Lets the loop turn, so that the kernel gets what was submitted.
 pub(crate) async fn turn() {
     sleep(Duration::from_micros(50)).await;

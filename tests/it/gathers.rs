@@ -12,7 +12,7 @@ use corering::task::{self, first_ok, gather_settled, staggered, try_join_all, yi
 use corering::time::{Instant, sleep, timeout};
 use corering::{gather, join, spawn, try_join};
 
-use crate::{Log, OnDrop, SECOND, alive, log, metrics, poll_once, scene};
+use crate::{Log, OnDrop, SECOND, alive, log, metrics, poll_once, scene, settled};
 
 type Boxed = Pin<Box<dyn Future<Output = Result<u32, &'static str>>>>;
 
@@ -172,6 +172,8 @@ fn settled_results_stand_in_their_places_whatever_they_are() {
 
 #[test]
 fn one_task_that_is_cancelled_is_an_error_of_its_gather_and_touches_no_other() {
+    // It looks at what one turn has done.
+    let _special = crate::tasks_in_order();
     scene(async || {
         let (victim, other) = (spawn(pending::<()>()), Rc::new(Cell::new(false)));
         let seen = other.clone();
@@ -202,7 +204,7 @@ fn a_gather_that_is_cancelled_drops_its_futures_and_detaches_its_tasks() {
             }
         };
         let gathered = spawn(task::gather((0..3).map(|_| child())));
-        yield_now().await;
+        settled().await;
         assert!(gathered.cancel().await.expect_err("cancelled").is_cancelled());
         assert_eq!(dropped.replace(0), 3);
         let gathered = spawn(gather_settled((0..20).map(|_| child())));
@@ -221,13 +223,15 @@ fn a_gather_that_is_cancelled_drops_its_futures_and_detaches_its_tasks() {
         let gathered = spawn(gather_settled(aborted));
         sleep(SECOND).await;
         assert!(gathered.cancel().await.is_err());
-        yield_now().await;
+        settled().await;
         assert_eq!((dropped.get(), alive()), (3, 1), "unless they are aborted when they are dropped");
     });
 }
 
 #[test]
 fn a_cancel_in_the_turn_in_which_the_last_future_ended_comes_too_late_for_none() {
+    // It is about two things in one turn.
+    let _special = crate::tasks_in_order();
     scene(async || {
         let (sender, receiver) = promise::<u32>();
         let inner = spawn(async move { receiver.await });

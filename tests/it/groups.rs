@@ -11,7 +11,7 @@ use corering::task::{self, GroupError, SpawnError, StartError, yield_now};
 use corering::time::{Instant, sleep, timeout};
 use corering::{TaskGroup, spawn};
 
-use crate::{Log, OnDrop, SECOND, alive, log, scene, told};
+use crate::{Log, OnDrop, SECOND, alive, log, scene, settled, told};
 
 type Outcome = Result<(), &'static str>;
 
@@ -118,6 +118,8 @@ fn the_error_of_a_child_cancels_its_siblings_and_the_body_at_its_wait() {
 
 #[test]
 fn children_that_fail_in_one_turn_are_all_told_and_none_that_was_only_cancelled() {
+    // They fail in one turn, in that order.
+    let _special = crate::tasks_in_order();
     scene(async || {
         let error = TaskGroup::scope(async |group| {
             for what in ["one", "two", "three"] {
@@ -204,8 +206,8 @@ fn what_children_fail_with_after_a_cancel_from_outside_is_told_and_the_task_stay
             });
             scope.await.is_err()
         });
-        yield_now().await;
-        yield_now().await;
+        settled().await;
+        settled().await;
         assert!(task.cancel().await.expect_err("cancelled").is_cancelled());
         assert!(matches!(&told.borrow()[..], [one] if one.contains("in its cleanup")), "{told:?}");
     });
@@ -214,6 +216,8 @@ fn what_children_fail_with_after_a_cancel_from_outside_is_told_and_the_task_stay
 /// An error that was there when the cancel came has nobody to go to, but is not lost.
 #[test]
 fn what_had_failed_in_a_group_that_is_cancelled_in_the_same_turn_is_told() {
+    // It is about two things in one turn.
+    let _special = crate::tasks_in_order();
     scene(async || {
         for others in [0, 3] {
             let told = told();
@@ -241,6 +245,8 @@ fn what_had_failed_in_a_group_that_is_cancelled_in_the_same_turn_is_told() {
 
 #[test]
 fn a_panic_in_a_group_that_is_cancelled_in_the_same_turn_is_told() {
+    // It is about two things in one turn.
+    let _special = crate::tasks_in_order();
     scene(async || {
         for others in [0, 3] {
             let told = told();
@@ -288,8 +294,8 @@ fn a_second_cancel_while_children_are_cleaned_up_after_changes_nothing() {
                 .is_ok()
             }
         });
-        yield_now().await;
-        yield_now().await;
+        settled().await;
+        settled().await;
         assert!(task.abort());
         sleep(SECOND / 2).await;
         assert!(!task.abort(), "it is being cleaned up after");
@@ -351,6 +357,8 @@ fn an_error_of_the_outer_group_ends_an_inner_one_that_waits_without_an_error_of_
 /// still to come (asyncio, gh-116720).
 #[test]
 fn of_two_groups_that_fail_in_one_turn_the_outer_one_wins() {
+    // It is about two things in one turn.
+    let _special = crate::tasks_in_order();
     scene(async || {
         let seen = Log::default();
         let error = TaskGroup::scope(async |outer| {
@@ -487,7 +495,7 @@ fn a_long_lived_group_keeps_nothing_of_those_that_have_ended() {
             for round in 0..1000 {
                 let token = token.clone();
                 let child = group.spawn(async move {
-                    yield_now().await;
+                    settled().await;
                     drop(token);
                     Ok(())
                 });
@@ -498,8 +506,8 @@ fn a_long_lived_group_keeps_nothing_of_those_that_have_ended() {
                 }
                 assert!(group.len() <= 2);
             }
-            yield_now().await;
-            yield_now().await;
+            settled().await;
+            settled().await;
             assert!(group.is_empty());
             Outcome::Ok(())
         })
@@ -522,6 +530,8 @@ async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
 
 #[test]
 fn a_panic_of_a_child_is_raised_again_when_all_others_have_ended() {
+    // It is about two things in one turn.
+    let _special = crate::tasks_in_order();
     scene(async || {
         let (told, seen, began) = (told(), Log::default(), Instant::now());
         let scope = TaskGroup::scope(async |group| {
@@ -566,6 +576,8 @@ fn a_panic_of_the_body_is_raised_again_when_the_children_have_ended() {
 
 #[test]
 fn of_several_panics_the_first_is_raised_and_the_others_are_told() {
+    // Both panic in one turn, in that order.
+    let _special = crate::tasks_in_order();
     scene(async || {
         let told = told();
         let scope = TaskGroup::scope(async |group| {
@@ -634,7 +646,7 @@ fn a_child_that_fails_while_its_group_is_cancelled_is_told_by_the_group() {
                 sleep(SECOND).await;
                 Outcome::Err("on its way")
             });
-            yield_now().await;
+            settled().await;
             sleep(SECOND).await;
             // The child was woken before this one, and has failed by now.
             group.cancel();
@@ -652,7 +664,7 @@ fn a_cancel_of_a_group_hides_neither_a_timeout_nor_a_cancel_from_outside() {
         let scope = || {
             TaskGroup::scope(async |group| {
                 group.spawn(finally(pending::<Outcome>(), sleep(10 * SECOND)));
-                yield_now().await;
+                settled().await;
                 group.cancel();
                 pending::<Outcome>().await
             })
@@ -669,6 +681,8 @@ fn a_cancel_of_a_group_hides_neither_a_timeout_nor_a_cancel_from_outside() {
 
 #[test]
 fn a_child_may_end_its_group_in_its_first_poll() {
+    // Its sibling begins after it.
+    let _special = crate::tasks_in_order();
     scene(async || {
         let cancelled = TaskGroup::scope(async |group| {
             let inner = group.clone();
@@ -818,7 +832,7 @@ fn what_is_deferred_is_done_after_all_children_the_latest_first_however_the_grou
                     });
                 }
                 group.spawn(cleaned(seen.clone(), "cancelled", "cleaned up"));
-                yield_now().await;
+                settled().await;
                 match end {
                     "value" => {
                         group.cancel();
@@ -981,6 +995,8 @@ fn a_local_scope_waits_for_the_cleanup_of_what_it_drops() {
 
 #[test]
 fn a_groups_errors_print_as_a_tree_with_their_tasks_and_can_be_split() {
+    // Both fail in one turn, in that order.
+    let _special = crate::tasks_in_order();
     scene(async || {
         let error = TaskGroup::scope(async |group| {
             for (name, what) in [("stock", "no answer"), ("fraud", "refused"), ("mail", "no answer")] {
@@ -1040,7 +1056,7 @@ fn a_destructor_that_panics_when_its_group_ends_is_told_and_the_group_has_its_er
                 let _drop = OnDrop(|| panic!("in the destructor"));
                 pending::<Outcome>().await
             });
-            yield_now().await;
+            settled().await;
             Outcome::Err("wrong")
         });
         assert_eq!(errors(&error.await.expect_err("it failed")), ["wrong"]);

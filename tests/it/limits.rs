@@ -143,6 +143,8 @@ fn a_chunk_dropped_on_another_thread_goes_home() {
 
 #[test]
 fn reads_that_need_no_waiting_leave_room_for_other_tasks() {
+    // Reads that need no waiting are of what stays cached.
+    let _special = (crate::quiet_kernel(), crate::tasks_in_order());
     clean(async || {
         let folder = folder();
         let path = folder.join("file");
@@ -200,6 +202,8 @@ fn buffers_are_brought_in_as_they_are_needed() {
 
 #[test]
 fn a_stream_takes_its_chunks_from_the_pool_that_it_is_told() {
+    // Chunks are as large as their pool has them only where nothing is cut short.
+    let _special = crate::quiet_kernel();
     clean_on(Builder::new().buffers(8, 64).buffers(8, 4096), async || {
         let (socket, mut peer) = pair().await;
         let mut receiver = Receiver::new(socket);

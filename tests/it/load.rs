@@ -75,6 +75,8 @@ fn a_million_timers_half_of_them_dropped_end_in_time() {
 
 #[test]
 fn a_burst_that_came_meanwhile_is_fetched_in_a_few_calls() {
+    // How few calls it takes is a matter of what each can bring.
+    let _special = (crate::quiet_kernel(), crate::tasks_in_order());
     const COUNT: usize = 200;
     clean(async || {
         let (mut receives, mut peers) = (Vec::new(), Vec::new());

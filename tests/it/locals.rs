@@ -11,7 +11,7 @@ use corering::task::{self, defer, spawn_eager, yield_now};
 use corering::time::{Instant, call_at, call_later, sleep, timeout};
 use corering::{TaskLocal, spawn};
 
-use crate::{Log, OnDrop, SECOND, log, metrics, paused, poll_once, run_then, scene};
+use crate::{Log, OnDrop, SECOND, log, metrics, paused, poll_once, run_then, scene, settled};
 
 static NUMBER: TaskLocal<u32> = TaskLocal::new();
 static NAME: TaskLocal<String> = TaskLocal::new();
@@ -79,6 +79,8 @@ fn an_eager_task_has_limits_of_its_own() {
 
 #[test]
 fn what_is_deferred_runs_after_those_that_are_ready_in_the_order_of_the_calls() {
+    // Calls are tasks: they run in the order in which they were woken.
+    let _special = crate::tasks_in_order();
     scene(async || {
         let seen = Log::default();
         let note = |what: &'static str| {
@@ -103,6 +105,8 @@ fn what_is_deferred_runs_after_those_that_are_ready_in_the_order_of_the_calls() 
 
 #[test]
 fn calls_are_made_when_they_are_due_in_the_order_in_which_they_were_set() {
+    // Calls are tasks: those that are due together run in the order in which they were woken.
+    let _special = crate::tasks_in_order();
     scene(async || {
         let (seen, began) = (Rc::new(RefCell::new(Vec::new())), Instant::now());
         let note = |number: u32| {
@@ -253,7 +257,7 @@ fn values_are_dropped_with_the_last_task_that_has_them() {
         task.await.expect("no panic");
         assert_eq!(Rc::strong_count(&token), 2, "its child has it");
         event.set();
-        yield_now().await;
+        settled().await;
         assert_eq!(Rc::strong_count(&token), 1);
         for _ in 0..100_000 {
             TOKEN.set(token.clone());

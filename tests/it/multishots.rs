@@ -141,6 +141,8 @@ fn buffers_that_a_multishot_had_filled_come_home_with_it() {
 
 #[test]
 fn what_was_queued_before_a_cancel_is_fetched_before_its_error() {
+    // All ten are queued only where the kernel does not end the multishot by itself.
+    let _special = crate::quiet_kernel();
     clean(async || {
         let (socket, mut peer) = messages().await;
         for _ in 0..20 {
@@ -161,6 +163,38 @@ fn what_was_queued_before_a_cancel_is_fetched_before_its_error() {
             // It is armed again by whoever goes on.
             peer.write_all(&77_u32.to_le_bytes()).await.expect("room");
             assert_eq!(number_in(&next(&mut items).await.expect("received")), 77);
+        }
+    });
+}
+
+/// One that the kernel has just ended by itself is not armed again by whoever waits, as if nothing had been cancelled.
+#[test]
+fn a_multishot_is_cancelled_whether_or_not_the_kernel_has_just_ended_it() {
+    clean(async || {
+        let (socket, mut peer) = messages().await;
+        let mut items = Multishot::new(ReceiveMulti::new(&socket, 1).expect("a pool"));
+        let mut expected = 0;
+        for round in 1..=50 {
+            assert!(!poll_once(&mut poll_fn(|cx| items.poll_next(cx))).await);
+            turn().await;
+            for number in 0..10_u32 {
+                peer.write_all(&(10 * (round - 1) + number).to_le_bytes()).await.expect("room");
+            }
+            turn().await;
+            socket.cancel_all();
+            let error = loop {
+                match next(&mut items).await {
+                    Ok(chunk) => assert_eq!(number_in(&chunk), expected),
+                    Err(error) => break error,
+                }
+                expected += 1;
+            };
+            assert_eq!(error.raw_os_error(), Some(libc::ECANCELED));
+            // What was not queued lies in the socket, and nothing was cancelled twice.
+            while expected < 10 * round {
+                assert_eq!(number_in(&next(&mut items).await.expect("received")), expected);
+                expected += 1;
+            }
         }
     });
 }

@@ -135,6 +135,19 @@ pub(crate) fn watched(name: &'static str, body: impl FnOnce(&dyn Fn(String)) + S
     }
 }
 
+/// As long as it lives, ready tasks run in the order in which they were woken: that is what the executor does, but it
+/// does not promise it, and another filling has them run in any order.
+pub(crate) struct Special(());
+
+pub(crate) fn tasks_in_order() -> Special {
+    Special(())
+}
+
+/// As long as it lives, the kernel does at once, and whole, what it can: as this one mostly does.
+pub(crate) fn quiet_kernel() -> Special {
+    Special(())
+}
+
 /// How many seeds a test tries, unless CORERING_SEEDS says another number.
 pub(crate) fn seeds(usual: u64) -> u64 {
     std::env::var("CORERING_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(usual)

@@ -21,6 +21,8 @@ fn log(log: &Log, number: u32) {
 
 #[test]
 fn a_task_begins_after_its_spawner_has_given_way_and_tasks_run_in_order() {
+    // That order is what is tested.
+    let _special = crate::tasks_in_order();
     clean(async || {
         let seen = Log::default();
         for number in 1..=3 {
@@ -35,6 +37,8 @@ fn a_task_begins_after_its_spawner_has_given_way_and_tasks_run_in_order() {
 
 #[test]
 fn giving_way_n_times_lets_another_go_n_steps() {
+    // That order is what is tested.
+    let _special = crate::tasks_in_order();
     clean(async || {
         let steps = Rc::new(Cell::new(0));
         let other = spawn({
@@ -56,6 +60,8 @@ fn giving_way_n_times_lets_another_go_n_steps() {
 
 #[test]
 fn equal_deadlines_end_in_order_and_none_is_early() {
+    // That order is what is tested.
+    let _special = crate::tasks_in_order();
     scene(async || {
         let (start, seen) = (Instant::now(), Log::default());
         let tasks: Vec<_> = (0..5)
@@ -88,6 +94,8 @@ fn a_dropped_sleep_leaves_no_timer() {
 
 #[test]
 fn a_task_that_awaits_itself_panics_by_name() {
+    // It looks at what one turn has done.
+    let _special = crate::tasks_in_order();
     clean(async || {
         let handle = Rc::new(RefCell::new(None::<corering::JoinHandle<()>>));
         let inner = handle.clone();
@@ -110,6 +118,8 @@ fn a_task_that_awaits_itself_panics_by_name() {
 
 #[test]
 fn the_current_task_is_the_one_that_runs_and_all_are_those_that_have_not_ended() {
+    // It looks at what one turn has done.
+    let _special = crate::tasks_in_order();
     assert!(task::current().is_none());
     run(async || {
         let name = |task: Option<task::TaskInfo>| task.and_then(|task| task.name().map(str::to_owned));
@@ -131,6 +141,8 @@ fn the_current_task_is_the_one_that_runs_and_all_are_those_that_have_not_ended()
 
 #[test]
 fn errors_that_nobody_fetches_are_told_once_and_others_are_not() {
+    // It looks at what one turn has done.
+    let _special = crate::tasks_in_order();
     clean(async || {
         let told = Rc::new(RefCell::new(Vec::new()));
         task::on_unhandled({
@@ -198,6 +210,8 @@ fn a_task_that_is_aborted_before_its_first_poll_never_runs() {
 
 #[test]
 fn aborting_drops_the_future_at_its_next_turn_and_a_finished_task_stays() {
+    // It looks at what one turn has done.
+    let _special = crate::tasks_in_order();
     clean(async || {
         let task = spawn(sleep(Duration::from_secs(3600)));
         yield_now().await;
@@ -219,6 +233,8 @@ fn aborting_drops_the_future_at_its_next_turn_and_a_finished_task_stays() {
 
 #[test]
 fn a_task_that_aborts_itself_and_returns_keeps_its_value() {
+    // It looks at what one turn has done.
+    let _special = crate::tasks_in_order();
     clean(async || {
         let handle = Rc::new(RefCell::new(None::<corering::JoinHandle<u32>>));
         let inner = handle.clone();
@@ -264,6 +280,8 @@ fn cancel_waits_until_destructors_have_run() {
 
 #[test]
 fn panics_stay_in_their_task_wherever_they_happen() {
+    // What is aborted has to have begun.
+    let _special = crate::tasks_in_order();
     struct Panics(&'static str);
     impl Drop for Panics {
         fn drop(&mut self) {
@@ -375,6 +393,8 @@ fn a_hundred_thousand_tasks_all_end() {
 
 #[test]
 fn a_task_that_wakes_itself_while_it_is_polled_runs_once_more() {
+    // It counts polls in one turn.
+    let _special = crate::tasks_in_order();
     struct Twice(Rc<std::cell::Cell<u32>>);
     impl Future for Twice {
         type Output = ();

@@ -11,7 +11,7 @@ use corering::task::{self, yield_now};
 use corering::time::{Instant, advance, sleep, sleep_until, timeout, timeout_at, timeout_scope};
 use corering::{TaskGroup, spawn};
 
-use crate::{Log, OnDrop, SECOND, log, poll_once, scene, timers};
+use crate::{Log, OnDrop, SECOND, log, poll_once, scene, settled, timers};
 
 #[test]
 fn a_timeout_ends_when_what_it_cut_short_has_been_cleaned_up_after() {
@@ -78,7 +78,7 @@ fn a_scope_whose_time_is_over_begins_and_is_cut_at_its_first_wait() {
 fn with_no_time_at_all_what_is_ready_is_taken_and_what_runs_is_cancelled() {
     scene(async || {
         let ended = spawn(async { 5 });
-        yield_now().await;
+        settled().await;
         assert_eq!(timeout(Duration::ZERO, ended).await.expect("it was there").expect("no panic"), 5);
         let queue = Queue::unbounded();
         queue.put(6).await.expect("open");
@@ -92,7 +92,7 @@ fn with_no_time_at_all_what_is_ready_is_taken_and_what_runs_is_cancelled() {
                 log(&seen, "cleaned up");
             })
         });
-        yield_now().await;
+        settled().await;
         let began = Instant::now();
         let running = running.abort_on_drop();
         assert!(timeout(Duration::ZERO, running).await.is_err());
@@ -105,6 +105,8 @@ fn with_no_time_at_all_what_is_ready_is_taken_and_what_runs_is_cancelled() {
 
 #[test]
 fn completion_and_a_cancel_from_outside_in_one_turn_is_a_cancel_and_what_was_awaited_keeps_its_value() {
+    // It is about two things in one turn.
+    let _special = crate::tasks_in_order();
     scene(async || {
         let (event, seen) = (Rc::new(Event::new()), Log::default());
         let inner = spawn({
@@ -297,7 +299,7 @@ fn a_timeout_that_is_entered_with_a_cancel_pending_is_cancelled_and_never_over()
             }
         });
         own.replace(Some(task));
-        yield_now().await;
+        settled().await;
         advance(2 * SECOND);
         let task = own.take().expect("there");
         assert!(task.await.expect_err("cancelled").is_cancelled());
@@ -503,6 +505,8 @@ fn a_loop_of_gets_that_time_out_loses_no_item_and_doubles_none() {
 /// As above, when the timer and the item come together and the one who puts goes first or last.
 #[test]
 fn an_item_that_is_put_in_the_turn_in_which_its_getter_gives_up_is_not_lost() {
+    // It is about two things in one turn.
+    let _special = crate::tasks_in_order();
     scene(async || {
         for first in [true, false] {
             let queue = Rc::new(Queue::unbounded());

@@ -8,7 +8,9 @@
 )]
 
 mod cases;
+mod checks;
 mod differential;
+mod hunts;
 mod lent;
 mod life_cycle;
 mod refusals;

@@ -10,10 +10,11 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::thread::LocalKey;
 use std::time::Duration;
 
 use corering::op::{Descriptor, SocketOption};
-use corering::sim::{Host, World, suite};
+use corering::sim::{Host, Kernel, World, suite};
 use corering::{Builder, RunError};
 
 use crate::{metrics, turn};
@@ -30,25 +31,33 @@ thread_local! {
     static HERE: RefCell<Option<Host>> = const { RefCell::new(None) };
     static FOLDERS: Cell<u32> = const { Cell::new(0) };
     static TASKS_IN_ORDER: Cell<bool> = const { Cell::new(false) };
+    static QUIET_KERNEL: Cell<bool> = const { Cell::new(false) };
 }
 
 fn here() -> Host {
     HERE.with_borrow(Option::clone).expect("in a world")
 }
 
-/// As long as it lives, ready tasks run in the order in which they were woken, which the executor does and does not
-/// promise.
-pub(crate) struct TasksInOrder(());
+/// How worlds are as long as it lives.
+pub(crate) struct Special(&'static LocalKey<Cell<bool>>);
 
-pub(crate) fn tasks_in_order() -> TasksInOrder {
-    TASKS_IN_ORDER.set(true);
-    TasksInOrder(())
+fn special(what: &'static LocalKey<Cell<bool>>) -> Special {
+    what.set(true);
+    Special(what)
 }
 
-impl Drop for TasksInOrder {
+impl Drop for Special {
     fn drop(&mut self) {
-        TASKS_IN_ORDER.set(false);
+        self.0.set(false);
     }
+}
+
+pub(crate) fn tasks_in_order() -> Special {
+    special(&TASKS_IN_ORDER)
+}
+
+pub(crate) fn quiet_kernel() -> Special {
+    special(&QUIET_KERNEL)
 }
 
 /// The worlds of a test: none is the one in which nothing is drawn.
@@ -66,8 +75,11 @@ fn in_worlds<T>(run: impl Fn(World) -> T) -> T {
     let mut output = None;
     for seed in worlds() {
         let mut world = seed.map_or_else(World::in_order, World::new);
-        if TASKS_IN_ORDER.get() || std::env::var("FIFO").is_ok() {
+        if TASKS_IN_ORDER.get() {
             world = world.tasks_in_order();
+        }
+        if QUIET_KERNEL.get() {
+            world = world.kernel(Kernel::plain());
         }
         HERE.set(Some(world.host("main")));
         FOLDERS.set(0);

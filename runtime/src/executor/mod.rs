@@ -202,7 +202,11 @@ impl Core {
             match self.turn(done)? {
                 Turn::Over => return Ok(()),
                 Turn::GoesOn => {}
-                Turn::Sleeps(wait) => self.sleep(wait),
+                Turn::Idle => {
+                    if let Some(wait) = self.park()? {
+                        self.sleep(wait);
+                    }
+                }
             }
         }
     }
@@ -231,7 +235,7 @@ impl Core {
             self.dispatch();
         }
         if !self.tasks.has_ready() {
-            return self.park();
+            return Ok(Turn::Idle);
         }
         if self.driver.wants_enter() {
             self.enter(Wait::No);
@@ -274,8 +278,9 @@ impl Core {
         false
     }
 
-    /// Nothing is ready: announces that it sleeps until something is, or the next timer is due.
-    fn park(&self) -> Result<Turn, RunError> {
+    /// Nothing is ready: announces that it sleeps until something is, or the next timer is due. `None` if the loop
+    /// goes on instead.
+    fn park(&self) -> Result<Option<Wait>, RunError> {
         if self.debug {
             self.tell_what_is_suspicious();
         }
@@ -283,7 +288,7 @@ impl Core {
             return self.park_paused();
         }
         if self.spin_ns > 0 && self.spin() {
-            return Ok(Turn::GoesOn);
+            return Ok(None);
         }
         self.mailbox.sleeper().announce();
         let wait = if self.tasks.has_mail() || self.mailbox.has_letters() {
@@ -295,7 +300,7 @@ impl Core {
                 None => self.wait_for_others()?,
             }
         };
-        Ok(Turn::Sleeps(wait))
+        Ok(Some(wait))
     }
 
     /// Waits in the kernel, and gets what has come.
@@ -368,7 +373,7 @@ impl Core {
     }
 
     /// With a paused clock, nothing but operations takes time: they get a moment, then time jumps to the next timer.
-    fn park_paused(&self) -> Result<Turn, RunError> {
+    fn park_paused(&self) -> Result<Option<Wait>, RunError> {
         self.mailbox.sleeper().announce();
         let wait = match self.timers.next_ns() {
             _ if self.tasks.has_mail() || self.mailbox.has_letters() => Wait::No,
@@ -386,7 +391,7 @@ impl Core {
                 clock::advance_to(next);
             }
         }
-        Ok(Turn::GoesOn)
+        Ok(None)
     }
 
     /// Gets all of a burst, then hands it out.
@@ -471,8 +476,8 @@ enum Turn {
     /// What the loop was run for is done.
     Over,
     GoesOn,
-    /// Nothing is ready, and that has been announced.
-    Sleeps(Wait),
+    /// Nothing is ready: it parks.
+    Idle,
 }
 
 /// The loop runs as long as this lives, and however it ends.

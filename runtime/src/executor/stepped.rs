@@ -7,8 +7,12 @@
 //! ```
 //!
 //! Invariant: between two steps none of its tasks is being polled, so nothing of it lies on the stack.
+//!
+//! Steps end where other cores can interfere: after each turn of the loop, and now and then between a core's last look
+//! for work and its announcement that it sleeps, which on real cores is a matter of nanoseconds.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::future::Future;
 use std::mem::ManuallyDrop;
 
@@ -20,6 +24,8 @@ use crate::task;
 
 /// How long a core that drains sleeps at most before it looks again.
 const LOOK_AGAIN_NS: u64 = 20_000_000;
+/// How often others have a turn just before it announces that it sleeps.
+const OVERTAKEN: f64 = 0.2;
 /// A dead ring ends at once what it is given; that may lead to a little more.
 const ROUNDS_TO_BREAK_OFF: u32 = 64;
 
@@ -30,6 +36,8 @@ pub(crate) struct Stepped {
     phase: Phase,
     /// Its program can never run again, and is aborted.
     stuck: Option<Deadlock>,
+    /// It has found nothing to do, and has not announced that it sleeps.
+    idle: Cell<bool>,
     exact: bool,
 }
 
@@ -73,6 +81,7 @@ impl Stepped {
             root: None,
             phase: Phase::Runs,
             stuck: None,
+            idle: Cell::new(false),
             exact: builder.is_exact(),
         };
         stepped.arrive();
@@ -171,23 +180,42 @@ impl Stepped {
         core.running.set(true);
         let _running = Running::of(core);
         core.dispatch();
-        Ok(Some(match core.turn(done)? {
-            Turn::Over => return Ok(None),
-            Turn::GoesOn => Step::GoesOn,
-            Turn::Sleeps(wait) => {
-                core.enter(Wait::No);
-                if wait == Wait::No || core.driver.has_completions() || core.driver.wants_enter() {
-                    core.mailbox.sleeper().awake();
-                    core.fetch();
-                    return Ok(Some(Step::GoesOn));
-                }
-                let until_ns = match wait {
-                    Wait::Until(ns) => Some(ns),
-                    Wait::No | Wait::Forever => None,
-                };
-                Step::Sleeps { until_ns }
+        if self.idle.take() && !core.tasks.has_ready() {
+            return self.park().map(Some);
+        }
+        match core.turn(done)? {
+            Turn::Over => Ok(None),
+            Turn::GoesOn => Ok(Some(Step::GoesOn)),
+            Turn::Idle if self.is_overtaken() => {
+                self.idle.set(true);
+                Ok(Some(Step::GoesOn))
             }
-        }))
+            Turn::Idle => self.park().map(Some),
+        }
+    }
+
+    /// Whether others have a turn between its last look for work and its announcement that it sleeps.
+    fn is_overtaken(&self) -> bool {
+        let mut state = self.place.world.borrow_mut();
+        !state.in_order && state.random.chance(OVERTAKEN)
+    }
+
+    fn park(&self) -> Result<Step, RunError> {
+        let core = &**self.core;
+        let Some(wait) = core.park()? else {
+            return Ok(Step::GoesOn);
+        };
+        core.enter(Wait::No);
+        if wait == Wait::No || core.driver.has_completions() || core.driver.wants_enter() {
+            core.mailbox.sleeper().awake();
+            core.fetch();
+            return Ok(Step::GoesOn);
+        }
+        let until_ns = match wait {
+            Wait::Until(ns) => Some(ns),
+            Wait::No | Wait::Forever => None,
+        };
+        Ok(Step::Sleeps { until_ns })
     }
 
     fn clean_up(&mut self, rounds: u32) -> Step {

@@ -35,6 +35,10 @@ unsafe impl MultishotOperation for AcceptMulti {
         Ok(unsafe { Descriptor::owning(fd) })
     }
 
+    fn takes_cancel(&mut self) -> bool {
+        self.held.takes_cancel()
+    }
+
     fn abandoned(&mut self) {
         self.held.abandon();
     }

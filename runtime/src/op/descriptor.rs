@@ -260,6 +260,13 @@ impl Held {
         self.descriptor.0.cancels.load(Ordering::Relaxed) != self.cancels
     }
 
+    /// The same, told once.
+    pub(super) fn takes_cancel(&mut self) -> bool {
+        let was_cancelled = self.was_cancelled();
+        self.renew();
+        was_cancelled
+    }
+
     /// From now on it counts as an orphan, until it is dropped.
     pub(super) fn abandon(&mut self) {
         if std::mem::replace(&mut self.orphan, true) {

@@ -41,6 +41,12 @@ pub unsafe trait MultishotOperation: 'static {
     /// close a descriptor and give a buffer back.
     fn item(&mut self, completion: Completion) -> Self::Item;
 
+    /// Whether everything on its descriptor was cancelled since this was asked last. One that the kernel had ended by
+    /// then is not armed again: it gives the error `ECANCELED`, as one that was armed does.
+    fn takes_cancel(&mut self) -> bool {
+        false
+    }
+
     /// Its owner was dropped while the kernel has it: it will end as an orphan.
     fn abandoned(&mut self) {}
 }
@@ -180,9 +186,11 @@ impl<M: MultishotOperation> Multishot<M> {
     }
 
     fn start(&mut self, operations: &Operations) -> Key {
-        let MultishotState::Idle(operation) = std::mem::replace(&mut self.state, MultishotState::Over) else {
+        let MultishotState::Idle(mut operation) = std::mem::replace(&mut self.state, MultishotState::Over) else {
             panic!("a multishot was used after its submission had panicked");
         };
+        // What was cancelled before it began has nothing to do with it.
+        operation.takes_cancel();
         let (key, contents) = operations.slots.borrow_mut().reserve(Stored::<M>::TABLE);
         let stored = Stored { operation, completed: VecDeque::new(), waiting: Vec::new(), stopped: false };
         // SAFETY: the slot has just been reserved.
@@ -218,7 +226,8 @@ fn poll_active<M: MultishotOperation>(operations: &Operations, key: Key, cx: &mu
     let stored = unsafe { place.as_mut() };
     while let Some(completion) = stored.completed.pop_front() {
         // That it was stopped because nobody fetched is not news to whoever does.
-        let stopped = completion.result == -libc::ECANCELED && std::mem::take(&mut stored.stopped);
+        let cancelled = completion.result == -libc::ECANCELED;
+        let stopped = cancelled && !stored.operation.takes_cancel() && std::mem::take(&mut stored.stopped);
         if !stopped && stored.operation.gives_item(completion) {
             return Poll::Ready(stored.operation.item(completion));
         }
@@ -226,6 +235,9 @@ fn poll_active<M: MultishotOperation>(operations: &Operations, key: Key, cx: &mu
     stored.wait(cx);
     if ended {
         stored.stopped = false;
+        if stored.operation.takes_cancel() {
+            return Poll::Ready(stored.operation.item(Completion { user_data: 0, result: -libc::ECANCELED, flags: 0 }));
+        }
         let entry = stored.operation.submission();
         operations.slots.borrow_mut().begin_again(key.index);
         // SAFETY: the entry was made by the operation in this slot.

@@ -174,6 +174,10 @@ unsafe impl MultishotOperation for ReceiveMulti {
         pooled_chunk(self.group, completion)
     }
 
+    fn takes_cancel(&mut self) -> bool {
+        self.held.takes_cancel()
+    }
+
     fn abandoned(&mut self) {
         self.held.abandon();
     }

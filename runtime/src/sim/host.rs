@@ -12,7 +12,7 @@ use super::{Answer, Errno, HostId};
 pub(crate) const FIRST_DESCRIPTOR: i32 = 1 << 30;
 const HOST_BITS: u32 = 20;
 
-/// A kind of call that can be made to fail.
+/// A kind of call that can be made to fail: [`Host::fail_next`](crate::world::Host::fail_next).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Call {

@@ -6,8 +6,9 @@ use std::time::Duration;
 /// The liberties of a simulated kernel: what the interface leaves open, and how often it is done in an unusual way.
 ///
 /// All of it is allowed behaviour that a program must cope with; each is a chance from 0 (never) to 1 (always) at each
-/// opportunity. What breaks (errors of a disk, a network that loses) is configured apart: [`Storage`](super::Storage),
-/// [`Link`](super::Link), and the controls of a [`Host`](super::Host).
+/// opportunity, and what is less or more counts as these. Times are drawn from their range, both ends included; of one
+/// that ends before it begins, its beginning is taken. What breaks (errors of a disk, a network that loses) is configured apart: [`Storage`](super::Storage),
+/// [`Link`](super::Link), and the controls of a [`Host`](crate::world::Host).
 ///
 /// # Examples
 ///
@@ -34,7 +35,8 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// What a world draws its orders with: everything that happens on a real machine now and then.
+    /// What worlds do unless they are told otherwise: everything that happens on a real machine now and then, and more
+    /// often than there.
     pub fn new() -> Self {
         Self {
             short_transfers: 0.1,
@@ -52,7 +54,7 @@ impl Kernel {
         }
     }
 
-    /// Nothing unusual, and everything at once: what a quiet machine does.
+    /// Nothing unusual, everything at once, and always as fast: what a quiet machine does.
     pub fn plain() -> Self {
         Self {
             short_transfers: 0.0,
@@ -70,7 +72,7 @@ impl Kernel {
         }
     }
 
-    /// How often a send or receive on a stream is cut short.
+    /// How often a send or receive on a stream is cut short, to at least one byte. 0.1 unless it is set.
     pub fn short_transfers(self, chance: f64) -> Self {
         Self { short_transfers: chance, ..self }
     }
@@ -81,32 +83,34 @@ impl Kernel {
         Self { short_files: chance, ..self }
     }
 
-    /// How often what could be done at once is done later.
+    /// How often what could be done at once is done later, at another call into the kernel. 0.2 unless it is set.
     pub fn deferred(self, chance: f64) -> Self {
         Self { deferred: chance, ..self }
     }
 
-    /// How often a call into the kernel is interrupted by a signal (`EINTR`).
+    /// How often a call into the kernel is interrupted by a signal (`EINTR`), with what it has taken in by then. 0.05
+    /// unless it is set.
     pub fn interrupted(self, chance: f64) -> Self {
         Self { interrupted: chance, ..self }
     }
 
-    /// How often a call into the kernel takes in nothing, or only a part (`EAGAIN`, `EBUSY`).
+    /// How often a call into the kernel takes in nothing, or only a part (`EAGAIN`, `EBUSY`). 0.02 unless it is set.
     pub fn refused(self, chance: f64) -> Self {
         Self { refused: chance, ..self }
     }
 
-    /// How often a multishot ends though nothing is wrong.
+    /// How often a multishot ends after a completion though nothing is wrong. 0.02 unless it is set.
     pub fn multishots_ended(self, chance: f64) -> Self {
         Self { multishots_ended: chance, ..self }
     }
 
-    /// How often a kernel worker is interrupted (`EINTR`), or could not wait (`EAGAIN`).
+    /// How often what a kernel worker was to do is not done, since it is interrupted (`EINTR`) or could not wait
+    /// (`EAGAIN`). 0.02 unless it is set.
     pub fn worker_interrupted(self, chance: f64) -> Self {
         Self { worker_interrupted: chance, ..self }
     }
 
-    /// How often a page that was cached has left the cache when it is read.
+    /// How often what was cached has left the cache when it is read. 0.1 unless it is set.
     pub fn not_cached(self, chance: f64) -> Self {
         Self { not_cached: chance, ..self }
     }
@@ -117,17 +121,17 @@ impl Kernel {
         Self { strangers: chance, ..self }
     }
 
-    /// How long it takes until a kernel worker takes up what it is given.
+    /// How long it takes until a kernel worker takes up what it is given; 2 to 80 microseconds unless it is set.
     pub fn worker_delay(self, delay: RangeInclusive<Duration>) -> Self {
         Self { worker_ns: nanoseconds(&delay), ..self }
     }
 
-    /// How long it takes to wake a core from another one.
+    /// How long it takes to wake a core from another one; 1 to 60 microseconds unless it is set.
     pub fn wake_delay(self, delay: RangeInclusive<Duration>) -> Self {
         Self { wake_ns: nanoseconds(&delay), ..self }
     }
 
-    /// How much time passes while a core runs a task.
+    /// How much time passes in a turn of a core, in which it runs what is ready; 0.1 to 3 microseconds unless it is set.
     pub fn turn_time(self, time: RangeInclusive<Duration>) -> Self {
         Self { turn_ns: nanoseconds(&time), ..self }
     }

@@ -3,7 +3,6 @@
 use super::disk::{Inode, Stat};
 use super::host::File;
 use super::memory::{self, Area};
-use super::net::Kind;
 use super::request::Outcome;
 use super::state::State;
 use super::submission::{Change, Request, Target};
@@ -347,7 +346,7 @@ impl State {
 
     fn part_of_stream(&mut self, request: usize, len: usize) -> usize {
         let stream = match self.requests[request].open.map(|open| &self.opens[open].file) {
-            Some(File::Socket(socket)) => self.network.kind(*socket) == Kind::Stream,
+            Some(File::Socket(socket)) => self.network.goes_in_parts(*socket),
             _ => false,
         };
         if stream && len > 1 && self.takes_liberty(|kernel| kernel.short_transfers) {

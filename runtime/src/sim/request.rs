@@ -96,7 +96,7 @@ impl State {
         let due = self.rings[ring].due.len();
         self.rings[ring].flag_lies = false;
         let mut most = most.unwrap_or(AT_ONCE).min(due);
-        if most > 1 && !self.in_order && self.random.chance(0.5) {
+        if most > 1 && self.kernel.deferred > 0.0 && !self.in_order && self.random.chance(0.5) {
             most = 1 + self.random.below(most as u64) as usize;
         }
         for _ in 0..most {

@@ -21,6 +21,31 @@ use crate::sim::{Call, Errno, HostId, Storage};
 ///
 /// Programs use the ordinary calls: files are on the host's disk, which begins empty but for `/tmp`, and sockets have
 /// its address (127.0.0.1 is the host itself).
+///
+/// # Examples
+///
+/// ```
+/// use corering_runtime::time::sleep;
+/// use corering_runtime::world::{Stopped, World};
+/// use std::{cell::Cell, rc::Rc, time::Duration};
+///
+/// World::new(7).run(async |world: World| {
+///     let host = world.host("db");
+///     let starts = Rc::new(Cell::new(0));
+///     let counted = starts.clone();
+///     host.start(move || {
+///         counted.set(counted.get() + 1);
+///         async { sleep(Duration::from_secs(3600)).await }
+///     });
+///     let once = host.run(async { sleep(Duration::from_secs(60)).await });
+///     sleep(Duration::from_secs(1)).await;
+///     host.crash();
+///     assert_eq!(once.await, Err(Stopped));
+///     host.restart();
+///     sleep(Duration::from_secs(1)).await;
+///     assert_eq!(starts.get(), 2);
+/// });
+/// ```
 #[derive(Clone)]
 pub struct Host {
     pub(super) world: World,
@@ -37,7 +62,7 @@ impl Host {
         self.world.0.state.borrow().name_of(self.id).to_owned()
     }
 
-    /// Its address.
+    /// Its address, of 10.0.0.0/8: hosts are numbered in the order in which they are made, and `main` is the first.
     pub fn ip(&self) -> IpAddr {
         self.world.0.state.borrow().address_of(self.id)
     }
@@ -47,7 +72,8 @@ impl Host {
         (self.ip(), port).into()
     }
 
-    /// How its cores are from their next start on.
+    /// How its cores are from their next start on. Their order of tasks is drawn from the seed in any case, unless
+    /// nothing is.
     pub fn builder(&self, builder: Builder) -> &Self {
         self.setup(|setup| setup.builder = builder);
         self
@@ -59,9 +85,11 @@ impl Host {
         }
     }
 
-    /// Starts `program` on the host, now and whenever it is [started again](Self::restart).
+    /// Starts `program` on the host, on one core, now and whenever it is [started again](Self::restart). It takes the
+    /// place of the one that was started before, which is ended by a crash.
     ///
-    /// A program that panics, or ends with an error, fails the run.
+    /// A program that panics, or ends with an error, fails the run. When it has ended, its core is gone, as a process
+    /// is; the host stays up.
     pub fn start<F>(&self, program: impl Fn() -> F + 'static)
     where
         F: Future<Output: Outcome> + 'static,
@@ -69,7 +97,7 @@ impl Host {
         self.start_cores(1, move |_| program());
     }
 
-    /// Starts `program` on each of `cores` cores, with the core's number.
+    /// Starts `program` on each of `cores` cores, with the core's number. As [`start`](Self::start) otherwise.
     pub fn start_cores<F>(&self, cores: usize, program: impl Fn(usize) -> F + 'static)
     where
         F: Future<Output: Outcome> + 'static,
@@ -88,7 +116,11 @@ impl Host {
         self.restart();
     }
 
-    /// Runs `future` on a core of its own of this host, once. What awaits the result may be on another host.
+    /// Runs `future` on a core of its own of this host, once, beside what else runs there. What awaits the result may be
+    /// on another host.
+    ///
+    /// If the host has stopped, it is up for that again; the program that it was [started](Self::start) with is not
+    /// begun. If `future` panics, the run fails.
     pub fn run<F: Future + 'static>(&self, future: F) -> Running<F::Output> {
         let seat = Rc::new(RefCell::new(Seat { ended: None, waker: None }));
         let running = Running(Rc::clone(&seat));
@@ -104,20 +136,25 @@ impl Host {
         running
     }
 
-    /// Loses its power: what was not synced to its disk is gone or torn, and its peers hear nothing more of it. The
-    /// futures of its programs are dropped, and nothing that they ask for then happens.
+    /// Loses its power: what was not synced to its disk is gone or torn, as the seed draws it, and its peers hear nothing
+    /// more of it. The futures of its programs are dropped at the end of the turn, and nothing that they ask for then
+    /// happens.
+    ///
+    /// [`Storage`] says what a power loss takes; what is kept is [`durable_file`](Self::durable_file).
     pub fn crash(&self) {
         self.world.0.state.borrow_mut().crash(self.id);
         self.world.order(Order::Stop(self.id));
     }
 
-    /// Ends its programs as `kill -9` does: the system goes on, closes their connections, and keeps what was written.
+    /// Ends its programs as `kill -9` does: the system goes on, closes their connections, and keeps what was written,
+    /// synced or not. The futures are dropped as by a [crash](Self::crash).
     pub fn kill(&self) {
         self.world.0.state.borrow_mut().kill(self.id);
         self.world.order(Order::Stop(self.id));
     }
 
-    /// Starts its program again, after a crash if it runs.
+    /// Starts again what it was [started](Self::start) with, after a [crash](Self::crash) if any program runs. What was
+    /// [run](Self::run) once is not begun again.
     pub fn restart(&self) {
         if self.is_running() {
             self.crash();
@@ -126,7 +163,7 @@ impl Host {
         self.world.order(Order::Start(self.id));
     }
 
-    /// Whether it has not lost its power.
+    /// Whether programs may run on it: false from a [crash](Self::crash) or [kill](Self::kill) to its next start.
     pub fn is_up(&self) -> bool {
         self.world.0.state.borrow().is_up(self.id)
     }
@@ -135,29 +172,33 @@ impl Host {
         self.world.0.state.borrow().has_cores(self.id)
     }
 
-    /// Stops its cores for as long as it is not [resumed](Self::resume). The network goes on: it is slow, not gone.
+    /// Stops its cores for as long as it is not [resumed](Self::resume), as a debugger or a busy machine does: they get no
+    /// turn, while time passes. Its system goes on: it takes in what fits into its buffers, and connects.
     pub fn pause(&self) {
         self.world.0.state.borrow_mut().set_paused(self.id, true);
     }
 
-    /// Lets its cores go on.
+    /// Lets its cores go on after a [pause](Self::pause). Timers that have become due meanwhile are due at once.
     pub fn resume(&self) {
         self.world.0.state.borrow_mut().set_paused(self.id, false);
     }
 
-    /// Has the next such call fail, with the number of an error of the system (`libc::EIO`). Called again, the one after
-    /// that.
+    /// Has the next such call of any of its programs fail, with the number of an error of the system (`libc::EIO`).
+    /// Called again, the one after that.
+    ///
+    /// Nothing is done then, but what Linux does in spite of an error: a file is closed, and what could not be synced
+    /// counts as written. Crashes do not change what shall fail.
     pub fn fail_next(&self, call: Call, errno: i32) {
         self.world.0.state.borrow_mut().fail_next(self.id, call, Errno(errno));
     }
 
-    /// How its disk is.
+    /// How its disk is, from now on; [`Storage::new`] unless it is set.
     pub fn storage(&self, storage: Storage) -> &Self {
         self.state(|state, id| state.host(id).disk.set_storage(storage));
         self
     }
 
-    /// How many descriptors it may have open; 1,024 unless it is set.
+    /// How many descriptors it may have open; 1,024 unless it is set. With that many, opening another fails with `EMFILE`.
     pub fn most_descriptors(&self, count: usize) -> &Self {
         self.state(|state, id| state.host(id).most_descriptors = count);
         self
@@ -181,13 +222,14 @@ impl Host {
         })
     }
 
-    /// A file as its programs see it; `None` if there is none.
+    /// The contents of a file as its programs see them; `None` if there is no such file.
     pub fn file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
         let path = path.as_ref().as_os_str().as_encoded_bytes();
         self.state(|state, id| state.host(id).disk.contents(path, View::Seen).ok())
     }
 
-    /// A file as it would certainly be found after a crash; `None` if there would be none.
+    /// The contents of a file as far as they are durable: what was synced, under a name whose directory was. A crash
+    /// leaves them, and may leave some of what was written since. `None` if the name is not durable.
     pub fn durable_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
         let path = path.as_ref().as_os_str().as_encoded_bytes();
         self.state(|state, id| state.host(id).disk.contents(path, View::Durable).ok())
@@ -232,17 +274,30 @@ impl Host {
         self.state(|state, id| state.host(id).disk.used_bytes())
     }
 
-    /// Flips bits of a byte of a file, as a disk may over the years.
+    /// Flips bits of a byte of a file, as a disk may over the years: those that are 1 in `bits`. Programs see it when they
+    /// read the byte from the disk; a page that is written anew hides it.
     ///
     /// # Errors
     ///
-    /// If there is no such byte.
+    /// If there is no such file (`ENOENT`), or no such byte on the disk (`EINVAL`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_runtime::world::World;
+    ///
+    /// let host = World::new(1).host("db");
+    /// host.write_file("/data", b"abc").unwrap();
+    /// host.damage("/data", 1, 0b100_0000).unwrap();
+    /// assert_eq!(host.file("/data").unwrap(), b"a\"c");
+    /// assert!(host.damage("/data", 3, 1).is_err());
+    /// ```
     pub fn damage(&self, path: impl AsRef<Path>, offset: u64, bits: u8) -> io::Result<()> {
         let path = path.as_ref().as_os_str().as_encoded_bytes();
         self.state(|state, id| state.host(id).disk.damage(path, offset, bits).map_err(io::Error::from))
     }
 
-    /// Empties its page cache: what is read next has to come from the disk.
+    /// Empties its page cache, but for what is not written back yet: what is read next has to come from the disk.
     pub fn drop_caches(&self) {
         self.state(|state, id| state.host(id).disk.drop_caches());
     }
@@ -263,7 +318,7 @@ struct Seat<T> {
     waker: Option<Waker>,
 }
 
-/// The host stopped before its program had ended.
+/// The host stopped before its program had ended: it crashed, was killed, or the world ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped;
 
@@ -275,7 +330,12 @@ impl fmt::Display for Stopped {
 
 impl std::error::Error for Stopped {}
 
-/// A program that runs on a host; made by [`Host::run`]. Dropped, it goes on.
+/// A program that runs on a host; made by [`Host::run`]. Awaited, it gives what the program ended with, once. Dropped,
+/// the program goes on.
+///
+/// # Errors
+///
+/// [`Stopped`].
 #[must_use = "it runs in any case; await it to wait for its end"]
 pub struct Running<T>(Rc<RefCell<Seat<T>>>);
 

@@ -112,6 +112,22 @@ const MOST_TURNS: u64 = 200_000_000;
 
 impl World {
     /// A world that draws everything from `seed`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_runtime::world::World;
+    ///
+    /// let hash = |seed| {
+    ///     let world = World::new(seed);
+    ///     world.run(async |world: World| {
+    ///         world.host("a").run(async {}).await.unwrap();
+    ///     });
+    ///     world.trace_hash()
+    /// };
+    /// assert_eq!(hash(1), hash(1));
+    /// assert_ne!(hash(1), hash(2));
+    /// ```
     pub fn new(seed: u64) -> Self {
         Self::with(seed, false)
     }
@@ -137,12 +153,13 @@ impl World {
         }))
     }
 
-    /// The seed.
+    /// The seed it was made from; 0 if nothing is drawn.
     pub fn seed(&self) -> u64 {
         self.0.seed
     }
 
-    /// What liberties its kernels take.
+    /// What liberties its kernels take: [`Kernel::new`] unless it is set, or [`Kernel::plain`] in a world that is
+    /// [in order](Self::in_order). For all hosts, from now on.
     pub fn kernel(self, kernel: Kernel) -> Self {
         self.0.state.borrow_mut().kernel = kernel;
         self
@@ -155,7 +172,8 @@ impl World {
         self
     }
 
-    /// How its links are, between any two hosts that have none of their own.
+    /// How its links are, between any two hosts that have none of [their own](Self::set_link): [`Link::new`] unless it
+    /// is set.
     pub fn link(self, link: Link) -> Self {
         self.0.state.borrow_mut().network.set_default_link(link);
         self
@@ -188,19 +206,56 @@ impl World {
         id
     }
 
-    /// The time since the world began.
+    /// The time since the world began. It passes while cores run, and jumps when all wait.
     pub fn now(&self) -> Duration {
         Duration::from_nanos(self.0.state.borrow().now_ns() - BEGINNING_NS)
     }
 
-    /// Lets that much time pass. In the world's own programs the same as sleeping.
+    /// Lets that much time pass, in which everything else goes on. The same as [`time::sleep`](crate::time::sleep), and
+    /// like it for programs of the world.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_runtime::world::World;
+    /// use std::time::Duration;
+    ///
+    /// World::new(1).run(async |world: World| {
+    ///     world.advance(Duration::from_secs(3600)).await;
+    ///     assert!(world.now() >= Duration::from_secs(3600));
+    /// });
+    /// ```
     pub async fn advance(&self, time: Duration) {
         crate::time::sleep(time).await;
     }
 
-    /// Has something hold after every step of the world: if it does not, the run fails with that name.
+    /// Has something hold between any two turns of the world's cores: if it does not, the run fails with that name.
     ///
-    /// It is called often, so it should be quick. What programs share with it is shared as on one thread, by `Rc`.
+    /// It is called often, so it should be quick. What programs share with it is shared as on one thread, by `Rc`. It
+    /// may look at hosts and their files, and is let go of when the run ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_runtime::task::yield_now;
+    /// use corering_runtime::world::World;
+    /// use std::{cell::Cell, rc::Rc};
+    ///
+    /// World::new(1).run(async |world: World| {
+    ///     let (level, seen) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    ///     let (looked_at, most) = (level.clone(), seen.clone());
+    ///     world.invariant("the level is low", move || {
+    ///         most.set(most.get().max(looked_at.get()));
+    ///         looked_at.get() <= 3
+    ///     });
+    ///     for _ in 0..3 {
+    ///         level.set(level.get() + 1);
+    ///         world.advance(std::time::Duration::from_millis(1)).await;
+    ///     }
+    ///     yield_now().await;
+    ///     assert_eq!(seen.get(), 3);
+    /// });
+    /// ```
     pub fn invariant(&self, name: &str, holds: impl Fn() -> bool + 'static) {
         let check = move || if holds() { Ok(()) } else { Err(String::new()) };
         self.0.invariants.borrow_mut().push((name.to_owned(), Rc::new(check)));
@@ -214,14 +269,14 @@ impl World {
         });
     }
 
-    /// Cuts one direction only.
+    /// Cuts one direction only: nothing from `from` arrives at `to`, while all from `to` arrives at `from`.
     pub fn cut(&self, from: &Host, to: &Host) {
         self.control(format!("nothing from '{}' arrives at '{}'", from.name(), to.name()), |state| {
             state.network.cut(from.id, to.id);
         });
     }
 
-    /// Cuts a host off from all others.
+    /// Cuts a host off from all others that there are by now, in both directions.
     pub fn isolate(&self, host: &Host) {
         self.control(format!("'{}' is cut off", host.name()), |state| state.network.partition_all(host.id));
     }
@@ -233,12 +288,12 @@ impl World {
         });
     }
 
-    /// Mends whatever was cut.
+    /// Mends whatever was cut. Links stay as they were [set](Self::set_link).
     pub fn heal_all(&self) {
         self.control("all hosts reach each other".to_owned(), |state| state.network.heal_all());
     }
 
-    /// Resets every connection between the two hosts.
+    /// Resets every connection between the two hosts, at both ends at once: their programs see `ECONNRESET`.
     pub fn reset(&self, a: &Host, b: &Host) {
         self.control(format!("connections between '{}' and '{}' are reset", a.name(), b.name()), |state| {
             state.network.reset(a.id, b.id, state.now_ns());
@@ -246,7 +301,7 @@ impl World {
         });
     }
 
-    /// How the link between the two hosts is, in both directions.
+    /// How the link between the two hosts is, in both directions. What is on its way arrives as it would have.
     pub fn set_link(&self, a: &Host, b: &Host, link: Link) {
         self.0.state.borrow_mut().network.set_link(a.id, b.id, link);
     }
@@ -261,8 +316,8 @@ impl World {
         self.0.state.borrow().network.connections_between(a.id, b.id)
     }
 
-    /// One number for all that has happened so far. The same seed gives the same one, on any machine; after any
-    /// difference it is another.
+    /// One number for all that has happened so far. The same program and seed give the same one, on any machine; after
+    /// any difference it is another, but for a chance of one in 2^64. What the end of the run brings about is not in it.
     pub fn trace_hash(&self) -> u64 {
         self.0.state.borrow().trace.hash()
     }

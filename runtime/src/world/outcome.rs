@@ -3,8 +3,12 @@
 use std::fmt::Debug;
 
 /// What a program of a host may return: nothing, or a `Result`. An error fails the run.
+#[diagnostic::on_unimplemented(
+    message = "a program of a simulated host ends with nothing or a `Result`, not with `{Self}`",
+    label = "return `()`, or a `Result` of it"
+)]
 pub trait Outcome {
-    /// The error, in words.
+    /// The error, in words; `None` if it has ended well.
     fn error(self) -> Option<String>;
 }
 

@@ -7,6 +7,21 @@ use std::time::Duration;
 ///
 /// By default it is a fast disk that never fails and never runs full, but a power loss may take everything that was
 /// not synced.
+///
+/// # Examples
+///
+/// ```
+/// use corering_runtime::world::{Storage, World};
+/// use std::time::Duration;
+///
+/// let old = Storage::new().read_latency(Duration::from_millis(4)..=Duration::from_millis(12)).capacity(1 << 20);
+/// World::new(1).run(async |world: World| {
+///     let host = world.host("archive");
+///     host.storage(old.sync_errors(0.001));
+///     host.write_file("/data", b"abc").unwrap();
+///     assert_eq!(host.used_bytes(), 4096, "a page");
+/// });
+/// ```
 #[derive(Clone, Debug)]
 pub struct Storage {
     capacity: u64,

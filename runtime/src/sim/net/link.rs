@@ -9,6 +9,18 @@ use std::time::Duration;
 /// whatever the link does: there, a loss costs the time until the packet is sent again.
 ///
 /// Values that no link can have are replaced by the nearest that one can have; each method says which.
+///
+/// # Examples
+///
+/// ```
+/// use corering_runtime::world::{Link, World};
+/// use std::time::Duration;
+///
+/// let far = Link::new().latency(Duration::from_millis(40)..=Duration::from_millis(90)).loss(0.01);
+/// World::new(1).run(async |world: World| {
+///     world.set_link(&world.host("here"), &world.host("there"), far.bandwidth(1_000_000));
+/// });
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Link {
     pub(super) latency_ns: RangeInclusive<u64>,

@@ -36,6 +36,12 @@ impl Network {
         pair
     }
 
+    /// Whether what is sent or received may be a part: of streams, and not of messages.
+    pub(crate) fn goes_in_parts(&self, id: SocketId) -> bool {
+        let of_messages = self.sockets.end(id).is_some_and(|end| end.messages.is_some());
+        self.kind(id) == Kind::Stream && !of_messages
+    }
+
     /// How many of `bytes` may be sent now: of a message all or none.
     pub(super) fn room_to_send(&self, id: SocketId, bytes: usize) -> usize {
         let Some((socket, end)) = self.sockets.get(id).and_then(|socket| Some((socket, socket.end()?))) else {
