@@ -215,7 +215,7 @@ impl State {
             return;
         }
         if let Some(target) = self.requests[request].submission.target() {
-            match self.resolve(ring, host, target, request) {
+            match self.resolve(ring, host, target) {
                 Ok(open) => {
                     self.opens[open].references += 1;
                     self.requests[request].open = Some(open);
@@ -251,16 +251,8 @@ impl State {
         self.rings[ring].due.push_back(request);
     }
 
-    fn resolve(&mut self, ring: usize, host: HostId, target: Target, request: usize) -> Result<usize, Errno> {
+    fn resolve(&mut self, ring: usize, host: HostId, target: Target) -> Result<usize, Errno> {
         match target {
-            Target::Descriptor(number) if (0..super::host::FIRST_DESCRIPTOR).contains(&number) => {
-                let name = self.requests[request].name;
-                self.fail(format!(
-                    "{name} was asked for descriptor {number} of the real system, in a simulated world: open sockets \
-                     and files there with corering's own"
-                ));
-                Err(Errno(libc::EBADF))
-            }
             Target::Descriptor(number) => self.find(host, number),
             Target::Direct(place) => {
                 self.rings[ring].direct.get(place as usize).copied().flatten().ok_or(Errno(libc::EBADF))
@@ -437,7 +429,7 @@ impl State {
     pub(super) fn cancel(&mut self, ring: usize, which: Which, asking: usize) -> i32 {
         let host = self.rings[ring].host;
         let open = match which {
-            Which::AllOf(target) => match self.resolve(ring, host, target, asking) {
+            Which::AllOf(target) => match self.resolve(ring, host, target) {
                 Ok(open) => Some(open),
                 Err(error) => return -error.0,
             },
