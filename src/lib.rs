@@ -199,4 +199,7 @@ mod guides {
     struct FromAsyncio;
     #[doc = include_str!("../docs/from-tokio.md")]
     struct FromTokio;
+    #[cfg(feature = "sim")]
+    #[doc = include_str!("../docs/simulation.md")]
+    struct Simulation;
 }

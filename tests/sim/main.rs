@@ -8,10 +8,14 @@
 )]
 
 mod cases;
+mod checks;
+mod differential;
 mod hunts;
 mod lent;
+mod life_cycle;
 mod scene;
 mod simulated;
+mod tracked;
 mod worlds;
 
 #[path = "../it/asyncio.rs"]

@@ -29,19 +29,26 @@ thread_local! {
     /// The host whose program runs.
     static HERE: RefCell<Option<Host>> = const { RefCell::new(None) };
     static FOLDERS: Cell<u32> = const { Cell::new(0) };
-    static ONLY_IN_ORDER: Cell<bool> = const { Cell::new(false) };
+    static TASKS_IN_ORDER: Cell<bool> = const { Cell::new(false) };
 }
 
 fn here() -> Host {
     HERE.with_borrow(Option::clone).expect("in a world")
 }
 
-/// Runs what expects ready tasks to run in the order in which they were woken: what the executor does, and does not
+/// As long as it lives, ready tasks run in the order in which they were woken, which the executor does and does not
 /// promise.
-pub(crate) fn in_order(test: impl FnOnce()) {
-    ONLY_IN_ORDER.set(true);
-    test();
-    ONLY_IN_ORDER.set(false);
+pub(crate) struct TasksInOrder(());
+
+pub(crate) fn tasks_in_order() -> TasksInOrder {
+    TASKS_IN_ORDER.set(true);
+    TasksInOrder(())
+}
+
+impl Drop for TasksInOrder {
+    fn drop(&mut self) {
+        TASKS_IN_ORDER.set(false);
+    }
 }
 
 /// The worlds of a test: none is the one in which nothing is drawn.
@@ -49,9 +56,6 @@ fn worlds() -> Vec<Option<u64>> {
     let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a whole number"));
     if let Some(seed) = number("CORERING_SEED") {
         return vec![Some(seed)];
-    }
-    if ONLY_IN_ORDER.get() {
-        return vec![None];
     }
     std::iter::once(None).chain((0..number("CORERING_SEEDS").unwrap_or(SEEDS)).map(Some)).collect()
 }
@@ -61,7 +65,10 @@ fn worlds() -> Vec<Option<u64>> {
 fn in_worlds<T>(run: impl Fn(World) -> T) -> T {
     let mut output = None;
     for seed in worlds() {
-        let world = seed.map_or_else(World::in_order, World::new);
+        let mut world = seed.map_or_else(World::in_order, World::new);
+        if TASKS_IN_ORDER.get() || std::env::var("FIFO").is_ok() {
+            world = world.tasks_in_order();
+        }
         HERE.set(Some(world.host("main")));
         FOLDERS.set(0);
         match catch_unwind(AssertUnwindSafe(|| run(world))) {

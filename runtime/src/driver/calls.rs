@@ -19,6 +19,7 @@ use crate::buf::Room;
 #[cfg(feature = "sim")]
 use crate::sim;
 use crate::sys;
+pub use crate::sys::socket_option::SocketOption;
 
 /// The kernel that answers a call. Another filling is another variant: then the compiler names every call that it has
 /// to answer.
@@ -50,33 +51,6 @@ impl Kernel {
         }
         Kernel::Real
     }
-}
-
-/// A setting of a socket. Its value is the `int` of `setsockopt(2)`: 0 and 1 where it is off or on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum SocketOption {
-    /// Small writes are sent at once (`TCP_NODELAY`).
-    NoDelay,
-    /// The address can be bound while connections that it had are still remembered (`SO_REUSEADDR`).
-    ReuseAddress,
-    /// Several sockets may be bound to the address (`SO_REUSEPORT`).
-    ReusePort,
-    /// A quiet connection is probed from time to time (`SO_KEEPALIVE`).
-    KeepAlive,
-    /// How many bytes may wait to be sent (`SO_SNDBUF`). The kernel doubles what is set.
-    SendBuffer,
-    /// How many bytes may wait to be received (`SO_RCVBUF`). The kernel doubles what is set.
-    ReceiveBuffer,
-    /// For how many seconds a close waits for what is unsent, which is then thrown away; 0 resets the connection, and
-    /// -1 does none of that (`SO_LINGER`).
-    Linger,
-    /// Datagrams may go to a broadcast address (`SO_BROADCAST`).
-    Broadcast,
-    /// How many routers a packet of IPv4 may pass (`IP_TTL`).
-    Ttl,
-    /// A socket of IPv6 keeps away from IPv4 (`IPV6_V6ONLY`).
-    OnlyV6,
 }
 
 /// Makes a socket, which programs that are started do not inherit. It is the caller's to close.
@@ -138,7 +112,7 @@ pub(crate) fn set_option(fd: BorrowedFd<'_>, option: SocketOption, value: i32) -
     match Kernel::of(fd.as_raw_fd()) {
         Kernel::Real => set_real_option(&SockRef::from(&fd), option, value),
         #[cfg(feature = "sim")]
-        Kernel::Simulated => set_simulated_option(fd.as_raw_fd(), option, value),
+        Kernel::Simulated => sim::calls::set_option(fd.as_raw_fd(), option, value),
     }
 }
 
@@ -147,7 +121,7 @@ pub(crate) fn option(fd: BorrowedFd<'_>, option: SocketOption) -> io::Result<i32
     match Kernel::of(fd.as_raw_fd()) {
         Kernel::Real => real_option(&SockRef::from(&fd), option),
         #[cfg(feature = "sim")]
-        Kernel::Simulated => simulated_option(fd.as_raw_fd(), option),
+        Kernel::Simulated => sim::calls::option(fd.as_raw_fd(), option),
     }
 }
 
@@ -290,40 +264,6 @@ fn real_option(socket: &Socket, option: SocketOption) -> io::Result<i32> {
         SocketOption::Broadcast => socket.broadcast()?.into(),
         SocketOption::Ttl => socket.ttl_v4()? as i32,
         SocketOption::OnlyV6 => socket.only_v6()?.into(),
-    })
-}
-
-#[cfg(feature = "sim")]
-fn set_simulated_option(fd: RawFd, option: SocketOption, value: i32) -> io::Result<()> {
-    match simulated(option) {
-        Some(option) => sim::calls::set_option(fd, option, value),
-        None => sim::calls::set_linger(fd, u64::try_from(value).ok().map(Duration::from_secs)),
-    }
-}
-
-#[cfg(feature = "sim")]
-fn simulated_option(fd: RawFd, option: SocketOption) -> io::Result<i32> {
-    match simulated(option) {
-        Some(option) => sim::calls::option(fd, option),
-        None => Ok(sim::calls::linger(fd)?.map_or(-1, |wait| wait.as_secs() as i32)),
-    }
-}
-
-/// The simulated network's name for an option; it has none for lingering, which is not a number there.
-#[cfg(feature = "sim")]
-fn simulated(option: SocketOption) -> Option<sim::calls::SocketOption> {
-    use sim::calls::SocketOption as Simulated;
-    Some(match option {
-        SocketOption::NoDelay => Simulated::NoDelay,
-        SocketOption::ReuseAddress => Simulated::ReuseAddress,
-        SocketOption::ReusePort => Simulated::ReusePort,
-        SocketOption::KeepAlive => Simulated::KeepAlive,
-        SocketOption::SendBuffer => Simulated::SendBuffer,
-        SocketOption::ReceiveBuffer => Simulated::ReceiveBuffer,
-        SocketOption::Broadcast => Simulated::Broadcast,
-        SocketOption::Ttl => Simulated::Ttl,
-        SocketOption::OnlyV6 => Simulated::OnlyIpv6,
-        SocketOption::Linger => return None,
     })
 }
 

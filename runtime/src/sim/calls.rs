@@ -3,17 +3,18 @@
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::RawFd;
-use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Type};
 
 use super::disk::Inode;
 use super::host::{Call, File};
-pub(crate) use super::net::SocketOption;
+use super::memory::Area;
 use super::net::{Kind, SocketId};
+use super::perform::{check_read, check_truncate};
 use super::place::here;
 use super::state::State;
 use super::{Answer, Errno, HostId};
+use crate::sys::socket_option::SocketOption;
 
 /// Makes a socket.
 pub(crate) fn socket(domain: Domain, kind: Type) -> io::Result<RawFd> {
@@ -68,20 +69,12 @@ pub(crate) fn option(fd: RawFd, option: SocketOption) -> io::Result<i32> {
     on_socket(fd, |state, socket| state.network.option(socket, option))
 }
 
-pub(crate) fn set_linger(fd: RawFd, linger: Option<Duration>) -> io::Result<()> {
-    on_socket(fd, |state, socket| state.network.set_linger(socket, linger))
-}
-
-pub(crate) fn linger(fd: RawFd) -> io::Result<Option<Duration>> {
-    on_socket(fd, |state, socket| state.network.linger(socket))
-}
-
 pub(crate) fn take_error(fd: RawFd) -> io::Result<Option<io::Error>> {
     on_socket(fd, |state, socket| Ok(state.network.take_error(socket).map(io::Error::from)))
 }
 
 pub(crate) fn is_seekable(fd: RawFd) -> bool {
-    on_file(fd, |_, _, _| Ok(())).is_ok()
+    on_file(fd, |_, _, _, _| Ok(())).is_ok()
 }
 
 /// What is cached of a file. From its position if `offset` is `u64::MAX`, which then moves.
@@ -92,7 +85,7 @@ pub(crate) fn read_now(fd: RawFd, room: usize, offset: u64) -> io::Result<Vec<u8
             return Err(Errno(libc::EAGAIN));
         };
         let at = if offset == u64::MAX { position } else { offset };
-        super::perform::may_transfer(flags & !libc::O_DIRECT, libc::O_WRONLY, at, &[])?;
+        check_read(flags & !libc::O_DIRECT, at, &[Area { address: 0, len: room }])?;
         if flags & libc::O_DIRECT != 0 || state.takes_liberty(|kernel| kernel.not_cached) {
             return Err(Errno(libc::EAGAIN));
         }
@@ -111,11 +104,12 @@ pub(crate) fn read_now(fd: RawFd, room: usize, offset: u64) -> io::Result<Vec<u8
 }
 
 pub(crate) fn stat(fd: RawFd) -> io::Result<libc::statx> {
-    on_file(fd, |state, host, inode| Ok(super::perform::statx(&state.host(host).disk.stat(inode))))
+    on_file(fd, |state, host, inode, _| Ok(super::perform::statx(&state.host(host).disk.stat(inode))))
 }
 
 pub(crate) fn truncate(fd: RawFd, bytes: u64) -> io::Result<()> {
-    on_file(fd, |state, host, inode| {
+    on_file(fd, |state, host, inode, flags| {
+        check_truncate(flags, bytes)?;
         let now_ns = state.now_ns;
         state.host(host).disk.truncate(inode, bytes, now_ns)
     })
@@ -151,13 +145,13 @@ fn on_socket<T>(fd: RawFd, ask: impl FnOnce(&mut State, SocketId) -> Answer<T>) 
     })
 }
 
-fn on_file<T>(fd: RawFd, ask: impl FnOnce(&mut State, HostId, Inode) -> Answer<T>) -> io::Result<T> {
+fn on_file<T>(fd: RawFd, ask: impl FnOnce(&mut State, HostId, Inode, i32) -> Answer<T>) -> io::Result<T> {
     answer(|state, host| {
         let open = state.find(host, fd)?;
-        let File::Disk { inode, .. } = state.opens[open].file else {
+        let File::Disk { inode, flags, .. } = state.opens[open].file else {
             return Err(Errno(libc::ESPIPE));
         };
-        ask(state, host, inode)
+        ask(state, host, inode, flags)
     })
 }
 

@@ -40,7 +40,7 @@ impl State {
             }
             (Request::Read { areas, offset, nowait, .. }, Some(File::Disk { inode, position, flags, .. })) => {
                 let at = if offset == u64::MAX { position } else { offset };
-                match may_transfer(flags, libc::O_WRONLY, at, &areas) {
+                match check_read(flags, at, &areas) {
                     Err(error) => Outcome::of(Err(error)),
                     Ok(()) if flags & libc::O_DIRECT != 0 => Outcome::Disk { ns: self.work_ns(request) },
                     Ok(()) => self.attempt_read(request, inode, &areas, at, nowait),
@@ -48,7 +48,7 @@ impl State {
             }
             (Request::Write { areas, offset, .. }, Some(File::Disk { position, flags, .. })) => {
                 let at = if offset == u64::MAX { position } else { offset };
-                match may_transfer(flags, libc::O_RDONLY, at, &areas) {
+                match check_write(flags, at, &areas) {
                     Err(error) => Outcome::of(Err(error)),
                     Ok(()) => Outcome::Worker,
                 }
@@ -218,9 +218,7 @@ impl State {
                 self.tell_of_failed_syncs(request)
             }
             (Request::Truncate { bytes, .. }, Some(File::Disk { inode, flags, .. })) => {
-                if flags & libc::O_ACCMODE == libc::O_RDONLY {
-                    return Err(Errno(libc::EINVAL));
-                }
+                check_truncate(flags, bytes)?;
                 self.host(host).disk.truncate(inode, bytes, now_ns).map(|()| 0)
             }
             (Request::Read { .. }, Some(File::Disk { .. })) => {
@@ -514,14 +512,36 @@ impl State {
     }
 }
 
-/// Whether a file that was opened so may be read or written there; `denied` is the access mode that forbids it.
-pub(super) fn may_transfer(flags: i32, denied: i32, at: u64, areas: &[Area]) -> Answer<()> {
-    if flags & libc::O_ACCMODE == denied {
+/// Whether a file that was opened with such flags can be read there.
+pub(super) fn check_read(flags: i32, at: u64, areas: &[Area]) -> Answer<()> {
+    if flags & libc::O_ACCMODE == libc::O_WRONLY {
         return Err(Errno(libc::EBADF));
     }
+    check_range(flags, at, areas)
+}
+
+fn check_write(flags: i32, at: u64, areas: &[Area]) -> Answer<()> {
+    if flags & libc::O_ACCMODE == libc::O_RDONLY {
+        return Err(Errno(libc::EBADF));
+    }
+    check_range(flags, at, areas)
+}
+
+/// Positions are signed numbers in the kernel, and direct I/O goes by blocks.
+fn check_range(flags: i32, at: u64, areas: &[Area]) -> Answer<()> {
+    let len: usize = areas.iter().map(|area| area.len).sum();
+    let end = i64::try_from(at).ok().and_then(|at| at.checked_add(len as i64));
     let whole_blocks =
         || at % DIRECT_BLOCK == 0 && areas.iter().all(|area| (area.address | area.len as u64) % DIRECT_BLOCK == 0);
-    if i64::try_from(at).is_err() || flags & libc::O_DIRECT != 0 && !whole_blocks() {
+    if end.is_none() || flags & libc::O_DIRECT != 0 && !whole_blocks() {
+        return Err(Errno(libc::EINVAL));
+    }
+    Ok(())
+}
+
+/// Whether a file that was opened with such flags can be made so long.
+pub(super) fn check_truncate(flags: i32, bytes: u64) -> Answer<()> {
+    if flags & libc::O_ACCMODE == libc::O_RDONLY || i64::try_from(bytes).is_err() {
         return Err(Errno(libc::EINVAL));
     }
     Ok(())

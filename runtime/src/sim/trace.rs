@@ -138,6 +138,8 @@ impl fmt::Display for What {
                 write!(f, "{name} #{number} -> ")?;
                 if *result < 0 {
                     write!(f, "{}", std::io::Error::from_raw_os_error(-result))?;
+                } else if let Some((_, descriptor)) = super::host::place(*result) {
+                    write!(f, "descriptor {descriptor}")?;
                 } else {
                     write!(f, "{result}")?;
                 }

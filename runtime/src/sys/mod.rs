@@ -8,5 +8,6 @@ pub(crate) mod interrupt;
 pub(crate) mod limits;
 pub(crate) mod mmap;
 pub(crate) mod random;
+pub(crate) mod socket_option;
 pub(crate) mod thread;
 pub(crate) mod wake;

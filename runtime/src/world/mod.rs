@@ -65,6 +65,8 @@ struct Inner {
     state: Rc<RefCell<State>>,
     hosts: RefCell<BTreeMap<HostId, Setup>>,
     orders: RefCell<VecDeque<Order>>,
+    /// Ready tasks of a core run in the order in which they were woken.
+    tasks_in_order: Cell<bool>,
     invariants: RefCell<Vec<(String, Invariant)>>,
     /// How many turns a run may take.
     most_turns: Cell<u64>,
@@ -126,6 +128,7 @@ impl World {
             state: Rc::new(RefCell::new(State::new(seed, in_order))),
             hosts: RefCell::default(),
             orders: RefCell::default(),
+            tasks_in_order: Cell::new(in_order),
             invariants: RefCell::default(),
             most_turns: Cell::new(MOST_TURNS),
             turns: Cell::new(0),
@@ -142,6 +145,13 @@ impl World {
     /// What liberties its kernels take.
     pub fn kernel(self, kernel: Kernel) -> Self {
         self.0.state.borrow_mut().kernel = kernel;
+        self
+    }
+
+    /// Has ready tasks of a core run in the order in which they were woken, as the real executor does, though it does
+    /// not promise that: all else is drawn.
+    pub fn tasks_in_order(self) -> Self {
+        self.0.tasks_in_order.set(true);
         self
     }
 

@@ -130,6 +130,9 @@ impl<'a> Run<'a> {
     fn go_to_the_end(&mut self) {
         while !self.main_ended && self.inner.failed.borrow().is_none() {
             self.obey();
+            if self.main_ended {
+                return;
+            }
             self.check();
             self.inner.state.borrow_mut().look_at_bells();
             match self.draw() {
@@ -177,7 +180,7 @@ impl<'a> Run<'a> {
         let core = state.borrow_mut().host(host).next_core();
         let place = Place { world: Rc::clone(state), host, core };
         let mut builder = builder.unwrap_or_default();
-        if !state.borrow().in_order {
+        if !self.inner.tasks_in_order.get() {
             builder = builder.shuffle(state.borrow_mut().draw_for_core());
         }
         // SAFETY: the caller's promise: the run has all seats.

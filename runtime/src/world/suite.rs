@@ -138,7 +138,7 @@ impl Peer {
     ///
     /// None that are known.
     pub fn reset(self) -> io::Result<()> {
-        self.call(|state, socket| state.network.set_linger(socket, Some(std::time::Duration::ZERO)))
+        self.call(|state, socket| state.network.set_option(socket, SocketOption::Linger, 0))
     }
 
     /// Where it is.
@@ -156,7 +156,6 @@ impl Peer {
     ///
     /// None that are known.
     pub fn set_buffers(&mut self, bytes: i32) -> io::Result<()> {
-        use crate::sim::calls::SocketOption;
         self.call(|state, socket| state.network.set_option(socket, SocketOption::ReceiveBuffer, bytes))
     }
 }

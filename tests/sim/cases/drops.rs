@@ -297,7 +297,10 @@ fn whoever_connects_is_served_once_however_often_the_accept_is_given_up() {
             assert!(served.take().into_iter().eq((0..VISITORS).map(|number| (number, 1))));
             listener.close().await.unwrap();
             leaves_nothing(&host, &Buffers::default()).await;
-            assert_eq!(guests.descriptors(), 0);
+            // Their cores end by themselves.
+            while guests.descriptors() > 0 {
+                a_moment(100).await;
+            }
         });
     });
 }

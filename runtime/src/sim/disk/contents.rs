@@ -99,11 +99,11 @@ impl Contents {
         let len = self.readable(offset, room.len());
         let mut read = 0;
         for part in parts(offset, len, PAGE) {
-            let Some(page) = self.cache.get(&part.unit) else {
+            if !self.needs_no_disk(part.unit) {
                 return (read > 0).then_some(read);
-            };
+            }
             read = part.of_all.end;
-            fill(&mut room[part.of_all], page.as_ref().map(|page| &page[part.within]));
+            fill(&mut room[part.of_all], self.seen(part.unit).map(|page| &page[part.within]));
         }
         Some(read)
     }
@@ -159,7 +159,12 @@ impl Contents {
     }
 
     pub(super) fn is_cached(&self, offset: u64, len: usize) -> bool {
-        parts(offset, self.readable(offset, len), PAGE).all(|part| self.cache.contains_key(&part.unit))
+        parts(offset, self.readable(offset, len), PAGE).all(|part| self.needs_no_disk(part.unit))
+    }
+
+    /// It is in the cache, or a hole: that is known from the file's map.
+    fn needs_no_disk(&self, number: u64) -> bool {
+        self.cache.contains_key(&number) || self.durable.get(number).is_none()
     }
 
     pub(super) fn len(&self) -> u64 {

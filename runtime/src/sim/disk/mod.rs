@@ -110,6 +110,8 @@ impl Disk {
     }
 
     fn find_or_create(&mut self, path: &[u8], flags: i32, mode: u32, now_ns: u64) -> Answer<Inode> {
+        // The path is looked at first.
+        path::check(path)?;
         if flags & libc::O_DIRECTORY != 0 {
             return Err(Errno(libc::EINVAL));
         }
@@ -150,6 +152,9 @@ impl Disk {
 
     /// Brings what it reads into the cache.
     pub(crate) fn read(&mut self, inode: Inode, offset: u64, room: &mut [u8]) -> Answer<usize> {
+        if room.is_empty() {
+            return Ok(0);
+        }
         Ok(self.file_mut(inode, libc::EISDIR)?.read(offset, room))
     }
 

@@ -53,12 +53,7 @@ impl Disk {
     }
 
     pub(super) fn walk(&self, path: &[u8], links: Links, view: View) -> Answer<Place> {
-        if path.is_empty() {
-            return Err(Errno(libc::ENOENT));
-        }
-        if path.len() >= PATH_BYTES {
-            return Err(Errno(libc::ENAMETOOLONG));
-        }
+        check(path)?;
         let mut left: Vec<&[u8]> = components(path).collect();
         let mut slash = path.ends_with(b"/");
         let mut followed = 0;
@@ -150,6 +145,15 @@ impl Place {
     /// The directory that has the last name, or, without a name, the one that is meant.
     pub(super) fn directory(&self) -> Inode {
         self.trail.last().copied().unwrap_or(ROOT)
+    }
+}
+
+/// What is said of a path before anything is looked up.
+pub(super) fn check(path: &[u8]) -> Answer<()> {
+    match path.len() {
+        0 => Err(Errno(libc::ENOENT)),
+        PATH_BYTES.. => Err(Errno(libc::ENAMETOOLONG)),
+        _ => Ok(()),
     }
 }
 

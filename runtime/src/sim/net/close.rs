@@ -1,7 +1,5 @@
 //! How connections end: by halves, by closing, by a reset, or because nothing gets through.
 
-use std::time::Duration;
-
 use super::event::Event;
 use super::socket::State;
 use super::stream::{Fin, Out, Phase};
@@ -55,7 +53,7 @@ impl Network {
         let Ok(socket) = self.sockets.open(id) else {
             return;
         };
-        let hard = socket.options.linger == Some(Duration::ZERO);
+        let hard = socket.options.linger == 0;
         match &socket.state {
             State::Idle | State::Datagram(_) => {
                 self.release_port(id);

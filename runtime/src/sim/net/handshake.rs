@@ -132,7 +132,7 @@ impl Network {
         let State::Listening(queue) = &listener.state else {
             return None;
         };
-        let mut child = Socket::new(listener.host, Kind::Stream, listener.ipv6);
+        let mut child = Socket::fresh(listener.host, Kind::Stream, listener.ipv6);
         child.options = listener.options.inherited();
         child.local = Some(to);
         queue.has_room().then_some(child)

@@ -1,5 +1,4 @@
 //! Links: what the way from one host to another does to what is sent on it.
-#![allow(unreachable_pub, reason = "programs get it from the facade")]
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -38,8 +38,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 pub use link::Link;
-#[allow(unused_imports, reason = "who translates setsockopt comes after it")]
-pub(crate) use option::SocketOption;
 pub(crate) use socket::{Kind, SocketId};
 
 use self::address::Host;
@@ -96,7 +94,7 @@ impl Network {
     }
 
     pub(crate) fn socket(&mut self, host: HostId, kind: Kind, ipv6: bool) -> SocketId {
-        self.sockets.insert(Socket::new(host, kind, ipv6))
+        self.sockets.insert(Socket::fresh(host, kind, ipv6))
     }
 
     /// Sends as many bytes as there is room for, or one datagram. None: there is no room.

@@ -2,27 +2,10 @@
 //! broadcasts); the others are remembered and read back.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::{Network, SocketId};
 use crate::sim::{Answer, Errno};
-
-/// An option with a number for a value, as `setsockopt(2)` knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum SocketOption {
-    ReuseAddress,
-    ReusePort,
-    /// Read back, it is twice what was set, as Linux counts its own needs in.
-    SendBuffer,
-    ReceiveBuffer,
-    OnlyIpv6,
-    Broadcast,
-    NoDelay,
-    KeepAlive,
-    Ttl,
-    /// Any other, by its level and number.
-    Other(i32, i32),
-}
+use crate::sys::socket_option::SocketOption;
 
 pub(super) struct Options {
     pub(super) reuse_address: bool,
@@ -31,7 +14,8 @@ pub(super) struct Options {
     pub(super) broadcast: bool,
     pub(super) send_buffer: usize,
     pub(super) receive_buffer: usize,
-    pub(super) linger: Option<Duration>,
+    /// For how many seconds a close may linger; below 0 it does not.
+    pub(super) linger: i32,
     remembered: BTreeMap<SocketOption, i32>,
 }
 
@@ -51,7 +35,7 @@ impl Default for Options {
             broadcast: false,
             send_buffer: SEND_BUFFER,
             receive_buffer: RECEIVE_BUFFER,
-            linger: None,
+            linger: -1,
             remembered: BTreeMap::new(),
         }
     }
@@ -65,32 +49,32 @@ impl Options {
 
     fn get(&self, option: SocketOption) -> i32 {
         match option {
+            SocketOption::Linger => self.linger,
             SocketOption::ReuseAddress => self.reuse_address.into(),
             SocketOption::ReusePort => self.reuse_port.into(),
-            SocketOption::OnlyIpv6 => self.only_ipv6.into(),
+            SocketOption::OnlyV6 => self.only_ipv6.into(),
             SocketOption::Broadcast => self.broadcast.into(),
             SocketOption::SendBuffer => 2 * self.send_buffer as i32,
             SocketOption::ReceiveBuffer => 2 * self.receive_buffer as i32,
             SocketOption::Ttl => self.remembered.get(&option).copied().unwrap_or(64),
-            SocketOption::NoDelay | SocketOption::KeepAlive | SocketOption::Other(..) => {
-                self.remembered.get(&option).copied().unwrap_or(0)
-            }
+            SocketOption::NoDelay | SocketOption::KeepAlive => self.remembered.get(&option).copied().unwrap_or(0),
         }
     }
 
     fn set(&mut self, option: SocketOption, value: i32) {
         let size = |least| usize::try_from(value).unwrap_or(0).clamp(least, LARGEST_BUFFER);
         match option {
+            SocketOption::Linger => self.linger = value.max(-1),
             SocketOption::ReuseAddress => self.reuse_address = value != 0,
             SocketOption::ReusePort => self.reuse_port = value != 0,
-            SocketOption::OnlyIpv6 => self.only_ipv6 = value != 0,
+            SocketOption::OnlyV6 => self.only_ipv6 = value != 0,
             SocketOption::Broadcast => self.broadcast = value != 0,
             SocketOption::SendBuffer => self.send_buffer = size(LEAST_SEND_BUFFER),
             SocketOption::ReceiveBuffer => self.receive_buffer = size(LEAST_RECEIVE_BUFFER),
             SocketOption::NoDelay | SocketOption::KeepAlive => {
                 self.remembered.insert(option, (value != 0).into());
             }
-            SocketOption::Ttl | SocketOption::Other(..) => {
+            SocketOption::Ttl => {
                 self.remembered.insert(option, value);
             }
         }
@@ -100,7 +84,7 @@ impl Options {
 impl Network {
     pub(crate) fn set_option(&mut self, id: SocketId, option: SocketOption, value: i32) -> Answer<()> {
         let socket = self.sockets.open_mut(id)?;
-        if option == SocketOption::OnlyIpv6 && (!socket.ipv6 || socket.local.is_some()) {
+        if option == SocketOption::OnlyV6 && (!socket.ipv6 || socket.local.is_some()) {
             return Err(Errno(libc::EINVAL));
         }
         socket.options.set(option, value);
@@ -114,16 +98,6 @@ impl Network {
 
     pub(crate) fn option(&self, id: SocketId, option: SocketOption) -> Answer<i32> {
         Ok(self.sockets.open(id)?.options.get(option))
-    }
-
-    /// `SO_LINGER`. Closing with no time to linger resets the connection; any other is remembered.
-    pub(crate) fn set_linger(&mut self, id: SocketId, linger: Option<Duration>) -> Answer<()> {
-        self.sockets.open_mut(id)?.options.linger = linger;
-        Ok(())
-    }
-
-    pub(crate) fn linger(&self, id: SocketId) -> Answer<Option<Duration>> {
-        Ok(self.sockets.open(id)?.options.linger)
     }
 
     /// `SO_ERROR`: told once.

@@ -57,7 +57,7 @@ pub(super) enum State {
 }
 
 impl Socket {
-    pub(super) fn new(host: HostId, kind: Kind, ipv6: bool) -> Self {
+    pub(super) fn fresh(host: HostId, kind: Kind, ipv6: bool) -> Self {
         let state = match kind {
             Kind::Stream => State::Idle,
             Kind::Datagram => State::Datagram(Mailbox::default()),

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::sim::Errno;
+use crate::sys::socket_option::SocketOption;
 
 const A: HostId = HostId(0);
 const B: HostId = HostId(1);
@@ -94,7 +95,7 @@ impl Network {
     }
 
     /// A connection from `a` to `b`, both ends, with its listener closed.
-    fn pair(&mut self, a: HostId, b: HostId) -> (SocketId, SocketId) {
+    fn connected(&mut self, a: HostId, b: HostId) -> (SocketId, SocketId) {
         let listener = self.listener(b, 700);
         let client = self.stream(a);
         self.connect(client, at(b, 700), self.now_ns).expect("to be under way");

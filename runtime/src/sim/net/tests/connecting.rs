@@ -204,7 +204,7 @@ fn a_socket_of_ipv6_that_is_bound_to_all_takes_connections_of_ipv4() {
     assert_eq!(net.local_addr(server).unwrap().to_string(), "[::ffff:127.0.0.1]:80");
     net.close(listener, 0);
     let alone = net.socket(A, Kind::Stream, true);
-    net.set_option(alone, SocketOption::OnlyIpv6, 1).unwrap();
+    net.set_option(alone, SocketOption::OnlyV6, 1).unwrap();
     net.bind(alone, any6).unwrap();
     net.listen(alone, 1).unwrap();
     let client = net.stream(A);

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn what_was_sent_before_closing_arrives_and_then_the_end() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     net.put(client, b"bye").unwrap();
     net.close(client, net.now_ns);
     assert_eq!(refused(net.get(client)), libc::EBADF);
@@ -23,7 +23,7 @@ fn what_was_sent_before_closing_arrives_and_then_the_end() {
 #[test]
 fn who_has_closed_still_sends_what_the_other_end_had_no_room_for() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     let mut sent = 0;
     while let Some(bytes) = net.put(client, &[1; 10_000]).unwrap() {
         sent += bytes;
@@ -47,7 +47,7 @@ fn who_has_closed_still_sends_what_the_other_end_had_no_room_for() {
 #[test]
 fn a_half_that_is_shut_lets_the_other_go_on() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     net.put(client, b"question").unwrap();
     assert_eq!(net.shutdown(client, false, true, net.now_ns), Ok(()));
     assert_eq!(refused(net.put(client, b"more")), libc::EPIPE);
@@ -73,7 +73,7 @@ fn a_half_that_is_shut_lets_the_other_go_on() {
 #[test]
 fn who_is_done_reading_sees_the_end_but_what_arrives_may_be_read() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     net.shutdown(client, true, false, net.now_ns).unwrap();
     assert_eq!((net.get(client), net.ready(client)), (Ok(Some(vec![])), IN | OUT | RDHUP));
     net.put(server, b"late").unwrap();
@@ -84,7 +84,7 @@ fn who_is_done_reading_sees_the_end_but_what_arrives_may_be_read() {
 #[test]
 fn both_may_close_at_once() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     net.close(client, net.now_ns);
     net.close(server, net.now_ns);
     net.run_for(10 * MS);
@@ -95,7 +95,7 @@ fn both_may_close_at_once() {
 #[test]
 fn closing_with_something_unread_resets() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     net.put(client, b"unread").unwrap();
     net.run_for(10 * MS);
     net.close(server, net.now_ns);
@@ -110,8 +110,8 @@ fn closing_with_something_unread_resets() {
 #[test]
 fn closing_without_lingering_resets_and_what_has_arrived_may_be_read() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
-    net.set_linger(server, Some(Duration::ZERO)).unwrap();
+    let (client, server) = net.connected(A, B);
+    net.set_option(server, SocketOption::Linger, 0).unwrap();
     net.put(server, b"last words").unwrap();
     net.run_for(MS);
     net.close(server, net.now_ns);
@@ -125,7 +125,7 @@ fn closing_without_lingering_resets_and_what_has_arrived_may_be_read() {
 #[test]
 fn the_first_bytes_to_one_who_has_closed_are_taken_and_the_next_are_not() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     net.close(server, net.now_ns);
     net.run_for(10 * MS);
     assert_eq!(net.put(client, b"x"), Ok(Some(1)));
@@ -138,7 +138,7 @@ fn the_first_bytes_to_one_who_has_closed_are_taken_and_the_next_are_not() {
 #[test]
 fn bytes_that_cross_the_end_on_their_way_reset_it() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     net.put(client, b"crossing").unwrap();
     net.close(server, net.now_ns);
     net.run_for(10 * MS);
@@ -152,7 +152,7 @@ fn bytes_that_cross_the_end_on_their_way_reset_it() {
 #[test]
 fn bytes_to_one_who_is_done_in_both_directions_reset_the_connection() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     net.shutdown(server, true, true, net.now_ns).unwrap();
     net.run_for(10 * MS);
     assert_eq!(net.put(client, b"x"), Ok(Some(1)));
@@ -165,8 +165,8 @@ fn bytes_to_one_who_is_done_in_both_directions_reset_the_connection() {
 #[test]
 fn what_was_in_flight_when_its_sender_reset_the_connection_arrives_before_that() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
-    net.set_linger(server, Some(Duration::ZERO)).unwrap();
+    let (client, server) = net.connected(A, B);
+    net.set_option(server, SocketOption::Linger, 0).unwrap();
     net.put(server, b"last words").unwrap();
     net.close(server, net.now_ns);
     net.run_for(10 * MS);
@@ -190,7 +190,7 @@ fn a_socket_that_was_never_connected_is_told_so() {
 #[test]
 fn sockets_that_change_are_told_of_once() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     let mut changed = Vec::new();
     net.take_changed(&mut changed);
     changed.clear();
@@ -206,7 +206,7 @@ fn sockets_that_change_are_told_of_once() {
 #[test]
 fn to_say_goodbye_to_one_who_has_closed_is_no_error() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     net.close(client, net.now_ns);
     net.run_for(10 * MS);
     assert_eq!(net.shutdown(server, false, true, net.now_ns), Ok(()));

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn after_a_partition_a_stream_goes_on_within_a_retransmission() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     net.put(client, b"on the way ").unwrap();
     net.partition(A, B);
     net.put(client, b"held back").unwrap();
@@ -32,8 +32,8 @@ fn a_partition_loses_datagrams() {
 #[test]
 fn a_partition_that_lasts_ends_connections_after_two_minutes() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
-    let (idle, _) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
+    let (idle, _) = net.connected(A, B);
     net.partition_all(A);
     let begin_ns = net.now_ns;
     net.put(client, b"lost").unwrap();
@@ -91,8 +91,8 @@ fn a_request_gets_through_after_a_partition() {
 #[test]
 fn a_reset_ends_connections_between_two_hosts_at_both_ends() {
     let mut net = in_order();
-    let ends = net.pair(A, B);
-    let spared = net.pair(A, C);
+    let ends = net.connected(A, B);
+    let spared = net.connected(A, C);
     assert_eq!((net.connections_between(A, B), net.connections_between(A, C)), (1, 1));
     net.put(ends.0, b"on the way").unwrap();
     net.reset(B, A, net.now_ns);
@@ -110,7 +110,7 @@ fn a_reset_ends_connections_between_two_hosts_at_both_ends() {
 #[test]
 fn a_crash_says_nothing_and_the_host_that_is_up_again_knows_nothing() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     net.crash(B);
     assert_eq!(refused(net.get(server)), libc::EBADF);
     net.run_for(S);
@@ -144,7 +144,7 @@ fn a_host_that_is_down_answers_nobody() {
 #[test]
 fn what_is_on_the_way_to_a_host_that_crashes_is_lost_even_if_it_is_up_at_once() {
     let mut net = in_order();
-    let (client, _) = net.pair(A, B);
+    let (client, _) = net.connected(A, B);
     let a = net.datagrams(A, 1);
     net.send(a, b"x", Some(at(B, 2)), net.now_ns).unwrap();
     net.put(client, b"x").unwrap();
@@ -160,7 +160,7 @@ fn what_is_on_the_way_to_a_host_that_crashes_is_lost_even_if_it_is_up_at_once() 
 #[test]
 fn what_a_host_had_sent_before_it_crashed_arrives() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     let (a, b) = (net.datagrams(A, 1), net.datagrams(B, 2));
     net.send(a, b"datagram", Some(at(B, 2)), net.now_ns).unwrap();
     net.put(client, b"stream").unwrap();
@@ -174,7 +174,7 @@ fn what_a_host_had_sent_before_it_crashed_arrives() {
 #[test]
 fn what_a_host_would_have_sent_again_is_lost_with_it() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     net.put(client, b"first ").unwrap();
     net.run_for(MS);
     net.partition(A, B);
@@ -191,7 +191,7 @@ fn what_a_host_would_have_sent_again_is_lost_with_it() {
 #[test]
 fn who_waits_for_room_at_a_host_that_crashes_finds_out() {
     let mut net = in_order();
-    let (client, _) = net.pair(A, B);
+    let (client, _) = net.connected(A, B);
     while net.put(client, &[1; 10_000]).unwrap().is_some() {
         net.run_for(10 * MS);
     }

@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn in_order_what_was_sent_at_once_arrives_at_once() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     assert_eq!(net.put(client, &[7; 50_000]), Ok(Some(50_000)));
     assert_eq!((net.get(server), net.ready(server)), (Ok(None), OUT));
     net.run_for(MS);
@@ -19,7 +19,7 @@ fn in_order_what_was_sent_at_once_arrives_at_once() {
 #[test]
 fn peeked_bytes_stay() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     net.put(client, b"hello").unwrap();
     net.run_for(MS);
     let mut room = [0; 3];
@@ -34,7 +34,7 @@ fn peeked_bytes_stay() {
 #[test]
 fn no_more_is_taken_than_both_buffers_hold() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     let mut sent = 0;
     for _ in 0..10 {
         while let Some(bytes) = net.put(client, &[1; 10_000]).unwrap() {
@@ -56,7 +56,7 @@ fn no_more_is_taken_than_both_buffers_hold() {
 #[test]
 fn who_was_out_of_room_is_ready_again_only_when_a_third_is_free() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     net.set_option(server, SocketOption::ReceiveBuffer, 16 << 10).unwrap();
     while net.put(client, &[1; 4096]).unwrap().is_some() {
         net.run_for(MS);
@@ -75,7 +75,7 @@ fn segments_of_what_was_sent_at_once_may_arrive_one_by_one() {
     for seed in 0..20 {
         let mut net = network(seed);
         net.set_default_link(Link::new());
-        let (client, server) = net.pair(A, B);
+        let (client, server) = net.connected(A, B);
         net.put(client, &[1; 1000]).unwrap();
         let mut got = 0;
         while let Some(next_ns) = net.next_event_ns() {
@@ -92,7 +92,7 @@ fn segments_of_what_was_sent_at_once_may_arrive_one_by_one() {
 #[test]
 fn a_lost_segment_holds_up_the_others_until_it_is_sent_again() {
     let mut net = network(3);
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     let begin_ns = net.now_ns;
     net.set_link_from(A, B, Link::new().loss(1.0));
     net.put(client, b"lost ").unwrap();
@@ -107,7 +107,7 @@ fn a_lost_segment_holds_up_the_others_until_it_is_sent_again() {
 #[test]
 fn a_narrow_link_takes_its_time() {
     let mut net = in_order();
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     let begin_ns = net.now_ns;
     net.set_default_link(link(Duration::from_millis(1)).bandwidth(1_000_000));
     net.put(client, &[1; 50_000]).unwrap();
@@ -153,7 +153,7 @@ impl Flow {
 fn conversation(seed: u64) -> Vec<(u64, Vec<SocketId>, usize)> {
     let mut random = Random::new(seed);
     let mut net = network(random.next());
-    let (client, server) = net.pair(A, B);
+    let (client, server) = net.connected(A, B);
     let longest = Duration::from_micros(random.within(0..=5000));
     let link = Link::new().latency(Duration::ZERO..=longest).loss(0.05).reordering(0.1).duplication(0.1);
     net.set_default_link(if random.chance(0.5) { link.bandwidth(10_000_000) } else { link });

@@ -1,0 +1,3 @@
+//! Not yet.
+use super::Run;
+pub(super) async fn program(_run: &mut Run) {}
