@@ -358,3 +358,70 @@ fn examples_end_quietly_when_nobody_reads() {
         assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)), "{name}");
     }
 }
+
+/// The store in simulated worlds; `None` if it has not been built.
+#[cfg(feature = "sim")]
+fn sim_wal(arguments: &[&str]) -> Option<Output> {
+    run("sim_wal", arguments)
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn sim_wal_keeps_its_promises_over_crashes() {
+    let Some(output) = sim_wal(&["--seeds", "30"]) else { return };
+    let printed = text(&output.stdout);
+    assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)), "{printed}");
+    assert!(printed.starts_with("30 seeds, "), "{printed}");
+    assert!(printed.contains(" crashes, 2700 acknowledged writes, none lost: "), "{printed}");
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn sim_wal_finds_each_planted_mistake_and_finds_it_again() {
+    for mistake in ["--forget-sync", "--forget-directory"] {
+        let Some(output) = sim_wal(&["--seeds", "30", mistake]) else { return };
+        let (printed, told) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(1), "{printed}");
+        assert!(told.contains("the last steps of the world of seed "), "{told}");
+        assert!(told.contains(" was acknowledged and is lost"), "{told}");
+        let (_, again) = printed.trim_end().split_once("to see it again: sim_wal ").expect("how to see it again");
+        let Some(second) = sim_wal(&again.split(' ').collect::<Vec<_>>()) else { return };
+        assert_eq!((text(&second.stdout), second.status.code()), (printed, Some(1)));
+        // The same steps, to the last one. The line that names the thread has the process's number.
+        let steps =
+            |text: &str| text.lines().filter(|line| line.contains(" ms  ")).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(steps(text(&second.stderr)), steps(told));
+        assert!(steps(told).len() >= 20, "{told}");
+    }
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn sim_wal_does_the_same_in_each_run_of_a_seed() {
+    let hash = |arguments: &[&str]| {
+        let output = sim_wal(arguments)?;
+        assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)));
+        Some(text(&output.stdout).to_owned())
+    };
+    let Some(first) = hash(&["--seed", "17", "--hash"]) else { return };
+    assert_eq!(first.trim_end().len(), 16, "{first}");
+    assert_eq!(hash(&["--seed", "17", "--hash"]), Some(first.clone()));
+    assert_ne!(hash(&["--seed", "18", "--hash"]), Some(first));
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn sim_wal_runs_on_the_real_kernel_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("text");
+    for before in [0, 90] {
+        let Some(output) = sim_wal(&["--real", path]) else { return };
+        let printed = text(&output.stdout);
+        assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)), "{printed}");
+        assert!(printed.starts_with(&format!("90 writes acknowledged, {before} found before, in ")), "{printed}");
+    }
+    for wrong in [&["--real", path, "--seed", "1"][..], &["--seeds", "0"], &["--seed", "-1"]] {
+        let Some(output) = sim_wal(wrong) else { return };
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+    }
+}

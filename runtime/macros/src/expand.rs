@@ -92,7 +92,7 @@ fn checked(function: &Function, item: &[TokenTree], choices: &[Choice], options:
     // The package knows its own features; one without `sim` has corering's switched on in another way.
     body.extend(code(&format!(
         "::sim::Check::new(::core::module_path!(), {:?}, ::core::env!(\"CARGO_PKG_NAME\"), ::core::cfg!(feature = \"sim\"))",
-        name.to_string().trim_start_matches("r#"),
+        name.to_string(),
     )));
     if let Some(seeds) = choices.iter().find(|choice| choice.setting == Setting::Seeds) {
         body.extend(code(".seeds"));

@@ -78,6 +78,10 @@ pub(crate) fn resume() {
 
 /// Moves the stopped clock to `to_ns`, never back.
 pub(crate) fn advance_to(to_ns: u64) {
+    #[cfg(feature = "sim")]
+    if is_simulated() {
+        crate::sim::pass_time_until(to_ns);
+    }
     STANDS.set(STANDS.get().max(to_ns));
 }
 

@@ -9,9 +9,10 @@ use socket2::{Domain, SockAddr, Type};
 
 use super::disk::Inode;
 use super::host::{Call, File};
+use super::memory::Area;
 pub(crate) use super::net::SocketOption;
 use super::net::{Kind, SocketId};
-use super::perform::{check_read, check_truncate};
+use super::perform::check_truncate;
 use super::place::here;
 use super::state::State;
 use super::{Answer, Errno, HostId};
@@ -89,12 +90,12 @@ pub(crate) fn is_seekable(fd: RawFd) -> bool {
 pub(crate) fn read_now(fd: RawFd, room: usize, offset: u64) -> io::Result<Vec<u8>> {
     answer(|state, host| {
         let open = state.find(host, fd)?;
-        let File::Disk { inode, flags, position } = state.opens[open].file else {
+        let File::Disk { inode, flags, position, .. } = state.opens[open].file else {
             return Err(Errno(libc::EAGAIN));
         };
         let at = if offset == u64::MAX { position } else { offset };
-        check_read(flags, at, room)?;
-        if state.takes_liberty(|kernel| kernel.not_cached) {
+        super::perform::may_transfer(flags & !libc::O_DIRECT, libc::O_WRONLY, at, &[Area { address: 0, len: room }])?;
+        if flags & libc::O_DIRECT != 0 || state.takes_liberty(|kernel| kernel.not_cached) {
             return Err(Errno(libc::EAGAIN));
         }
         // What shall fail, fails where it is asked of the disk.

@@ -11,8 +11,9 @@ impl State {
     /// program's memory is touched any more.
     pub(crate) fn crash(&mut self, host: HostId) {
         self.say(format!("host '{}' crashes", self.name_of(host)));
-        self.stop_rings(host);
+        // What the rings let go of is closed without a word, since the network knows of the crash already.
         self.network.crash(host);
+        self.stop_rings(host);
         self.forget_open(host);
         let mut random = self.random.fork();
         let host = self.host(host);

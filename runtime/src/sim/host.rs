@@ -42,6 +42,8 @@ pub enum Call {
     Send,
     /// Receiving.
     Receive,
+    /// Entering the kernel, by any core. An error that does not pass (`EBADF`) ends that core.
+    Enter,
 }
 
 pub(crate) struct Host {
@@ -159,8 +161,17 @@ pub(super) struct Open {
 #[derive(Clone)]
 pub(super) enum File {
     Socket(SocketId),
-    Disk { inode: Inode, flags: i32, position: u64 },
-    Bell { chime: Chime, seen: u64 },
+    /// Of failed syncs, so many have been told of.
+    Disk {
+        inode: Inode,
+        flags: i32,
+        position: u64,
+        failed_syncs: u32,
+    },
+    Bell {
+        chime: Chime,
+        seen: u64,
+    },
 }
 
 /// The number by which a program knows a place in a host's table.

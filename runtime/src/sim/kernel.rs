@@ -27,6 +27,7 @@ pub struct Kernel {
     pub(super) multishots_ended: f64,
     pub(super) worker_interrupted: f64,
     pub(super) not_cached: f64,
+    pub(super) strangers: f64,
     pub(super) worker_ns: RangeInclusive<u64>,
     pub(super) wake_ns: RangeInclusive<u64>,
     pub(super) turn_ns: RangeInclusive<u64>,
@@ -44,6 +45,7 @@ impl Kernel {
             multishots_ended: 0.02,
             worker_interrupted: 0.02,
             not_cached: 0.1,
+            strangers: 0.0,
             worker_ns: 2_000..=80_000,
             wake_ns: 1_000..=60_000,
             turn_ns: 100..=3_000,
@@ -61,6 +63,7 @@ impl Kernel {
             multishots_ended: 0.0,
             worker_interrupted: 0.0,
             not_cached: 0.0,
+            strangers: 0.0,
             worker_ns: 5_000..=5_000,
             wake_ns: 1_000..=1_000,
             turn_ns: 500..=500,
@@ -106,6 +109,12 @@ impl Kernel {
     /// How often a page that was cached has left the cache when it is read.
     pub fn not_cached(self, chance: f64) -> Self {
         Self { not_cached: chance, ..self }
+    }
+
+    /// How often a call into the kernel brings a completion that belongs to nothing, or to an operation that is long over:
+    /// what somebody else who has the ring's descriptor could post. 0 unless it is set.
+    pub fn strangers(self, chance: f64) -> Self {
+        Self { strangers: chance, ..self }
     }
 
     /// How long it takes until a kernel worker takes up what it is given.

@@ -33,8 +33,8 @@ pub use self::disk::Storage;
 pub use self::host::Call;
 pub use self::kernel::Kernel;
 pub use self::net::Link;
-pub(crate) use self::place::Place;
 pub use self::place::is_in_flight;
+pub(crate) use self::place::{Place, pass_time_until};
 pub(crate) use self::ring::Ring;
 pub(crate) use self::state::State;
 

@@ -11,6 +11,8 @@ use super::{Answer, Errno, F_BUFFER, F_SOCK_NONEMPTY};
 
 /// How many connections or chunks a multishot gives before others have their turn.
 const MOST_OF_A_MULTISHOT: usize = 32;
+/// Direct I/O goes by blocks of the disk.
+const DIRECT_BLOCK: u64 = 512;
 /// How long a worker needs for what the disk has no part in.
 const WORK_NS: u64 = 3_000;
 
@@ -36,11 +38,21 @@ impl State {
             (Request::Sync { .. } | Request::Truncate { .. } | Request::Stat { .. } | Request::Change(_), _) => {
                 Outcome::Worker
             }
-            (Request::Read { areas, offset, nowait, .. }, Some(File::Disk { inode, position, flags })) => {
+            (Request::Read { areas, offset, nowait, .. }, Some(File::Disk { inode, position, flags, .. })) => {
                 let at = if offset == u64::MAX { position } else { offset };
-                self.attempt_read(request, (inode, flags), &areas, at, nowait)
+                match may_transfer(flags, libc::O_WRONLY, at, &areas) {
+                    Err(error) => Outcome::of(Err(error)),
+                    Ok(()) if flags & libc::O_DIRECT != 0 => Outcome::Disk { ns: self.work_ns(request) },
+                    Ok(()) => self.attempt_read(request, inode, &areas, at, nowait),
+                }
             }
-            (Request::Write { .. }, Some(File::Disk { .. })) => Outcome::Worker,
+            (Request::Write { areas, offset, .. }, Some(File::Disk { position, flags, .. })) => {
+                let at = if offset == u64::MAX { position } else { offset };
+                match may_transfer(flags, libc::O_RDONLY, at, &areas) {
+                    Err(error) => Outcome::of(Err(error)),
+                    Ok(()) => Outcome::Worker,
+                }
+            }
             (Request::Read { areas, .. }, Some(File::Socket(_))) => {
                 let area = Area { len: areas.iter().map(|area| area.len).sum(), address: 0 };
                 self.receive(request, area, &areas, false, false)
@@ -96,16 +108,40 @@ impl State {
     /// It fails since that was asked for. What has side effects in spite of an error has them.
     fn failed(&mut self, request: usize, error: Errno) -> Outcome {
         match self.requests[request].submission.request {
-            Request::Close { target } => drop(self.close_target(request, target)),
-            Request::Sync { .. } => {
-                if let Some(File::Disk { inode, .. }) = self.requests[request].open.map(|open| &self.opens[open].file) {
-                    let (host, inode) = (self.requests[request].host, *inode);
-                    self.host(host).disk.fail_sync(inode);
-                }
+            Request::Close { target } => {
+                // What it says is the error that was asked for.
+                let _ = self.close_target(request, target);
             }
+            Request::Sync { .. } => self.fail_sync(request),
             _ => {}
         }
         Outcome::of(Err(error))
+    }
+
+    /// What could not be written counts as written from now on, and this description has been told.
+    fn fail_sync(&mut self, request: usize) {
+        let host = self.requests[request].host;
+        let open = self.requests[request].open;
+        let Some(File::Disk { inode, .. }) = open.map(|open| &self.opens[open].file) else {
+            return;
+        };
+        let inode = *inode;
+        self.host(host).disk.fail_sync(inode);
+        // It is told by the error of this very request.
+        let _ = self.tell_of_failed_syncs(request);
+    }
+
+    /// Whoever has the file open is told once that a sync has failed, though not theirs (since Linux 4.13).
+    fn tell_of_failed_syncs(&mut self, request: usize) -> Answer<i32> {
+        let Some(open) = self.requests[request].open else {
+            return Ok(0);
+        };
+        let host = usize::from(self.requests[request].host.0);
+        let File::Disk { inode, failed_syncs, .. } = &mut self.opens[open].file else {
+            return Ok(0);
+        };
+        let failed = self.hosts[host].disk.sync_failures(*inode);
+        if std::mem::replace(failed_syncs, failed) == failed { Ok(0) } else { Err(Errno(libc::EIO)) }
     }
 
     fn close_target(&mut self, request: usize, target: Target) -> Answer<()> {
@@ -175,28 +211,24 @@ impl State {
             (Request::Sync { data_only, .. }, Some(File::Disk { inode, .. })) => {
                 let chance = self.host(host).disk.storage().sync_error_chance();
                 if self.random.chance(chance) {
-                    self.host(host).disk.fail_sync(inode);
+                    self.fail_sync(request);
                     return Err(Errno(libc::EIO));
                 }
-                self.host(host).disk.sync(inode, data_only).map(|()| 0)
+                self.host(host).disk.sync(inode, data_only)?;
+                self.tell_of_failed_syncs(request)
             }
             (Request::Truncate { bytes, .. }, Some(File::Disk { inode, flags, .. })) => {
                 check_truncate(flags, bytes)?;
                 self.host(host).disk.truncate(inode, bytes, now_ns).map(|()| 0)
             }
-            (Request::Read { areas, offset, .. }, Some(File::Disk { inode, position, .. })) => {
+            (Request::Read { .. }, Some(File::Disk { .. })) => {
                 let chance = self.host(host).disk.storage().read_error_chance();
                 if self.random.chance(chance) {
                     return Err(Errno(libc::EIO));
                 }
-                let at = if offset == u64::MAX { position } else { offset };
-                let room: usize = areas.iter().map(|area| area.len).sum();
-                let mut bytes = vec![0; self.part_of_file(room)];
-                let count = self.host(host).disk.read(inode, at, &mut bytes)?;
-                self.have_read(request, &areas, &bytes[..count]);
-                Ok(count as i32)
+                self.read_file(request)
             }
-            (Request::Write { areas, offset, .. }, Some(File::Disk { inode, flags, position })) => {
+            (Request::Write { areas, offset, .. }, Some(File::Disk { inode, flags, position, .. })) => {
                 self.write_file(request, inode, flags, &areas, if offset == u64::MAX { position } else { offset })
             }
             (Request::Sync { .. } | Request::Truncate { .. }, _) => Err(Errno(libc::EINVAL)),
@@ -216,7 +248,8 @@ impl State {
             return Err(Errno(libc::EMFILE));
         }
         let inode = self.host(host).disk.open(&path, flags, mode, now_ns)?;
-        let file = File::Disk { inode, flags, position: 0 };
+        let failed_syncs = self.host(host).disk.sync_failures(inode);
+        let file = File::Disk { inode, flags, position: 0, failed_syncs };
         let Some(place) = into else {
             return self.open(host, file);
         };
@@ -231,19 +264,9 @@ impl State {
         Ok(0)
     }
 
-    fn attempt_read(
-        &mut self,
-        request: usize,
-        (inode, flags): (Inode, i32),
-        areas: &[Area],
-        at: u64,
-        nowait: bool,
-    ) -> Outcome {
+    fn attempt_read(&mut self, request: usize, inode: Inode, areas: &[Area], at: u64, nowait: bool) -> Outcome {
         let host = self.requests[request].host;
         let room: usize = areas.iter().map(|area| area.len).sum();
-        if let Err(error) = check_read(flags, at, room) {
-            return Outcome::of(Err(error));
-        }
         let forgotten = self.takes_liberty(|kernel| kernel.not_cached);
         let cached = !forgotten && self.host(host).disk.is_cached(inode, at, room);
         if nowait {
@@ -258,17 +281,32 @@ impl State {
             }));
         }
         if cached {
-            return Outcome::of(self.perform(request));
+            return Outcome::of(self.read_file(request));
         }
         Outcome::Disk { ns: self.work_ns(request) }
     }
 
-    fn have_read(&mut self, request: usize, areas: &[Area], bytes: &[u8]) {
-        memory::store_all(areas, bytes);
-        let Request::Read { offset: u64::MAX, .. } = self.requests[request].submission.request else {
-            return;
+    /// Reads, from wherever the bytes are.
+    fn read_file(&mut self, request: usize) -> Answer<i32> {
+        let pending = &self.requests[request];
+        let (host, open) = (pending.host, pending.open);
+        let (Request::Read { areas, offset, .. }, Some(File::Disk { inode, flags, position, .. })) =
+            (pending.submission.request.clone(), open.map(|open| self.opens[open].file.clone()))
+        else {
+            return Err(Errno(libc::EBADF));
         };
-        self.move_position(request, bytes.len());
+        if flags & libc::O_ACCMODE == libc::O_WRONLY {
+            return Err(Errno(libc::EBADF));
+        }
+        let at = if offset == u64::MAX { position } else { offset };
+        let room: usize = areas.iter().map(|area| area.len).sum();
+        let mut bytes = vec![0; self.part_of_file(room)];
+        let count = self.host(host).disk.read(inode, at, &mut bytes)?;
+        memory::store_all(&areas, &bytes[..count]);
+        if offset == u64::MAX {
+            self.move_position(request, count);
+        }
+        Ok(count as i32)
     }
 
     fn move_position(&mut self, request: usize, count: usize) {
@@ -279,7 +317,6 @@ impl State {
     }
 
     fn write_file(&mut self, request: usize, inode: Inode, flags: i32, areas: &[Area], at: u64) -> Answer<i32> {
-        check_write(flags, at, areas.iter().map(|area| area.len).sum())?;
         let (host, now_ns) = (self.requests[request].host, self.now_ns);
         let chance = self.host(host).disk.storage().write_error_chance();
         if self.random.chance(chance) {
@@ -475,30 +512,25 @@ impl State {
     }
 }
 
-/// Whether a file that was opened with such flags can be read there.
-pub(super) fn check_read(flags: i32, at: u64, len: usize) -> Answer<()> {
-    if flags & libc::O_ACCMODE == libc::O_WRONLY {
-        return Err(Errno(libc::EBADF));
-    }
-    check_range(at, len)
-}
-
-fn check_write(flags: i32, at: u64, len: usize) -> Answer<()> {
-    if flags & libc::O_ACCMODE == libc::O_RDONLY {
-        return Err(Errno(libc::EBADF));
-    }
-    check_range(at, len)
-}
-
-/// Positions are signed numbers in the kernel.
-fn check_range(at: u64, len: usize) -> Answer<()> {
-    let end = i64::try_from(at).ok().and_then(|at| at.checked_add(len as i64));
-    end.map(|_| ()).ok_or(Errno(libc::EINVAL))
-}
-
 /// Whether a file that was opened with such flags can be made so long.
 pub(super) fn check_truncate(flags: i32, bytes: u64) -> Answer<()> {
     if flags & libc::O_ACCMODE == libc::O_RDONLY || i64::try_from(bytes).is_err() {
+        return Err(Errno(libc::EINVAL));
+    }
+    Ok(())
+}
+
+/// Whether a file that was opened so may be read or written there; `denied` is the access mode that forbids it.
+pub(super) fn may_transfer(flags: i32, denied: i32, at: u64, areas: &[Area]) -> Answer<()> {
+    if flags & libc::O_ACCMODE == denied {
+        return Err(Errno(libc::EBADF));
+    }
+    let whole_blocks =
+        || at % DIRECT_BLOCK == 0 && areas.iter().all(|area| (area.address | area.len as u64) % DIRECT_BLOCK == 0);
+    // Positions are signed numbers, the last one, too.
+    let len: usize = areas.iter().map(|area| area.len).sum();
+    let has_end = i64::try_from(at).is_ok_and(|at| at.checked_add(len as i64).is_some());
+    if !has_end || flags & libc::O_DIRECT != 0 && !whole_blocks() {
         return Err(Errno(libc::EINVAL));
     }
     Ok(())

@@ -61,6 +61,15 @@ pub(super) fn here<T>(look: impl FnOnce(&mut State, HostId) -> Answer<T>) -> Ans
     .unwrap_or(Err(Errno(libc::EBADF)))
 }
 
+/// The program that runs takes time, in which all else goes on.
+pub(crate) fn pass_time_until(to_ns: u64) {
+    // Nowhere, there is no time.
+    let _ = here(|state, _| {
+        state.advance_to(to_ns);
+        Ok(())
+    });
+}
+
 /// Whether the simulated kernel may still read or write any of these bytes, for an operation that was begun in the
 /// world of this thread. For tests of buffer types: memory that is given back while this is true would be written to.
 ///

@@ -1,12 +1,13 @@
 //! The two queues of a simulated ring, what waits behind them, and its tables of buffers and direct descriptors.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use io_uring::squeue::Entry;
 
 use super::HostId;
 use super::memory::{self, Area};
 use crate::ring::Completion;
+use crate::sys::random::Random;
 
 pub(super) struct Queues {
     pub(super) host: HostId,
@@ -22,11 +23,48 @@ pub(super) struct Queues {
     pub(super) due: Vec<usize>,
     /// The flag says that there is such work though there is none (K2).
     pub(super) flag_lies: bool,
+    /// What has been submitted, so that strangers can be like it.
+    pub(super) past: Past,
     pub(super) groups: Vec<Option<Group>>,
     /// Places of the table of direct descriptors: which open file lies there.
     pub(super) direct: Vec<Option<usize>>,
     /// Its host has crashed: nothing that is asked of it happens.
     pub(super) dead: bool,
+}
+
+/// The user data of operations that are over.
+#[derive(Default)]
+pub(super) struct Past {
+    /// The last one of each place; a place is what the upper half names.
+    last: BTreeMap<u64, u64>,
+    over: Vec<u64>,
+}
+
+impl Past {
+    /// As many are remembered.
+    const MOST: usize = 64;
+
+    /// Takes note of a submission. What was in its place before is certainly over.
+    pub(super) fn submitted(&mut self, user_data: u64) {
+        // Of what is no operation (closes, cancels) several may be alike.
+        if user_data & 0xff != 0 {
+            return;
+        }
+        let before = self.last.insert(user_data >> 32, user_data).filter(|before| *before != user_data);
+        if let Some(before) = before {
+            self.over.push(before);
+            let most = self.over.len().saturating_sub(Self::MOST);
+            self.over.drain(..most);
+        }
+    }
+
+    /// The user data of a completion that nobody can be waiting for.
+    pub(super) fn stranger(&self, random: &mut Random) -> u64 {
+        if self.over.is_empty() || random.chance(0.5) {
+            return random.next() | 0x80;
+        }
+        self.over[random.below(self.over.len() as u64) as usize]
+    }
 }
 
 /// A ring of buffers to pick from.
@@ -48,6 +86,7 @@ impl Queues {
             overflowed: VecDeque::new(),
             due: Vec::new(),
             flag_lies: false,
+            past: Past::default(),
             groups: Vec::new(),
             direct: Vec::new(),
             dead: false,

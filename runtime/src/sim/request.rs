@@ -82,6 +82,10 @@ impl State {
     /// One call into the kernel: takes submissions in, and lets a part of what is due go on. `most` bounds the latter
     /// when the call has waited (K2).
     pub(super) fn enter(&mut self, ring: usize, most: Option<usize>) -> Result<(), Errno> {
+        let host = self.rings[ring].host;
+        if let Some(error) = self.host(host).take_failure(Call::Enter) {
+            return Err(error);
+        }
         let refusal = self.refusal();
         let queued = self.rings[ring].submitted.len();
         let take = match refusal {
@@ -105,10 +109,19 @@ impl State {
             self.go_on(request);
         }
         self.rings[ring].flush();
+        self.post_a_stranger(ring);
         if !self.in_order && self.rings[ring].due.is_empty() && most > 0 && self.random.chance(0.1) {
             self.rings[ring].flag_lies = true;
         }
         refusal.map_or(Ok(()), Err)
+    }
+
+    fn post_a_stranger(&mut self, ring: usize) {
+        if self.takes_liberty(|kernel| kernel.strangers) {
+            let user_data = self.rings[ring].past.stranger(&mut self.random);
+            let result = self.random.below(8_192) as i32 - 4_096;
+            self.rings[ring].post(Completion { user_data, result, flags: 0 });
+        }
     }
 
     /// The error with which the kernel is not able to take all in, now and then.
@@ -167,6 +180,9 @@ impl State {
         let of = submission.object();
         self.note(Some((host.0, core)), What::Taken { name, number, size, of });
         let linked = submission.linked;
+        if self.kernel.strangers > 0.0 {
+            self.rings[ring].past.submitted(submission.user_data);
+        }
         let request = self.requests.insert(Pending {
             number,
             ring,
@@ -487,10 +503,18 @@ impl State {
         let left: Vec<usize> =
             self.requests.iter().filter(|(_, pending)| pending.ring == ring).map(|(request, _)| request).collect();
         for request in left {
-            let Submission { user_data, skip_success, .. } = self.requests.remove(request).submission;
+            let Pending { submission, open, .. } = self.requests.remove(request);
+            if let Some(open) = open {
+                self.opens[open].waiting.retain(|waiting| *waiting != request);
+                self.release(open);
+            }
+            let Submission { user_data, skip_success, .. } = submission;
             if !skip_success {
                 self.rings[ring].post(Completion { user_data, result: -libc::ECANCELED, flags: 0 });
             }
+        }
+        for open in std::mem::take(&mut self.rings[ring].direct).into_iter().flatten() {
+            self.release(open);
         }
     }
 

@@ -43,14 +43,23 @@ pub(crate) struct Trace {
     last: VecDeque<Step>,
     hash: u64,
     steps: u64,
+    closed: bool,
 }
 
 impl Trace {
     pub(crate) fn new() -> Self {
-        Self { last: VecDeque::with_capacity(KEPT), hash: 0xcbf2_9ce4_8422_2325, steps: 0 }
+        Self { last: VecDeque::with_capacity(KEPT), hash: 0xcbf2_9ce4_8422_2325, steps: 0, closed: false }
+    }
+
+    /// The run is over: what its end brings about is no part of it.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
     }
 
     pub(crate) fn add(&mut self, step: Step) {
+        if self.closed {
+            return;
+        }
         self.steps += 1;
         self.mix(step.at_ns);
         self.mix(step.place.map_or(u64::MAX, |(host, core)| u64::from(host) << 16 | u64::from(core)));

@@ -46,7 +46,7 @@ use crate::driver::clock;
 /// ```
 pub fn advance(duration: Duration) {
     assert!(
-        clock::is_paused(),
+        clock::is_exact(),
         "time can only be advanced where it is paused: build the runtime with Builder::paused_time(true)"
     );
     clock::advance_to((Instant::now() + duration).to_ns());

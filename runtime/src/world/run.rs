@@ -297,6 +297,7 @@ impl<'a> Run<'a> {
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
+        self.inner.state.borrow_mut().trace.close();
         let hosts: Vec<HostId> = self.inner.hosts.borrow().keys().copied().collect();
         for host in hosts {
             self.inner.state.borrow_mut().cut_off(host);

@@ -238,7 +238,6 @@ impl Disk {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn sync_failures(&self, inode: Inode) -> u32 {
         self.node(inode).failures
     }

@@ -10,6 +10,8 @@ use super::stream::{End, Phase};
 use super::{Kind, Network, SocketId, State};
 use crate::sim::HostId;
 
+/// How much may wait on the way, as net.core.wmem_default has it.
+const SEND_BUFFER: usize = 208 << 10;
 /// What a message takes of the room for what is sent, however short it is.
 const MESSAGE: usize = 768;
 
@@ -23,6 +25,7 @@ impl Network {
             end.messages = messages.then(VecDeque::new);
             let mut socket = Socket::new(host, Kind::Stream, false);
             socket.state = State::Stream(Box::new(end));
+            socket.options.send_buffer = if messages { SEND_BUFFER } else { socket.options.send_buffer };
             self.sockets.insert(socket)
         });
         for (one, other) in [(pair[0], pair[1]), (pair[1], pair[0])] {

@@ -212,3 +212,15 @@ fn a_socket_of_ipv6_that_is_bound_to_all_takes_connections_of_ipv4() {
     let client = net.socket(A, Kind::Stream, true);
     assert_eq!(net.connect(client, SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 80)), 0), Ok(true));
 }
+
+#[test]
+fn a_refusal_of_an_earlier_attempt_does_not_end_the_next() {
+    let mut net = in_order();
+    net.listener(B, 80);
+    let client = net.begin(A, at(B, 79));
+    net.run_for(MS);
+    net.shutdown(client, true, true, net.now_ns).unwrap();
+    assert_eq!(net.connect(client, at(B, 80), net.now_ns), Ok(false));
+    net.run_for(10 * MS);
+    assert_eq!(net.connect_result(client), Some(Ok(())));
+}

@@ -202,3 +202,14 @@ fn sockets_that_change_are_told_of_once() {
     net.take_changed(&mut changed);
     assert_eq!(changed, [server, client]);
 }
+
+#[test]
+fn to_say_goodbye_to_one_who_has_closed_is_no_error() {
+    let mut net = in_order();
+    let (client, server) = net.pair(A, B);
+    net.close(client, net.now_ns);
+    net.run_for(10 * MS);
+    assert_eq!(net.shutdown(server, false, true, net.now_ns), Ok(()));
+    net.run_for(10 * MS);
+    assert_eq!((net.take_error(server), net.ready(server)), (None, IN | OUT | HUP | RDHUP));
+}
