@@ -95,7 +95,13 @@ async fn submit<O: Operation>(op: &mut Op<O>) -> bool {
 
 /// Waits until both directions have ended, or for an error.
 async fn hung_up(run: &Run, socket: &Descriptor) {
-    let events = Op::new(Readiness::of(socket, 0)).await;
+    // Also the end of one direction ends such a wait.
+    let ended = |events: u32| events & (libc::POLLERR | libc::POLLHUP) as u32 != 0;
+    let mut events = Op::new(Readiness::of(socket, 0)).await;
+    while events.as_ref().is_ok_and(|events| !ended(*events)) {
+        corering::sleep(LIMIT).await;
+        events = Op::new(Readiness::of(socket, 0)).await;
+    }
     run.say(format!("wait for the end of both -> {}", told(&events.map(|events| format!("{events:#x}")))));
 }
 

@@ -230,7 +230,9 @@ async fn end(run: &mut Run, sides: &mut [Side; 2]) {
         let read = read_whole(&mut stream, side.coming).await;
         run.say(format!("{at}: read {} -> {}", side.coming, told(&read.map(|bytes| shown(&bytes)))));
     }
-    run.say(format!("{at}: close -> {}", told(&stream.close().await)));
+    // A close would give up a write that was dropped; what is written later waits for it.
+    let (settled, _) = stream.write_all("").await;
+    run.say(format!("{at}: settled -> {}, close -> {}", told(&settled), told(&stream.close().await)));
     if !peer.finished {
         let read = read_whole(&mut left, peer.coming).await;
         run.say(format!("{}: read {} -> {}", 1 - at, peer.coming, told(&read.map(|bytes| shown(&bytes)))));
