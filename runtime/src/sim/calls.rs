@@ -108,11 +108,12 @@ pub(crate) fn stat(fd: RawFd) -> io::Result<libc::statx> {
 }
 
 pub(crate) fn truncate(fd: RawFd, bytes: u64) -> io::Result<()> {
-    on_file(fd, |state, host, inode, flags| {
+    let cut = on_file(fd, |state, host, inode, flags| {
         check_truncate(flags, bytes)?;
         let now_ns = state.now_ns;
         state.host(host).disk.truncate(inode, bytes, now_ns)
-    })
+    });
+    cut.map_err(|error| if error.raw_os_error() == Some(libc::ESPIPE) { Errno(libc::EINVAL).into() } else { error })
 }
 
 /// Closes a descriptor. Nothing, if its host has lost its power since.

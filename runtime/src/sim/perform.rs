@@ -12,6 +12,10 @@ use super::{Answer, Errno, F_BUFFER, F_SOCK_NONEMPTY};
 const MOST_OF_A_MULTISHOT: usize = 32;
 /// Direct I/O goes by blocks of the disk.
 const DIRECT_BLOCK: u64 = 512;
+/// What every wait ends with, asked for or not (`IO_POLL_UNMASK` of the kernel).
+const TROUBLE: u32 = (libc::POLLERR | libc::POLLHUP | libc::POLLRDHUP) as u32;
+/// The largest position that says where; the next number stands for the file's own.
+const LAST_POSITION: u64 = u64::MAX - 1;
 /// How long a worker needs for what the disk has no part in.
 const WORK_NS: u64 = 3_000;
 
@@ -52,6 +56,11 @@ impl State {
                     Ok(()) => Outcome::Worker,
                 }
             }
+            // Sockets have no positions.
+            (
+                Request::Read { offset: 1..=LAST_POSITION, .. } | Request::Write { offset: 1..=LAST_POSITION, .. },
+                Some(File::Socket(_)),
+            ) => Outcome::of(Err(Errno(libc::ESPIPE))),
             (Request::Read { areas, .. }, Some(File::Socket(_))) => {
                 let area = Area { len: areas.iter().map(|area| area.len).sum(), address: 0 };
                 self.receive(request, area, &areas, false, false)
@@ -469,7 +478,7 @@ impl State {
     }
 
     fn attempt_poll(&mut self, request: usize, events: u32, multi: bool) -> Outcome {
-        let ready = self.readiness(request) & (events | (libc::POLLERR | libc::POLLHUP) as u32);
+        let ready = self.readiness(request) & (events | TROUBLE);
         if ready == 0 {
             return Outcome::Waits;
         }
@@ -491,8 +500,7 @@ impl State {
 
     /// Whether it is worth another attempt.
     pub(super) fn is_ready(&self, request: usize) -> bool {
-        const TROUBLE: u32 = (libc::POLLERR | libc::POLLHUP) as u32;
-        const READS: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32 | TROUBLE;
+        const READS: u32 = libc::POLLIN as u32 | TROUBLE;
         const WRITES: u32 = libc::POLLOUT as u32 | TROUBLE;
         let ready = self.readiness(request);
         match &self.requests[request].submission.request {

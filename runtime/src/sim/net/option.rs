@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Network, SocketId};
+use super::{Kind, Network, Socket, SocketId};
 use crate::sim::{Answer, Errno};
 use crate::sys::socket_option::SocketOption;
 
@@ -74,6 +74,9 @@ impl Options {
             SocketOption::NoDelay | SocketOption::KeepAlive => {
                 self.remembered.insert(option, (value != 0).into());
             }
+            SocketOption::Ttl if value == -1 => {
+                self.remembered.remove(&option);
+            }
             SocketOption::Ttl => {
                 self.remembered.insert(option, value);
             }
@@ -81,10 +84,28 @@ impl Options {
     }
 }
 
+/// Whether a socket of that kind has it: what belongs to TCP or to IPv6 only theirs have.
+fn has_option(socket: &Socket, option: SocketOption) -> bool {
+    match option {
+        SocketOption::OnlyV6 => socket.ipv6,
+        SocketOption::NoDelay => socket.kind == Kind::Stream,
+        _ => true,
+    }
+}
+
 impl Network {
     pub(crate) fn set_option(&mut self, id: SocketId, option: SocketOption, value: i32) -> Answer<()> {
         let socket = self.sockets.open_mut(id)?;
-        if option == SocketOption::OnlyV6 && (!socket.ipv6 || socket.local.is_some()) {
+        if !has_option(socket, option) {
+            return Err(Errno(libc::ENOPROTOOPT));
+        }
+        let bad = match option {
+            SocketOption::OnlyV6 => socket.local.is_some(),
+            // -1 is the usual one again.
+            SocketOption::Ttl => value != -1 && !(1..=255).contains(&value),
+            _ => false,
+        };
+        if bad {
             return Err(Errno(libc::EINVAL));
         }
         socket.options.set(option, value);
@@ -97,7 +118,11 @@ impl Network {
     }
 
     pub(crate) fn option(&self, id: SocketId, option: SocketOption) -> Answer<i32> {
-        Ok(self.sockets.open(id)?.options.get(option))
+        let socket = self.sockets.open(id)?;
+        if !has_option(socket, option) {
+            return Err(Errno(libc::EOPNOTSUPP));
+        }
+        Ok(socket.options.get(option))
     }
 
     /// `SO_ERROR`: told once.
