@@ -42,6 +42,16 @@ impl Kernel {
         Kernel::Real
     }
 
+    /// The one that is to answer for a descriptor: in a world the simulated one, which refuses what is real.
+    #[inline]
+    fn answering(fd: RawFd) -> Self {
+        match Kernel::of(fd) {
+            Kernel::Real => Kernel::here(),
+            #[cfg(feature = "sim")]
+            Kernel::Simulated => Kernel::Simulated,
+        }
+    }
+
     /// The one that this thread's programs run on.
     #[inline]
     fn here() -> Self {
@@ -51,6 +61,12 @@ impl Kernel {
         }
         Kernel::Real
     }
+}
+
+/// Whether a descriptor is of a simulated kernel.
+#[cfg(feature = "sim")]
+pub(crate) fn is_simulated(fd: RawFd) -> bool {
+    Kernel::of(fd) == Kernel::Simulated
 }
 
 /// Makes a socket, which programs that are started do not inherit. It is the caller's to close.
@@ -64,7 +80,7 @@ pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> 
 
 /// Gives a socket its address.
 pub(crate) fn bind(fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).bind(address),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::bind(fd.as_raw_fd(), address),
@@ -73,7 +89,7 @@ pub(crate) fn bind(fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()> {
 
 /// Lets a socket take connections, of which so many may wait.
 pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).listen(backlog),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::listen(fd.as_raw_fd(), backlog),
@@ -82,7 +98,7 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
 
 /// The address of a socket.
 pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).local_addr(),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::local_addr(fd.as_raw_fd()).map(SockAddr::from),
@@ -91,7 +107,7 @@ pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
 
 /// The address of the other side of a socket.
 pub(crate) fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).peer_addr(),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::peer_addr(fd.as_raw_fd()).map(SockAddr::from),
@@ -100,7 +116,7 @@ pub(crate) fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
 
 /// Ends one direction of a socket, or both.
 pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).shutdown(how),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::shutdown(fd.as_raw_fd(), how),
@@ -109,7 +125,7 @@ pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
 
 /// Changes a setting of a socket.
 pub(crate) fn set_option(fd: BorrowedFd<'_>, option: SocketOption, value: i32) -> io::Result<()> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => set_real_option(&SockRef::from(&fd), option, value),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::set_option(fd.as_raw_fd(), option, value),
@@ -118,7 +134,7 @@ pub(crate) fn set_option(fd: BorrowedFd<'_>, option: SocketOption, value: i32) -
 
 /// What a setting of a socket is.
 pub(crate) fn option(fd: BorrowedFd<'_>, option: SocketOption) -> io::Result<i32> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => real_option(&SockRef::from(&fd), option),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::option(fd.as_raw_fd(), option),
@@ -127,7 +143,7 @@ pub(crate) fn option(fd: BorrowedFd<'_>, option: SocketOption) -> io::Result<i32
 
 /// Takes the error that waits on a socket to be told.
 pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).take_error(),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::take_error(fd.as_raw_fd()),
@@ -136,7 +152,7 @@ pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
 
 /// Whether a descriptor has a position.
 pub(crate) fn is_seekable(fd: BorrowedFd<'_>) -> bool {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         // SAFETY: takes no pointers.
         Kernel::Real => unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_CUR) >= 0 },
         #[cfg(feature = "sim")]
@@ -148,7 +164,7 @@ pub(crate) fn is_seekable(fd: BorrowedFd<'_>) -> bool {
 /// is [`u64::MAX`].
 #[inline]
 pub(crate) fn read_now(fd: BorrowedFd<'_>, room: &mut Room<'_>, offset: u64) -> io::Result<usize> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => {
             let part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
             let offset = offset as libc::off_t;
@@ -168,7 +184,7 @@ pub(crate) fn read_now(fd: BorrowedFd<'_>, room: &mut Room<'_>, offset: u64) -> 
 
 /// What the system knows of an open file. At once: its inode is in memory.
 pub(crate) fn stat(fd: BorrowedFd<'_>, mask: u32) -> io::Result<libc::statx> {
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => {
             let mut answer = MaybeUninit::<libc::statx>::zeroed();
             let (fd, path, flags) = (fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH);
@@ -187,7 +203,7 @@ pub(crate) fn stat(fd: BorrowedFd<'_>, mask: u32) -> io::Result<libc::statx> {
 pub(crate) fn truncate(fd: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
     let bytes = libc::off_t::try_from(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "no file is 2^63 bytes long"))?;
-    match Kernel::of(fd.as_raw_fd()) {
+    match Kernel::answering(fd.as_raw_fd()) {
         // SAFETY: takes no pointers.
         Kernel::Real => done(unsafe { libc::ftruncate(fd.as_raw_fd(), bytes) }),
         #[cfg(feature = "sim")]

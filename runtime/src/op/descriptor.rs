@@ -59,7 +59,7 @@ impl Descriptor {
     /// # Safety
     ///
     /// It is open, and nobody else closes it.
-    pub(crate) unsafe fn owning(fd: RawFd) -> Self {
+    pub(super) unsafe fn owning(fd: RawFd) -> Self {
         Self(Arc::new(Shared {
             fd,
             changing: AtomicU32::new(0),
@@ -68,6 +68,14 @@ impl Descriptor {
             waiting: Mutex::new(Vec::new()),
             cold: AtomicU32::new(0),
         }))
+    }
+
+    /// Takes over a number that a simulated kernel has given.
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(number: RawFd) -> Self {
+        assert!(calls::is_simulated(number), "{number} is of the real system");
+        // SAFETY: nobody's in the real system, and a simulated kernel only answers that it is not open.
+        unsafe { Self::owning(number) }
     }
 
     /// Whether both are the same open descriptor.

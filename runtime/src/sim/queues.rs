@@ -20,7 +20,7 @@ pub(super) struct Queues {
     /// What found the queue full, in order (K14).
     pub(super) overflowed: VecDeque<Completion>,
     /// Requests that have something to do when the ring is entered next: the kernel's task work.
-    pub(super) due: Vec<usize>,
+    pub(super) due: VecDeque<usize>,
     /// The flag says that there is such work though there is none (K2).
     pub(super) flag_lies: bool,
     /// What has been submitted, so that strangers can be like it.
@@ -84,7 +84,7 @@ impl Queues {
             completed: VecDeque::new(),
             completions: completions as usize,
             overflowed: VecDeque::new(),
-            due: Vec::new(),
+            due: VecDeque::new(),
             flag_lies: false,
             past: Past::default(),
             groups: Vec::new(),

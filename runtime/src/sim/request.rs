@@ -101,11 +101,13 @@ impl State {
         }
         for _ in 0..most {
             let queue = &mut self.rings[ring].due;
-            if queue.is_empty() {
+            let next = match self.in_order {
+                true => queue.pop_front(),
+                false => queue.swap_remove_back(self.random.below(queue.len() as u64) as usize),
+            };
+            let Some(request) = next else {
                 break;
-            }
-            let drawn = if self.in_order { 0 } else { self.random.below(queue.len() as u64) as usize };
-            let request = queue.remove(drawn);
+            };
             self.go_on(request);
         }
         self.rings[ring].flush();
@@ -213,7 +215,7 @@ impl State {
             return;
         }
         if let Some(target) = self.requests[request].submission.target() {
-            match self.resolve(ring, host, target, request) {
+            match self.resolve(ring, host, target) {
                 Ok(open) => {
                     self.opens[open].references += 1;
                     self.requests[request].open = Some(open);
@@ -246,19 +248,11 @@ impl State {
     fn later(&mut self, request: usize) {
         self.requests[request].stage = Stage::Due;
         let ring = self.requests[request].ring;
-        self.rings[ring].due.push(request);
+        self.rings[ring].due.push_back(request);
     }
 
-    fn resolve(&mut self, ring: usize, host: HostId, target: Target, request: usize) -> Result<usize, Errno> {
+    fn resolve(&mut self, ring: usize, host: HostId, target: Target) -> Result<usize, Errno> {
         match target {
-            Target::Descriptor(number) if (0..super::host::FIRST_DESCRIPTOR).contains(&number) => {
-                let name = self.requests[request].name;
-                self.fail(format!(
-                    "{name} was asked for descriptor {number} of the real system, in a simulated world: open sockets \
-                     and files there with corering's own"
-                ));
-                Err(Errno(libc::EBADF))
-            }
             Target::Descriptor(number) => self.find(host, number),
             Target::Direct(place) => {
                 self.rings[ring].direct.get(place as usize).copied().flatten().ok_or(Errno(libc::EBADF))
@@ -324,11 +318,11 @@ impl State {
                 };
                 self.requests[request].stage = Stage::Ended { result };
                 let ring = self.requests[request].ring;
-                self.rings[ring].due.push(request);
+                self.rings[ring].due.push_back(request);
             }
             Stage::Notifying => {
                 let ring = self.requests[request].ring;
-                self.rings[ring].due.push(request);
+                self.rings[ring].due.push_back(request);
             }
             Stage::Polling => {
                 if let Some(open) = self.requests[request].open {
@@ -415,7 +409,7 @@ impl State {
             };
             if goes_on {
                 self.requests[next].stage = Stage::ToBegin;
-                self.rings[pending.ring].due.push(next);
+                self.rings[pending.ring].due.push_back(next);
             } else {
                 self.end_chain(next);
             }
@@ -435,7 +429,7 @@ impl State {
     pub(super) fn cancel(&mut self, ring: usize, which: Which, asking: usize) -> i32 {
         let host = self.rings[ring].host;
         let open = match which {
-            Which::AllOf(target) => match self.resolve(ring, host, target, asking) {
+            Which::AllOf(target) => match self.resolve(ring, host, target) {
                 Ok(open) => Some(open),
                 Err(error) => return -error.0,
             },
@@ -478,7 +472,7 @@ impl State {
                 if let Some(open) = pending.open {
                     self.opens[open].waiting.retain(|waiting| *waiting != request);
                 }
-                self.rings[ring].due.push(request);
+                self.rings[ring].due.push_back(request);
                 0
             }
             // Data may be there; it stays where it is (K15).
@@ -488,7 +482,7 @@ impl State {
             }
             Stage::Queued => {
                 pending.stage = Stage::Ended { result: -libc::ECANCELED };
-                self.rings[ring].due.push(request);
+                self.rings[ring].due.push_back(request);
                 0
             }
             Stage::Running => -libc::EALREADY,

@@ -204,6 +204,13 @@ impl State {
                 self.fail(text);
                 Err(Errno(libc::EBADF))
             }
+            None if number >= 0 => {
+                self.fail(format!(
+                    "descriptor {number} of the real system was used in a simulated world: open sockets and files \
+                     there with corering's own"
+                ));
+                Err(Errno(libc::EBADF))
+            }
             None => Err(Errno(libc::EBADF)),
         }
     }

@@ -128,12 +128,13 @@ impl<'a> Run<'a> {
     }
 
     fn go_to_the_end(&mut self) {
-        while !self.main_ended && self.inner.failed.borrow().is_none() {
+        while self.inner.failed.borrow().is_none() {
             self.obey();
+            // After the last step, too.
+            self.check();
             if self.main_ended {
                 return;
             }
-            self.check();
             self.inner.state.borrow_mut().look_at_bells();
             match self.draw() {
                 Some(seat) => self.turn(seat),

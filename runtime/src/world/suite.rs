@@ -28,9 +28,7 @@ impl Host {
         self.state(|state, id| {
             let [ours, theirs] = state.network.pair(id, keeps_messages);
             let ours = state.open_socket(id, ours)?;
-            // SAFETY: it was just opened, for this.
-            let ours = unsafe { Descriptor::owning(ours) };
-            Ok((ours, Peer { world: self.world.clone(), socket: theirs }))
+            Ok((Descriptor::simulated(ours), Peer { world: self.world.clone(), socket: theirs }))
         })
     }
 

@@ -38,7 +38,11 @@ pub(super) async fn accept(stage: Stage) {
         match below(8) {
             0 => drop(std::mem::replace(&mut accepts, Multishot::new(AcceptMulti::new(&listener)))),
             1 => std::mem::replace(&mut accepts, Multishot::new(AcceptMulti::new(&listener))).close().await,
-            2 => drop(any_way(Op::new(Readiness::of(&listener, libc::POLLIN))).await),
+            2 => {
+                // Perhaps nobody comes any more.
+                let ready = any_way(Op::new(Readiness::of(&listener, libc::POLLIN)));
+                drop(corering::timeout(Duration::from_micros(300), ready).await);
+            }
             _ => {}
         }
         let limit = Duration::from_micros(below(200));

@@ -40,7 +40,8 @@ pub(super) async fn change_and_read(stage: Stage, number: u64) {
     }
     Op::new(Sync::all(&actor.file)).await.expect("synced");
     actor.check();
-    if below(2) == 0 {
+    // What was forgotten holds it.
+    if !actor.stage.may_forget && below(2) == 0 {
         actor.file.close().await.expect("nobody else holds it");
     }
 }
