@@ -133,7 +133,8 @@ impl World {
     }
 
     /// A world in which nothing is drawn: what happens first comes first, as on a quiet machine with the real kernel.
-    /// Its order of tasks and completions is that of the real executor.
+    /// Its order of tasks and completions is that of the real executor, and links lose nothing. What a [`Kernel`] or a
+    /// [`Storage`] is told to do now and then still happens, the same in every run.
     pub fn in_order() -> Self {
         Self::with(0, true)
     }
