@@ -26,6 +26,9 @@ const SEEDS: u64 = 8;
 /// How often it is looked whether what was given up has ended, 50 µs apart.
 const LOOKS: u32 = 20_000;
 
+/// No body takes as many turns.
+const MOST_TURNS: u64 = 3_000_000;
+
 thread_local! {
     /// The host whose program runs.
     static HERE: RefCell<Option<Host>> = const { RefCell::new(None) };
@@ -75,6 +78,7 @@ fn in_worlds<T>(run: impl Fn(World) -> T) -> T {
     let mut output = None;
     for seed in worlds() {
         let mut world = seed.map_or_else(World::in_order, World::new);
+        world = world.most_turns(MOST_TURNS);
         if TASKS_IN_ORDER.get() {
             world = world.tasks_in_order();
         }

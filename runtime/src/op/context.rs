@@ -31,6 +31,8 @@ const KIND_IGNORED: u64 = 1;
 const KIND_BELL: u64 = 2;
 /// The close of a descriptor in the background. The descriptor stands above.
 const KIND_CLOSE: u64 = 3;
+/// The cancel of an orphan that begins about now. Its key stands above.
+const KIND_CANCEL_BEGUN: u64 = 4;
 
 /// How many operations may end at once, without the kernel's queue, before their task must give way.
 const SHARE: u32 = 32;
@@ -99,7 +101,10 @@ impl Operations {
                 KIND_SLOT => self.complete(key_of(completion.user_data), completion),
                 KIND_BELL => bell |= !completion.more(),
                 KIND_CLOSE => self.closed((completion.user_data >> 8) as i32, completion),
-                KIND_IGNORED => {}
+                KIND_CANCEL_BEGUN if completion.result == -libc::ENOENT => {
+                    self.cancel_begun(key_of(completion.user_data));
+                }
+                KIND_IGNORED | KIND_CANCEL_BEGUN => {}
                 _ => self.unknown.set(self.unknown.get() + 1),
             }
         }
@@ -201,13 +206,24 @@ impl Operations {
     }
 
     /// The operation in this slot was linked to one that has just ended, so it begins now. If its owner went before,
-    /// the cancel from then found nothing.
+    /// the cancel from then found nothing; nor does one that reaches the kernel before it has begun there, which is
+    /// after its predecessor's completion: then it is cancelled again (K44).
     #[cold]
     fn begun(&self, index: u32) {
-        let orphan = self.slots.borrow_mut().orphan(index);
-        if let Some((key, vtable)) = orphan {
-            if vtable.cancel_on_drop {
-                self.cancel(key);
+        let key = self.slots.borrow_mut().orphan(index).map(|(key, _)| key);
+        if let Some(key) = key {
+            self.cancel_begun(key);
+        }
+    }
+
+    #[cold]
+    fn cancel_begun(&self, key: Key) {
+        let orphan = self.slots.borrow_mut().orphan(key.index);
+        if let Some((orphan, vtable)) = orphan {
+            if orphan == key && vtable.cancel_on_drop {
+                let cancel = opcode::AsyncCancel::new(user_data(key)).build().flags(Flags::SKIP_SUCCESS);
+                // SAFETY: a cancel points to nothing.
+                unsafe { self.driver.submit(cancel.user_data(user_data(key) | KIND_CANCEL_BEGUN)) };
             }
         }
     }
