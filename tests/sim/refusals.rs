@@ -97,7 +97,10 @@ fn sockets_and_files_of_the_real_system_are_refused() {
 
     assert_says(&reason(async |_| drop(TcpStream::from_std(stream()).unwrap().recv().await)), OPEN_THERE);
     assert_says(&reason(async |_| drop(TcpStream::from_std(stream()).unwrap().write_all("hello").await)), OPEN_THERE);
-    assert_says(&reason(async |_| drop(TcpListener::from_std(listener.try_clone().unwrap()).accept().await)), OPEN_THERE);
+    assert_says(
+        &reason(async |_| drop(TcpListener::from_std(listener.try_clone().unwrap()).accept().await)),
+        OPEN_THERE,
+    );
     let read = reason(async |_| drop(File::from_std(file.try_clone().unwrap()).read_at(vec![0; 4], 0).await));
     assert_says(&read, OPEN_THERE);
     let write = reason(async |_| drop(File::from_std(file.try_clone().unwrap()).write_at("fake", 0).await));
