@@ -105,7 +105,8 @@ async fn in_a_task<O: Operation<Output: 'static>>(op: Op<O>) -> Fate<O::Output> 
 
 /// Begins it and forgets its future: it stays until the core ends.
 pub(super) async fn forget<O: Operation>(mut op: Op<O>) {
-    if !poll_once(&mut op).await {
+    // One that waits for others before it is submitted is still the future's own, and would be lost with it.
+    if !poll_once(&mut op).await && op.is_submitted() {
         std::mem::forget(op);
     }
 }
