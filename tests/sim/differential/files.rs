@@ -56,7 +56,7 @@ pub(super) async fn program(run: &mut Run) {
         let read = fs::read(format!("{}/{name}", run.root)).await;
         run.say(format!(
             "at last {name} -> {}",
-            read.as_ref().map_or_else(|error| error_of(error), |bytes| shown(bytes))
+            read.as_ref().map_or_else(error_of, |bytes| shown(bytes))
         ));
     }
 }

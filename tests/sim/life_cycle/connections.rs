@@ -40,8 +40,8 @@ pub(super) async fn accept(stage: Stage) {
             1 => std::mem::replace(&mut accepts, Multishot::new(AcceptMulti::new(&listener))).close().await,
             2 => {
                 // Perhaps nobody comes any more.
-                let ready = any_way(Op::new(Readiness::of(&listener, libc::POLLIN)));
-                drop(corering::timeout(Duration::from_micros(300), ready).await);
+                let ready = Op::new(Readiness::of(&listener, libc::POLLIN));
+                drop(ready.deadline(Duration::from_micros(below(300))).await);
             }
             _ => {}
         }
