@@ -15,6 +15,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::future::Future;
 use std::mem::ManuallyDrop;
+use std::panic::Location;
 
 use super::{Builder, CLEANUP_ROUNDS, Core, DRAIN, Deadlock, FINISH, RunError, Running, Turn};
 use crate::driver::{Wait, clock};
@@ -64,7 +65,7 @@ pub(crate) enum Step {
 }
 
 impl Stepped {
-    /// A core at `place` whose program is `future`.
+    /// A core at `place` whose program is `future`, which was made `at` there.
     ///
     /// # Safety
     ///
@@ -73,6 +74,7 @@ impl Stepped {
         builder: &Builder,
         place: Place,
         future: impl Future<Output = ()>,
+        at: &'static Location<'static>,
     ) -> Result<Self, SetupError> {
         let core = builder.build_in(&place)?;
         let mut stepped = Self {
@@ -87,7 +89,7 @@ impl Stepped {
         stepped.arrive();
         stepped.core.operations.arm_bell(stepped.core.mailbox.bell());
         // SAFETY: the caller's promise; the root is finished or dropped before the core is.
-        stepped.root = unsafe { task::Root::spawn(future) };
+        stepped.root = unsafe { task::Root::spawn_at(future, at) };
         if let Some(root) = &stepped.root {
             root.name("main");
         }

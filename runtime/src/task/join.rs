@@ -293,7 +293,19 @@ impl<T> Root<T> {
     /// what the future borrows ends.
     #[track_caller]
     pub(crate) unsafe fn spawn<F: Future<Output = T>>(future: F) -> Option<Self> {
-        let at = std::panic::Location::caller();
+        // SAFETY: the caller's promise.
+        unsafe { Self::spawn_at(future, std::panic::Location::caller()) }
+    }
+
+    /// The same, for somebody else.
+    ///
+    /// # Safety
+    ///
+    /// As for [`spawn`](Self::spawn).
+    pub(crate) unsafe fn spawn_at<F: Future<Output = T>>(
+        future: F,
+        at: &'static std::panic::Location<'static>,
+    ) -> Option<Self> {
         // SAFETY: the caller's promise; the root's output is never described.
         let task = unsafe { local::spawn_unchecked(future, at, unhandled::nothing) }?;
         Some(Self(ManuallyDrop::new(JoinHandle::new(task))))

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStringExt;
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -90,6 +91,7 @@ impl Host {
     ///
     /// A program that panics, or ends with an error, fails the run. When it has ended, its core is gone, as a process
     /// is; the host stays up.
+    #[track_caller]
     pub fn start<F>(&self, program: impl Fn() -> F + 'static)
     where
         F: Future<Output: Outcome> + 'static,
@@ -98,6 +100,7 @@ impl Host {
     }
 
     /// Starts `program` on each of `cores` cores, with the core's number. As [`start`](Self::start) otherwise.
+    #[track_caller]
     pub fn start_cores<F>(&self, cores: usize, program: impl Fn(usize) -> F + 'static)
     where
         F: Future<Output: Outcome> + 'static,
@@ -112,7 +115,8 @@ impl Host {
                 }
             })
         });
-        self.setup(|setup| (setup.cores, setup.program) = (cores, Some(program)));
+        let at = Location::caller();
+        self.setup(|setup| (setup.cores, setup.program, setup.at) = (cores, Some(program), at));
         self.restart();
     }
 
@@ -121,6 +125,7 @@ impl Host {
     ///
     /// If the host has stopped, it is up for that again; the program that it was [started](Self::start) with is not
     /// begun. If `future` panics, the run fails.
+    #[track_caller]
     pub fn run<F: Future + 'static>(&self, future: F) -> Running<F::Output> {
         let seat = Rc::new(RefCell::new(Seat { ended: None, waker: None }));
         let running = Running(Rc::clone(&seat));
@@ -132,7 +137,7 @@ impl Host {
         if !self.is_up() {
             self.world.0.state.borrow_mut().start(self.id);
         }
-        self.world.order(Order::Run(self.id, program));
+        self.world.order(Order::Run(self.id, program, Location::caller()));
         running
     }
 

@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
+use std::panic::Location;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -86,6 +87,8 @@ struct Setup {
     cores: usize,
     /// Makes what runs on each core when the host starts.
     program: Option<Rc<dyn Fn(usize) -> Program>>,
+    /// Where that was given.
+    at: &'static Location<'static>,
 }
 
 /// What the loop is to do between two turns.
@@ -93,7 +96,7 @@ enum Order {
     /// Make cores for the host's program.
     Start(HostId),
     /// Make one more core for this.
-    Run(HostId, Program),
+    Run(HostId, Program, &'static Location<'static>),
     /// Drop its cores: they have been cut off from the kernel already.
     Stop(HostId),
 }
@@ -203,7 +206,7 @@ impl World {
         assert!(number < 1024, "a world has at most 1,023 hosts");
         let address = IpAddr::from(Ipv4Addr::from(u32::from_be_bytes([10, 0, 0, 0]) + number));
         let id = self.0.state.borrow_mut().add_host(name.to_owned(), address);
-        hosts.insert(id, Setup { builder: Builder::new(), cores: 1, program: None });
+        hosts.insert(id, Setup { builder: Builder::new(), cores: 1, program: None, at: Location::caller() });
         id
     }
 

@@ -1,10 +1,10 @@
 //! The loop of a world.
 
 use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 
-use super::{Failure, Inner, Order, World, report};
+use super::{Failure, Inner, Order, Setup, World, report};
 use crate::driver::clock;
 use crate::executor::stepped::{Step, Stepped};
 use crate::executor::{Builder, Deadlock, RunError};
@@ -90,7 +90,7 @@ impl World {
         host.builder(builder);
         self.0.state.borrow_mut().start(host.id);
         // SAFETY: `run` is dropped below, whatever panics, and all seats with it.
-        unsafe { run.seat(host.id, program, true) };
+        unsafe { run.seat(host.id, program, Location::caller(), true) };
         // What a panic leaves half done is not looked at again: the world has been run.
         let ended = catch_unwind(AssertUnwindSafe(|| run.go_to_the_end()));
         if let Err(payload) = ended {
@@ -155,15 +155,15 @@ impl<'a> Run<'a> {
                 None => return,
                 Some(Order::Stop(host)) => self.stop(host),
                 // SAFETY: the program owns what it uses.
-                Some(Order::Run(host, program)) => unsafe { self.seat(host, program, false) },
+                Some(Order::Run(host, program, at)) => unsafe { self.seat(host, program, at, false) },
                 Some(Order::Start(host)) => {
                     let setup = self.inner.hosts.borrow().get(&host).cloned();
-                    let Some((program, cores)) = setup.and_then(|setup| Some((setup.program?, setup.cores))) else {
+                    let Some(Setup { program: Some(program), cores, at, .. }) = setup else {
                         continue;
                     };
                     for core in 0..cores {
                         // SAFETY: as above.
-                        unsafe { self.seat(host, program(core), false) };
+                        unsafe { self.seat(host, program(core), at, false) };
                     }
                 }
             }
@@ -175,7 +175,13 @@ impl<'a> Run<'a> {
     /// # Safety
     ///
     /// The run is dropped before what the program borrows ends.
-    unsafe fn seat(&mut self, host: HostId, program: impl Future<Output = ()>, is_main: bool) {
+    unsafe fn seat(
+        &mut self,
+        host: HostId,
+        program: impl Future<Output = ()>,
+        at: &'static Location<'static>,
+        is_main: bool,
+    ) {
         let (builder, state) =
             (self.inner.hosts.borrow().get(&host).map(|setup| setup.builder.clone()), &self.inner.state);
         let core = state.borrow_mut().host(host).next_core();
@@ -185,7 +191,7 @@ impl<'a> Run<'a> {
             builder = builder.shuffle(state.borrow_mut().draw_for_core());
         }
         // SAFETY: the caller's promise: the run has all seats.
-        match unsafe { Stepped::new(&builder, place, program) } {
+        match unsafe { Stepped::new(&builder, place, program, at) } {
             Ok(core) => {
                 let Some(ring) = core.ring() else { return };
                 self.seats.push(Seat { core, host, ring, sleep: Sleep::Awake, is_main });

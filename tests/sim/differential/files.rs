@@ -54,10 +54,7 @@ pub(super) async fn program(run: &mut Run) {
     }
     for name in NAMES {
         let read = fs::read(format!("{}/{name}", run.root)).await;
-        run.say(format!(
-            "at last {name} -> {}",
-            read.as_ref().map_or_else(error_of, |bytes| shown(bytes))
-        ));
+        run.say(format!("at last {name} -> {}", read.as_ref().map_or_else(error_of, |bytes| shown(bytes))));
     }
 }
 
