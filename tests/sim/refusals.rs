@@ -50,13 +50,13 @@ unsafe impl Operation for Asks {
     }
 }
 
-type MakesSubmission = fn() -> Submission;
+type Ask = fn() -> Submission;
 
 static NO_TIME: types::Timespec = types::Timespec::new();
 
 #[test]
 fn an_operation_that_is_not_simulated_ends_the_run_with_its_name() {
-    let unknown: [(&str, MakesSubmission); 7] = [
+    let unknown: [(&str, Ask); 7] = [
         ("SPLICE", || opcode::Splice::new(types::Fd(0), -1, types::Fd(1), -1, 8).build()),
         ("TIMEOUT", || opcode::Timeout::new(&raw const NO_TIME).build()),
         ("FALLOCATE", || opcode::Fallocate::new(types::Fd(0), 8).build()),

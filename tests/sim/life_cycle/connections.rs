@@ -10,7 +10,7 @@ use corering::op::{AcceptMulti, Connect, Descriptor, Multishot, Op, Readiness};
 
 use super::Stage;
 use super::ways::{Fate, any_way};
-use crate::cases::{a_moment, below};
+use crate::cases::{a_moment, below, poll_and_drop};
 
 /// Accepts by multishots that are dropped, closed and made anew, while others connect in all ways.
 pub(super) async fn accept(stage: Stage) {
@@ -39,9 +39,9 @@ pub(super) async fn accept(stage: Stage) {
             0 => drop(std::mem::replace(&mut accepts, Multishot::new(AcceptMulti::new(&listener)))),
             1 => std::mem::replace(&mut accepts, Multishot::new(AcceptMulti::new(&listener))).close().await,
             2 => {
-                // Perhaps nobody comes any more.
+                // Not awaited: perhaps nobody comes any more.
                 let ready = Op::new(Readiness::of(&listener, libc::POLLIN));
-                drop(ready.deadline(Duration::from_micros(below(300))).await);
+                poll_and_drop(ready, below(5)).await;
             }
             _ => {}
         }
