@@ -15,7 +15,6 @@ mod lent;
 mod life_cycle;
 mod scene;
 mod simulated;
-mod tracked;
 mod worlds;
 
 #[path = "../it/asyncio.rs"]

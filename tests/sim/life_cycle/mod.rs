@@ -22,7 +22,7 @@ use corering::Builder;
 use corering::sim::{Host, Kernel, World};
 
 use crate::cases::{a_moment, below, seeds, wild};
-use crate::tracked::Buffers;
+use crate::lent::Buffers;
 
 /// What actors share.
 #[derive(Clone)]
@@ -102,9 +102,9 @@ fn whatever_is_done_with_operations_nothing_is_lost_doubled_or_touched_too_late(
             for host in [host, other].into_iter().take(1 + below(2) as usize) {
                 let stage = Stage::new(host);
                 let (playing, ends) = (stage.clone(), below(3) > 0);
-                let running = stage.host.run(async move {
-                    if ends { to_the_end(playing).await } else { to_any_moment(playing).await }
-                });
+                let running = stage
+                    .host
+                    .run(async move { if ends { to_the_end(playing).await } else { to_any_moment(playing).await } });
                 played.push((stage, running));
             }
             for (_, running) in &mut played {
