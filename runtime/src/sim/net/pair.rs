@@ -23,6 +23,7 @@ impl Network {
         let pair = [(); 2].map(|()| {
             let mut end = End::new(self.connections, Phase::Established, host, nowhere);
             end.messages = messages.then(VecDeque::new);
+            end.of_pair = true;
             let mut socket = Socket::fresh(host, Kind::Stream, false);
             socket.state = State::Stream(Box::new(end));
             socket.options.send_buffer = if messages { SEND_BUFFER } else { socket.options.send_buffer };

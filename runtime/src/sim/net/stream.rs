@@ -30,6 +30,8 @@ pub(super) struct End {
     pub(super) received_all: bool,
     /// Where messages end, those in flight included, if the socket keeps them apart.
     pub(super) messages: Option<VecDeque<usize>>,
+    /// It is of a pair, whose ends know of each other without a network.
+    pub(super) of_pair: bool,
     pub(super) out: Out,
 }
 
@@ -82,6 +84,7 @@ impl End {
             received: VecDeque::new(),
             received_all: false,
             messages: None,
+            of_pair: false,
             out: Out::default(),
         }
     }
@@ -118,6 +121,9 @@ impl Network {
         }
         if !end.is_established() {
             return Ok(None);
+        }
+        if end.of_pair && self.receiver(id).is_none() {
+            return Err(Errno(libc::EPIPE));
         }
         let room = self.room_to_send(id, bytes.len());
         if room == 0 && !bytes.is_empty() {
