@@ -90,9 +90,6 @@ impl Options {
             SocketOption::NoDelay | SocketOption::KeepAlive => {
                 self.remembered.insert(option, (value != 0).into());
             }
-            SocketOption::Ttl if value == -1 => {
-                self.remembered.remove(&option);
-            }
             SocketOption::Ttl | SocketOption::Other(..) => {
                 self.remembered.insert(option, value);
             }
@@ -117,8 +114,7 @@ impl Network {
         }
         let bad = match option {
             SocketOption::OnlyIpv6 => socket.local.is_some(),
-            // -1 is the usual one again.
-            SocketOption::Ttl => value != -1 && !(1..=255).contains(&value),
+            SocketOption::Ttl => !(1..=255).contains(&value),
             _ => false,
         };
         if bad {
