@@ -353,12 +353,15 @@ impl State {
 
     // Sockets.
 
-    fn part_of_stream(&mut self, request: usize, len: usize) -> usize {
-        let stream = match self.requests[request].open.map(|open| &self.opens[open].file) {
+    fn is_stream(&self, request: usize) -> bool {
+        match self.requests[request].open.map(|open| &self.opens[open].file) {
             Some(File::Socket(socket)) => self.network.goes_in_parts(*socket),
             _ => false,
-        };
-        if stream && len > 1 && self.takes_liberty(|kernel| kernel.short_transfers) {
+        }
+    }
+
+    fn part_of_stream(&mut self, request: usize, len: usize) -> usize {
+        if len > 1 && self.is_stream(request) && self.takes_liberty(|kernel| kernel.short_transfers) {
             return self.random.within(1..=len as u64 - 1) as usize;
         }
         len
@@ -368,6 +371,8 @@ impl State {
         let Some(File::Socket(socket)) = self.requests[request].open.map(|open| self.opens[open].file.clone()) else {
             return Outcome::of(Err(Errno(libc::ENOTSOCK)));
         };
+        // A datagram is whole however much room there is.
+        let all = all && self.is_stream(request);
         loop {
             let done = self.requests[request].done;
             let end = if all { whole.len } else { done + self.part_of_stream(request, whole.len - done) };

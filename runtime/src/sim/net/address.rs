@@ -75,12 +75,12 @@ impl Network {
     pub(crate) fn bind(&mut self, id: SocketId, address: SocketAddr) -> Answer<()> {
         let socket = self.sockets.open(id)?;
         let address = socket.named(address)?;
-        if socket.local.is_some() {
-            return Err(Errno(libc::EINVAL));
-        }
         let host = self.hosts.get_mut(&socket.host).ok_or(Errno(libc::ENETDOWN))?;
         if !address.ip().is_unspecified() && !host.has(address.ip()) {
             return Err(Errno(libc::EADDRNOTAVAIL));
+        }
+        if socket.local.is_some() {
+            return Err(Errno(libc::EINVAL));
         }
         if address.port() == 0 {
             let port = host.free_port(socket.kind).ok_or(Errno(libc::EADDRINUSE))?;

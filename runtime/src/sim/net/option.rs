@@ -74,9 +74,6 @@ impl Options {
             SocketOption::NoDelay | SocketOption::KeepAlive => {
                 self.remembered.insert(option, (value != 0).into());
             }
-            SocketOption::Ttl if value == -1 => {
-                self.remembered.remove(&option);
-            }
             SocketOption::Ttl => {
                 self.remembered.insert(option, value);
             }
@@ -101,8 +98,7 @@ impl Network {
         }
         let bad = match option {
             SocketOption::OnlyV6 => socket.local.is_some(),
-            // -1 is the usual one again.
-            SocketOption::Ttl => value != -1 && !(1..=255).contains(&value),
+            SocketOption::Ttl => !(1..=255).contains(&value),
             _ => false,
         };
         if bad {
