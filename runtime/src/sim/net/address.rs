@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::socket::{Socket, State};
+use super::stream::End;
 use super::{Kind, Network, SocketId};
 use crate::sim::{Answer, Errno, HostId};
 
@@ -79,11 +80,18 @@ impl Network {
         if !address.ip().is_unspecified() && !host.has(address.ip()) {
             return Err(Errno(libc::EADDRNOTAVAIL));
         }
-        if socket.local.is_some() {
+        // A connection that is over has given back the port that it was not bound to itself.
+        let gave_back = socket.bound.is_none() && socket.end().is_some_and(End::is_over);
+        if socket.local.is_some() && !gave_back {
             return Err(Errno(libc::EINVAL));
         }
+        let (at, kind) = (socket.host, socket.kind);
+        if gave_back {
+            self.release_port(id);
+        }
         if address.port() == 0 {
-            let port = host.free_port(socket.kind).ok_or(Errno(libc::EADDRINUSE))?;
+            let host = self.hosts.get_mut(&at).ok_or(Errno(libc::ENETDOWN))?;
+            let port = host.free_port(kind).ok_or(Errno(libc::EADDRINUSE))?;
             return self.take_port(id, SocketAddr::new(address.ip(), port));
         }
         self.take_port(id, address)?;
