@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -17,7 +17,9 @@ use std::time::Duration;
 use corering::buf::Chunk;
 use corering::fs::{self, File};
 use corering::net::{TcpListener, TcpStream};
-use corering::op::{Completion, Descriptor, Op, Operation, Receive, Submission, io_uring};
+use corering::op::{
+    Completion, Descriptor, Op, OpenAt, Operation, Receive, Submission, Sync, WriteAll, chain, io_uring,
+};
 use corering::sim::{Host, World};
 use corering::sync::Semaphore;
 use corering::time::Instant;
@@ -96,7 +98,8 @@ fn take_messages(arrived: &mut VecDeque<u8>, last: &mut u32) {
 fn messages_arrive_whole_and_in_order_though_many_are_given_up() {
     hunt(500, async |world| {
         let host = world.host("reader");
-        let reader = host.run(async move |address: SocketAddr| -> io::Result<()> {
+        let address = host.addr(PORT);
+        let reader = host.run(async move {
             let listener = TcpListener::bind(address).await?;
             let (mut stream, _) = listener.accept().await?;
             let (mut arrived, mut last) = (VecDeque::new(), 0);
@@ -109,8 +112,8 @@ fn messages_arrive_whole_and_in_order_though_many_are_given_up() {
             }
             assert_eq!(arrived.len(), 0, "the stream ends within a message");
             assert_eq!(last, u32::MAX, "the last message has not arrived");
-            Ok(())
-        }(host.addr(PORT)));
+            io::Result::Ok(())
+        });
         let mut stream = connect(&host, PORT).await;
         for number in 1..20 {
             let len = below(4_000) as usize;
@@ -177,6 +180,39 @@ fn what_was_written_last_is_what_a_file_holds() {
         let held = host.file("/pages").expect("it is there");
         for (page, version) in last.into_iter().enumerate().filter(|(_, version)| *version > 0) {
             assert_eq!(held[page * 600..][..600], [version; 600], "page {page}");
+        }
+        Ok(())
+    });
+}
+
+/// A log: each record is written and synced by one submission, and many come at once.
+#[test]
+fn a_record_that_was_acknowledged_is_durable() {
+    const LEN: usize = 100;
+    hunt(500, async |world| {
+        let host = world.host("main");
+        host.write_file("/log", &[])?;
+        let log = Op::new(OpenAt::new(c"/log".to_owned(), libc::O_RDWR, 0)).await?;
+        let records = (0..10_u8).map(|number| {
+            let (log, host) = (&log, &host);
+            async move {
+                loop {
+                    let write = Op::new(WriteAll::at(log, vec![number + 1; LEN], u64::from(number) * LEN as u64));
+                    let ((written, _), synced) = chain((write, Op::new(Sync::all(log)))).await;
+                    written?;
+                    // A write in parts breaks the chain.
+                    if synced.is_ok() {
+                        break;
+                    }
+                }
+                let durable = host.durable_file("/log").unwrap_or_default();
+                let record = durable.chunks(LEN).nth(usize::from(number));
+                assert_eq!(record, Some(&[number + 1; LEN][..]), "record {number} was acknowledged");
+                io::Result::Ok(())
+            }
+        });
+        for acknowledged in corering::gather_settled(records).await {
+            acknowledged?;
         }
         Ok(())
     });
