@@ -21,8 +21,7 @@ use corering::sim::{Kernel, World};
 use corering::{io, timeout};
 
 use super::{
-    a_moment, below, connect, leaves, leaves_nothing, pattern, poll_and_drop, poll_once, seeds, socket_and_peer, tiny,
-    wild,
+    a_moment, below, connect, leaves_nothing, pattern, poll_and_drop, poll_once, seeds, socket_and_peer, tiny, wild,
 };
 use crate::lent::Buffers;
 
@@ -229,6 +228,10 @@ fn operations_on_files_may_be_dropped_anywhere() {
                 drop(timeout(Duration::ZERO, Op::new(Sync::data(&descriptor))).await);
                 descriptor.close().await
             }
+        };
+        "sync, then a receive that waits", s => {
+            let receive = Op::new(Receive::new(&s.quiet, s.buffers.empty(64)));
+            chain((Op::new(Sync::all(&s.descriptor)), receive))
         };
         "write, then sync", s => {
             let (write, sync) = (WriteAll::at(&s.descriptor, s.buffers.of([1; 9]), 0), Sync::all(&s.descriptor));
@@ -556,7 +559,6 @@ fn connects_that_are_dropped_leave_no_connection_on_either_side() {
             }
             // Its bell, and the listener.
             assert_eq!(server.descriptors(), 2);
-            leaves(&host, &Buffers::default(), 1).await;
         });
     });
 }

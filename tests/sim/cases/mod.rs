@@ -119,23 +119,22 @@ fn byte_at(position: usize) -> u8 {
 
 /// Waits until what was given up has ended; then nothing may be left of a program on the only core of `host`.
 pub(crate) async fn leaves_nothing(host: &Host, buffers: &Buffers) {
-    leaves(host, buffers, 1).await;
-}
-
-/// The same, where so many descriptors of the host belong to others.
-pub(crate) async fn leaves(host: &Host, buffers: &Buffers, descriptors: usize) {
     let mut left = String::new();
     for _ in 0..2_000 {
         let metrics = corering::metrics().expect("a core");
         let counts = (metrics.operations, metrics.operations_in_flight, metrics.timers, metrics.tasks);
-        let held = (metrics.buffers_held, buffers.alive(), host.descriptors());
-        if counts == (0, 0, 0, 1) && held == (0, 0, descriptors) {
+        let held = (metrics.buffers_held, buffers.alive());
+        // The core's own are its bell, and the poll of it.
+        let open = (host.descriptors(), host.open_files(), host.requests());
+        if counts == (0, 0, 0, 1) && held == (0, 0) && open == (1, 0, 1) {
             assert_eq!(metrics.unknown_completions, 0, "completions that belong to nothing");
             buffers.assert_untouched();
             return;
         }
-        left = format!("{counts:?} and {held:?}");
+        left = format!("{counts:?}; {held:?}; {open:?}");
         corering::sleep(Duration::from_millis(1)).await;
     }
-    panic!("operations, in flight, timers, tasks; pooled buffers, buffers, descriptors are left: {left}");
+    panic!(
+        "operations, in flight, timers, tasks; pooled buffers, buffers; descriptors, files, requests are left: {left}"
+    );
 }
