@@ -181,6 +181,14 @@ async fn until_not_interrupted(run: &Run, what: &str, mut attempt: impl AsyncFnM
     }
 }
 
+/// Whether what is linked to a read begins after it.
+fn goes_on(read: &io::Result<usize>, asked: usize, always: bool) -> bool {
+    match read {
+        Ok(count) => always || *count == asked,
+        Err(error) => always && error.raw_os_error() != Some(libc::ECANCELED),
+    }
+}
+
 fn name_of_cancelled() -> String {
     super::name_of(libc::ECANCELED)
 }
@@ -195,7 +203,7 @@ async fn chained(run: &mut Run, file: &Descriptor) {
         let read = Op::new(Read::at(file, room(asked), offset));
         let read = if always { read.always() } else { read };
         let ((written, _), (read, buffer), synced) = chain((write, read, Op::new(Sync::all(file)))).await;
-        let whole = always || read.as_ref().is_ok_and(|count| *count == asked);
+        let whole = goes_on(&read, asked, always);
         vec![(told(&written), written.is_ok()), (told_read(&read, &buffer), whole), (told(&synced), synced.is_ok())]
     })
     .await;
@@ -213,7 +221,7 @@ async fn direct(run: &mut Run) {
         let read = Op::new(ReadDirect::new(&slot, room(asked), offset));
         let read = if always { read.always() } else { read };
         let (opened, (read, buffer), closed) = chain((open, read, Op::new(CloseDirect::new(slot)))).await;
-        let whole = always || read.as_ref().is_ok_and(|count| *count == asked);
+        let whole = goes_on(&read, asked, always);
         vec![(told(&opened), opened.is_ok()), (told_read(&read, &buffer), whole), (told(&closed), closed.is_ok())]
     })
     .await;
