@@ -12,6 +12,7 @@
 
 mod datagrams;
 mod files;
+mod operations;
 mod sockets;
 mod streams;
 
@@ -191,6 +192,11 @@ fn difference(seed: u64, world: &str, real: &[String], simulated: &[String]) -> 
 #[test]
 fn files_are_as_on_the_real_kernel() {
     compare("files", 150, |run| Box::pin(files::program(run)));
+}
+
+#[test]
+fn operations_on_files_are_as_on_the_real_kernel() {
+    compare("operations", 150, |run| Box::pin(operations::program(run)));
 }
 
 #[test]
