@@ -43,6 +43,10 @@ impl State {
             }
             (Request::Read { areas, offset, nowait, .. }, Some(File::Disk { inode, position, flags, .. })) => {
                 let at = if offset == u64::MAX { position } else { offset };
+                // Folders know nothing of reads that do not wait, whatever else is wrong.
+                if nowait && self.host(host).disk.stat(inode).mode & libc::S_IFMT == libc::S_IFDIR {
+                    return Outcome::of(Err(Errno(libc::EOPNOTSUPP)));
+                }
                 match check_read(flags, at, &areas) {
                     Err(error) => Outcome::of(Err(error)),
                     Ok(()) if flags & libc::O_DIRECT != 0 => Outcome::Disk { ns: self.work_ns(request) },
@@ -312,15 +316,15 @@ impl State {
         let count = self.host(host).disk.read(inode, at, &mut bytes)?;
         memory::store_all(&areas, &bytes[..count]);
         if offset == u64::MAX {
-            self.move_position(request, count);
+            self.set_position(request, at + count as u64);
         }
         Ok(count as i32)
     }
 
-    fn move_position(&mut self, request: usize, count: usize) {
+    fn set_position(&mut self, request: usize, to: u64) {
         let open = self.requests[request].open.map(|open| &mut self.opens[open].file);
         if let Some(File::Disk { position, .. }) = open {
-            *position += count as u64;
+            *position = to;
         }
     }
 
@@ -339,7 +343,8 @@ impl State {
             disk.write(inode, at, &bytes[..part], now_ns)?
         };
         if matches!(self.requests[request].submission.request, Request::Write { offset: u64::MAX, .. }) {
-            self.move_position(request, count);
+            let end = if flags & libc::O_APPEND != 0 { self.host(host).disk.len(inode) } else { at + count as u64 };
+            self.set_position(request, end);
         }
         Ok(count as i32)
     }
