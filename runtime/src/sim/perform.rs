@@ -41,6 +41,12 @@ impl State {
             (Request::Sync { .. } | Request::Truncate { .. } | Request::Stat { .. } | Request::Change(_), _) => {
                 Outcome::Worker
             }
+            // A directory cannot be asked so, wherever it is read.
+            (Request::Read { nowait: true, .. }, Some(File::Disk { inode, .. }))
+                if self.host(host).disk.is_directory(inode) =>
+            {
+                Outcome::of(Err(Errno(libc::EOPNOTSUPP)))
+            }
             (Request::Read { areas, offset, nowait, .. }, Some(File::Disk { inode, position, flags, .. })) => {
                 let at = if offset == u64::MAX { position } else { offset };
                 // Folders know nothing of reads that do not wait, whatever else is wrong.

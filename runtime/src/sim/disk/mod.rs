@@ -246,6 +246,10 @@ impl Disk {
         self.node(inode).size()
     }
 
+    pub(crate) fn is_directory(&self, inode: Inode) -> bool {
+        self.node(inode).is_directory()
+    }
+
     pub(crate) fn stat(&self, inode: Inode) -> Stat {
         let node = self.node(inode);
         let mut stat = node.stat(inode);
