@@ -35,7 +35,7 @@ const UNSAFE: &[&str] = &[
 
 /// Modules of the runtime, lowest first: each may use only what stands before it.
 const LAYERS: &[&str] =
-    &["error", "sys", "ring", "buf", "sim", "driver", "scope", "time", "op", "task", "executor", "world"];
+    &["error", "sys", "ring", "buf", "sim", "driver", "scope", "time", "op", "task", "blocking", "executor", "world"];
 
 /// The sources of the libraries.
 const LIBRARIES: &[&str] = &["src/", "runtime/src/", "net/src/", "fs/src/", "sync/src/"];
