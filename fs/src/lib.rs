@@ -8,6 +8,7 @@ mod file;
 mod listing;
 mod options;
 mod walk;
+mod watch;
 mod whole;
 
 pub use corering_runtime::op::{FileType, Metadata};
@@ -16,6 +17,7 @@ pub use file::File;
 pub use listing::DirEntry;
 pub use options::OpenOptions;
 pub use walk::{Walk, WalkError, walk};
+pub use watch::{Change, Cookie, Event, Events, WatchId, Watcher, watch};
 pub use whole::{metadata, read, read_into, read_to_string, symlink_metadata, write};
 
 use std::ffi::CString;

@@ -25,6 +25,7 @@
 //! - `real_runtimes`, `real_panics`: runtimes that are made by hand, since they are used again after a panic, or nested
 //! - `real_files`, `real_net`: devices, descriptors and sockets that only this machine has
 //! - `real_time`: the clock of the world
+//! - `real_watch`: being told of what happens to files
 #![allow(
     missing_docs,
     clippy::disallowed_methods,
@@ -75,6 +76,7 @@ mod real_races;
 mod real_runtimes;
 mod real_threads;
 mod real_time;
+mod real_watch;
 mod scene;
 mod wakers;
 
