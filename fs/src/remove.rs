@@ -222,3 +222,21 @@ fn open_outer(inner: Option<&Descriptor>, name: &CStr) -> io::Result<Descriptor>
 fn is(error: &io::Error, any: &[i32]) -> bool {
     error.raw_os_error().is_some_and(|number| any.contains(&number))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "sets its scene with the standard library")]
+    fn no_link_is_gone_into() {
+        let place = std::env::temp_dir().join(format!("corering-remove-link-{}", std::process::id()));
+        std::fs::create_dir_all(place.join("folder")).expect("made");
+        std::os::unix::fs::symlink("folder", place.join("link")).expect("made");
+        let outer = Level::open(None, crate::c_path(&place).expect("no zero")).expect("a folder");
+        assert!(Level::open(outer.open.as_ref(), c"folder".into()).is_ok());
+        let error = Level::open(outer.open.as_ref(), c"link".into()).err().expect("a link");
+        assert!(is(&error, &[libc::ENOTDIR, libc::ELOOP]), "{error}");
+        std::fs::remove_dir_all(&place).expect("removed");
+    }
+}

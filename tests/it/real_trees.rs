@@ -214,6 +214,33 @@ fn processes_that_come_and_go_do_not_end_a_walk_through_proc() {
     });
 }
 
+#[test]
+fn a_folder_that_is_swapped_for_a_link_before_it_is_read_is_an_error() {
+    clean(async || {
+        let folder = folder();
+        let (root, outside) = (folder.join("root"), folder.join("outside"));
+        std_fs::create_dir_all(root.join("zz")).expect("made");
+        std_fs::create_dir(&outside).expect("made");
+        std_fs::write(outside.join("secret"), "kept").expect("made");
+        // So many that the folder behind them is not read ahead.
+        for number in 0..9000 {
+            std_fs::write(root.join(format!("{number}")), "").expect("made");
+        }
+        let mut walk = fs::walk(&root).sorted(true);
+        while let Some(entry) = walk.next().await {
+            if entry.expect("readable").file_name() == "zz" {
+                break;
+            }
+        }
+        std_fs::rename(root.join("zz"), root.join("aside")).expect("moved");
+        symlink(&outside, root.join("zz")).expect("made");
+        let (paths, errors) = found(&mut walk).await;
+        assert!(paths.is_empty(), "{paths:?}");
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(errors[0].path(), root.join("zz"));
+    });
+}
+
 /// Something outside of a tree that an attacker leads to, again and again, by a link in the place of a folder of the tree.
 struct Attack {
     stop: Arc<AtomicBool>,
