@@ -11,7 +11,7 @@
 //! - `deadlocks`: cores on which nothing can run
 //! - `gates`, `scenarios`: programs that hold whatever is cancelled in them
 //! - `blocking`: calls that block
-//! - `files`, `order`: files, and the order of what is done to them
+//! - `files`, `trees`, `order`: files, and the order of what is done to them
 //! - `net`, `streams`, `multishots`: connections, and what they carry
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
@@ -23,7 +23,7 @@
 //! - `pipes`: named pipes, and threads that write to them
 //! - `wakers`, `real_threads`, `real_races`, `real_blocking`: other threads
 //! - `real_runtimes`, `real_panics`: runtimes that are made by hand, since they are used again after a panic, or nested
-//! - `real_files`, `real_net`: devices, descriptors and sockets that only this machine has
+//! - `real_files`, `real_trees`, `real_net`: devices, whole trees, descriptors and sockets that only this machine has
 //! - `real_time`: the clock of the world
 #![allow(
     missing_docs,
@@ -62,6 +62,7 @@ mod tasks;
 mod time;
 mod timeouts;
 mod tracked;
+mod trees;
 mod waits;
 
 // For the real kernel alone.
@@ -75,6 +76,7 @@ mod real_races;
 mod real_runtimes;
 mod real_threads;
 mod real_time;
+mod real_trees;
 mod scene;
 mod wakers;
 

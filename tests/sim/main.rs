@@ -76,6 +76,8 @@ mod time;
 mod timeouts;
 #[path = "../it/tracked.rs"]
 mod tracked;
+#[path = "../it/trees.rs"]
+mod trees;
 #[path = "../it/waits.rs"]
 mod waits;
 

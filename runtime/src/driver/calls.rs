@@ -10,7 +10,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
@@ -227,6 +227,16 @@ pub(crate) unsafe fn close(fd: RawFd) {
     }
 }
 
+/// Gives a descriptor of the real system to an owner that closes it.
+///
+/// # Safety
+///
+/// It is open, of the real system, and nobody else closes it.
+pub(crate) unsafe fn owned(fd: RawFd) -> OwnedFd {
+    // SAFETY: the caller's promise.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
 /// A random number. It cannot be foretold from those of other threads or runs, but it can from those that came before:
 /// it is not for secrets.
 ///
@@ -289,7 +299,7 @@ pub(super) fn done(result: i32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+    use std::os::fd::AsFd;
 
     use super::*;
 
