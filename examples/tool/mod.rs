@@ -37,7 +37,7 @@ pub(crate) use input::Input;
 pub(crate) use names::{escaped, text};
 pub(crate) use options::{Jobs, Selection, Telling};
 pub(crate) use output::Output;
-pub(crate) use places::{Place, Places, Rules, Wanted, What, is_open_file};
+pub(crate) use places::{Place, Places, Rules, Wanted, What, is_open_file, look_at};
 pub(crate) use progress::Progress;
 pub(crate) use work::{Items, Work, each};
 
