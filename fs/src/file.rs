@@ -52,6 +52,10 @@ impl File {
         Self { descriptor, position: 0, append }
     }
 
+    pub(crate) fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
     /// Opens a file for reading.
     ///
     /// # Errors

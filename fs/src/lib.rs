@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
+mod direct;
 mod file;
 mod options;
 mod whole;
 
 pub use corering_runtime::op::Metadata;
+pub use direct::DirectFile;
 pub use file::File;
 pub use options::OpenOptions;
 pub use whole::{metadata, read, read_into, read_to_string, symlink_metadata, write};

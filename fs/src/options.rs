@@ -105,6 +105,12 @@ impl OpenOptions {
         self
     }
 
+    /// Without the page cache.
+    pub(crate) fn direct(mut self) -> Self {
+        self.flags |= libc::O_DIRECT;
+        self
+    }
+
     /// Opens `path`.
     ///
     /// # Errors

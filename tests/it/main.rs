@@ -11,6 +11,7 @@
 //! - `deadlocks`: cores on which nothing can run
 //! - `gates`, `scenarios`: programs that hold whatever is cancelled in them
 //! - `files`, `order`: files, and the order of what is done to them
+//! - `direct`: direct I/O
 //! - `net`, `streams`, `multishots`: connections, and what they carry
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
@@ -37,6 +38,7 @@ mod cancel;
 mod cleanups;
 mod common;
 mod deadlocks;
+mod direct;
 mod drops;
 mod faults;
 mod files;

@@ -28,6 +28,8 @@ mod cleanups;
 mod common;
 #[path = "../it/deadlocks.rs"]
 mod deadlocks;
+#[path = "../it/direct.rs"]
+mod direct;
 #[path = "../it/drops.rs"]
 mod drops;
 #[path = "../it/faults.rs"]

@@ -20,6 +20,7 @@ pub(crate) mod mailbox;
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::ptr::NonNull;
 
 use io_uring::squeue::Entry;
 
@@ -125,6 +126,11 @@ impl Driver {
 
     pub(crate) fn register_direct(&self, count: u32) -> io::Result<()> {
         self.kernel.borrow_mut().ring.register_direct(count)
+    }
+
+    /// Makes a region of memory known, by a number below [`Ring::REGIONS`].
+    pub(crate) fn register_region(&self, number: u16, start: NonNull<u8>, bytes: usize) -> io::Result<()> {
+        self.kernel.borrow_mut().ring.register_region(number, start, bytes)
     }
 
     pub(crate) fn cancel_all(&self) -> io::Result<()> {

@@ -12,7 +12,7 @@ use io_uring::{cqueue, opcode, types};
 use super::direct::DirectTable;
 use super::handing::{Batch, Ended, Freed, Left};
 use super::slot::{Contents, Key, Queued, Slots, State, Vtable};
-use crate::buf::{OwnedPool, Pool};
+use crate::buf::{OwnedPool, Pool, Regions};
 use crate::driver::mailbox::{self, Letter};
 use crate::driver::{Driver, calls};
 use crate::ring::Completion;
@@ -47,6 +47,7 @@ pub(crate) struct Operations {
     pub(super) slots: RefCell<Slots>,
     pub(super) direct: DirectTable,
     pools: Vec<OwnedPool>,
+    regions: Regions,
     /// Completions that were fetched and not yet handed on.
     batch: RefCell<Vec<Completion>>,
     /// Closes in the background that have not ended.
@@ -70,6 +71,7 @@ impl Operations {
             slots: RefCell::new(Slots::new()),
             direct: DirectTable::new(),
             pools,
+            regions: Regions::new(core),
             batch: RefCell::new(Vec::new()),
             closing: Cell::new(0),
             running: Cell::new(false),
@@ -87,6 +89,7 @@ impl Operations {
     /// [`uninstall`] is called, on this thread, before `self` moves or ends.
     pub(crate) unsafe fn install(&self) {
         CURRENT.set(ptr::from_ref(self));
+        self.regions.install();
     }
 
     /// Fetches what the kernel has completed and hands it on: to whoever waits, or to the end of an orphan.
@@ -451,6 +454,7 @@ pub(crate) fn uninstall(operations: &Operations) {
     if ptr::eq(CURRENT.get(), operations) {
         CURRENT.set(ptr::null());
     }
+    operations.regions.uninstall();
 }
 
 /// The operations of this thread's core.

@@ -19,19 +19,75 @@ pub(super) enum Target {
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub(super) enum Request {
-    Nop { result: i32 },
-    Read { target: Target, areas: Vec<Area>, offset: u64, nowait: bool },
-    Write { target: Target, areas: Vec<Area>, offset: u64 },
-    Sync { target: Target, data_only: bool },
-    Truncate { target: Target, bytes: u64 },
-    Open { path: Vec<u8>, flags: i32, mode: u32, into: Option<u32> },
-    Close { target: Target },
-    Stat { path: Vec<u8>, follow: bool, answer: u64 },
-    Receive { target: Target, area: Area, all: bool, peek: bool, group: Option<u16>, multi: bool },
-    Send { target: Target, area: Area, all: bool, to: Option<SocketAddr>, zero_copy: bool },
-    Accept { target: Target, multi: bool },
-    Connect { target: Target, to: SocketAddr },
-    Poll { target: Target, events: u32, multi: bool },
+    Nop {
+        result: i32,
+    },
+    Read {
+        target: Target,
+        areas: Vec<Area>,
+        offset: u64,
+        nowait: bool,
+    },
+    Write {
+        target: Target,
+        areas: Vec<Area>,
+        offset: u64,
+    },
+    Sync {
+        target: Target,
+        data_only: bool,
+    },
+    Truncate {
+        target: Target,
+        bytes: u64,
+    },
+    Open {
+        path: Vec<u8>,
+        flags: i32,
+        mode: u32,
+        into: Option<u32>,
+    },
+    Close {
+        target: Target,
+    },
+    /// Puts an open file into a place of the ring's own table.
+    Put {
+        number: i32,
+        place: u32,
+    },
+    Stat {
+        path: Vec<u8>,
+        follow: bool,
+        answer: u64,
+    },
+    Receive {
+        target: Target,
+        area: Area,
+        all: bool,
+        peek: bool,
+        group: Option<u16>,
+        multi: bool,
+    },
+    Send {
+        target: Target,
+        area: Area,
+        all: bool,
+        to: Option<SocketAddr>,
+        zero_copy: bool,
+    },
+    Accept {
+        target: Target,
+        multi: bool,
+    },
+    Connect {
+        target: Target,
+        to: SocketAddr,
+    },
+    Poll {
+        target: Target,
+        events: u32,
+        multi: bool,
+    },
     Cancel(Which),
     Change(Change),
 }
@@ -66,6 +122,8 @@ pub(super) enum Linked {
 pub(super) struct Submission {
     pub(super) user_data: u64,
     pub(super) request: Request,
+    /// The number of the region that its memory is of.
+    pub(super) region: Option<u16>,
     pub(super) linked: Linked,
     pub(super) in_worker: bool,
     pub(super) skip_success: bool,
@@ -90,6 +148,7 @@ impl Submission {
         Ok(Self {
             user_data: fields.u64(32),
             request,
+            region: fields.region(),
             linked: match flags {
                 flags if flags & IO_HARDLINK != 0 => Linked::Always,
                 flags if flags & IO_LINK != 0 => Linked::IfDone,
@@ -115,6 +174,7 @@ impl Submission {
             Request::Nop { .. }
             | Request::Open { .. }
             | Request::Close { .. }
+            | Request::Put { .. }
             | Request::Stat { .. }
             | Request::Change(_)
             | Request::Cancel(_) => None,
@@ -212,6 +272,11 @@ impl Fields {
         if vectored { memory::vectors(self.address(), self.len() as usize) } else { vec![self.area()] }
     }
 
+    /// Its opcode says whether the memory is of a region.
+    fn region(&self) -> Option<u16> {
+        matches!(self.opcode(), opcode::ReadFixed::CODE | opcode::WriteFixed::CODE).then(|| self.u16(40))
+    }
+
     fn group(&self) -> Option<u16> {
         (self.flags() & BUFFER_SELECT != 0).then(|| self.u16(40))
     }
@@ -224,14 +289,14 @@ impl Fields {
                 known(NOP_INJECT_RESULT)?;
                 Request::Nop { result: if own & NOP_INJECT_RESULT != 0 { self.len() as i32 } else { 0 } }
             }
-            opcode::Read::CODE | opcode::Readv::CODE => {
+            opcode::Read::CODE | opcode::Readv::CODE | opcode::ReadFixed::CODE => {
                 known(libc::RWF_NOWAIT as u32)?;
                 let areas = self.areas(self.opcode() == opcode::Readv::CODE);
                 let nowait = own & libc::RWF_NOWAIT as u32 != 0;
                 self.no_buffers()?;
                 Request::Read { target, areas, offset: self.offset(), nowait }
             }
-            opcode::Write::CODE | opcode::Writev::CODE => {
+            opcode::Write::CODE | opcode::Writev::CODE | opcode::WriteFixed::CODE => {
                 known(0)?;
                 let areas = self.areas(self.opcode() == opcode::Writev::CODE);
                 Request::Write { target, areas, offset: self.offset() }
@@ -249,6 +314,14 @@ impl Fields {
             opcode::Close::CODE => {
                 let target = self.file_index().map_or(target, Target::Direct);
                 Request::Close { target }
+            }
+            opcode::FilesUpdate::CODE => {
+                if self.len() != 1 {
+                    return Err("FILES_UPDATE of several places".to_owned());
+                }
+                let number = Area { address: self.address(), len: 4 }.load();
+                let number = i32::from_ne_bytes(std::array::from_fn(|byte| number[byte]));
+                Request::Put { number, place: self.offset() as u32 }
             }
             opcode::Statx::CODE => {
                 self.is_from_the_root(self.fd())?;
