@@ -290,6 +290,7 @@ impl Operations {
     #[inline]
     pub(crate) fn begin_turn(&self) {
         self.shares.set(SHARES);
+        self.driver.begin_turn();
         for pool in &self.pools {
             pool.collect();
         }

@@ -101,6 +101,7 @@ impl Place {
 #[inline]
 fn region_of(buffer: &AlignedBuf) -> Option<u16> {
     context::with(|operations| {
+        operations.driver.begin_early();
         buffer
             .registered(operations.core, |number, start, bytes| operations.driver.register_region(number, start, bytes))
     })
