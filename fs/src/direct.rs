@@ -92,6 +92,14 @@ impl DirectFile {
         Ok(Self { fixed: FixedFile::new(descriptor, slot, blocks), file, memory })
     }
 
+    pub(crate) fn fixed(&self) -> &FixedFile {
+        &self.fixed
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// What offsets and lengths must be multiples of, in bytes: a power of two, mostly 512 or 4096.
     ///
     /// # Kernel

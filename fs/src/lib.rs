@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
+mod chunks;
 mod direct;
 mod file;
 mod options;
 mod whole;
 
+pub use chunks::{Block, Chunks, WriteBehind};
 pub use corering_runtime::op::Metadata;
 pub use direct::DirectFile;
 pub use file::File;

@@ -31,6 +31,12 @@ impl FixedFile {
         Self { descriptor: descriptor.clone(), slot, multiple: multiple.max(1) }
     }
 
+    /// The same file once more: both are to be dropped before it is closed.
+    pub fn another(&self) -> Self {
+        let slot = self.slot.as_ref().filter(|slot| slot.is_here()).map(DirectSlot::share);
+        Self { descriptor: self.descriptor.clone(), slot, multiple: self.multiple }
+    }
+
     /// What offsets and lengths must be multiples of.
     pub fn multiple(&self) -> u32 {
         self.multiple
