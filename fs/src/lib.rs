@@ -4,16 +4,22 @@
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
 mod chunks;
+mod dir;
 mod direct;
 mod file;
+mod listing;
 mod options;
+mod walk;
 mod whole;
 
 pub use chunks::{Block, Chunks, WriteBehind};
-pub use corering_runtime::op::Metadata;
+pub use corering_runtime::op::{FileType, Metadata};
+pub use dir::{ReadDir, read_dir};
 pub use direct::DirectFile;
 pub use file::File;
+pub use listing::DirEntry;
 pub use options::OpenOptions;
+pub use walk::{Walk, WalkError, walk};
 pub use whole::{metadata, read, read_into, read_to_string, symlink_metadata, write};
 
 use std::ffi::CString;
