@@ -12,7 +12,7 @@
 //! - `gates`, `scenarios`: programs that hold whatever is cancelled in them
 //! - `blocking`: calls that block
 //! - `files`, `order`: files, and the order of what is done to them
-//! - `direct`: direct I/O
+//! - `direct`, `chunks`: direct I/O, and files that are read and written in order
 //! - `net`, `streams`, `multishots`: connections, and what they carry
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
@@ -37,6 +37,7 @@
 mod asyncio;
 mod blocking;
 mod cancel;
+mod chunks;
 mod cleanups;
 mod common;
 mod deadlocks;

@@ -24,6 +24,8 @@ mod asyncio;
 mod blocking;
 #[path = "../it/cancel.rs"]
 mod cancel;
+#[path = "../it/chunks.rs"]
+mod chunks;
 #[path = "../it/cleanups.rs"]
 mod cleanups;
 #[path = "../it/common.rs"]
