@@ -9,6 +9,7 @@ mod direct;
 mod file;
 mod listing;
 mod options;
+mod remove;
 mod walk;
 mod whole;
 
@@ -19,6 +20,7 @@ pub use direct::DirectFile;
 pub use file::File;
 pub use listing::DirEntry;
 pub use options::OpenOptions;
+pub use remove::remove_dir_all;
 pub use walk::{Walk, WalkError, walk};
 pub use whole::{metadata, read, read_into, read_to_string, symlink_metadata, write};
 
