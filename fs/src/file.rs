@@ -355,7 +355,7 @@ impl File {
     }
 
     /// Where a write goes: the kernel itself finds the end of what is appended to.
-    fn write_position(&self) -> u64 {
+    pub(crate) fn write_position(&self) -> u64 {
         if self.append { u64::MAX } else { self.position }
     }
 }

@@ -4,8 +4,10 @@
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
 mod beneath;
+mod chunks;
 mod copy;
 mod dir;
+mod direct;
 mod elsewhere;
 mod file;
 mod listing;
@@ -21,10 +23,12 @@ mod whole;
 mod xattr;
 
 pub use beneath::Dir;
+pub use chunks::{Block, Chunks, WriteBehind};
 pub use copy::{Copied, copy, copy_tree};
 pub use corering_runtime::op::plain::Space;
 pub use corering_runtime::op::{FileType, Metadata, Permissions, Resolve};
 pub use dir::{ReadDir, read_dir};
+pub use direct::DirectFile;
 pub use file::File;
 pub use listing::DirEntry;
 pub use names::{

@@ -24,12 +24,16 @@ mod asyncio;
 mod blocking;
 #[path = "../it/cancel.rs"]
 mod cancel;
+#[path = "../it/chunks.rs"]
+mod chunks;
 #[path = "../it/cleanups.rs"]
 mod cleanups;
 #[path = "../it/common.rs"]
 mod common;
 #[path = "../it/deadlocks.rs"]
 mod deadlocks;
+#[path = "../it/direct.rs"]
+mod direct;
 #[path = "../it/drops.rs"]
 mod drops;
 #[path = "../it/faults.rs"]

@@ -13,7 +13,9 @@
 //! | [`Slice`] of any of these | the part | |
 //! | [`Limit`] of any of these | | at most that many bytes |
 //! | [`Chunk`] | all of it | |
+//! | [`AlignedBuf`], for direct I/O | what it holds | its spare capacity |
 
+mod aligned;
 mod impls;
 mod pool;
 mod slice;
@@ -22,6 +24,8 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::RangeBounds;
 
+pub use self::aligned::AlignedBuf;
+pub(crate) use self::aligned::Regions;
 pub use self::pool::Chunk;
 pub(crate) use self::pool::{OwnedPool, Pool};
 pub use self::slice::{Limit, Slice};
