@@ -10,6 +10,7 @@
 //! - `time`, `timeouts`: clocks that jump, and time that is over
 //! - `deadlocks`: cores on which nothing can run
 //! - `gates`, `scenarios`: programs that hold whatever is cancelled in them
+//! - `blocking`: calls that block
 //! - `files`, `order`: files, and the order of what is done to them
 //! - `net`, `streams`, `multishots`: connections, and what they carry
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
@@ -20,7 +21,7 @@
 //! - `real`: what the real kernel gives to the modules above
 //! - `scene`: one of everything that the real kernel has, for `drops`
 //! - `pipes`: named pipes, and threads that write to them
-//! - `wakers`, `real_threads`, `real_races`: other threads
+//! - `wakers`, `real_threads`, `real_races`, `real_blocking`: other threads
 //! - `real_runtimes`, `real_panics`: runtimes that are made by hand, since they are used again after a panic, or nested
 //! - `real_files`, `real_net`: devices, descriptors and sockets that only this machine has
 //! - `real_time`: the clock of the world
@@ -33,6 +34,7 @@
 
 // For both fillings.
 mod asyncio;
+mod blocking;
 mod cancel;
 mod cleanups;
 mod common;
@@ -65,6 +67,7 @@ mod waits;
 // For the real kernel alone.
 mod pipes;
 mod real;
+mod real_blocking;
 mod real_files;
 mod real_net;
 mod real_panics;

@@ -20,6 +20,8 @@ mod worlds;
 
 #[path = "../it/asyncio.rs"]
 mod asyncio;
+#[path = "../it/blocking.rs"]
+mod blocking;
 #[path = "../it/cancel.rs"]
 mod cancel;
 #[path = "../it/cleanups.rs"]

@@ -24,7 +24,7 @@ pub use crate::sys::socket_option::SocketOption;
 /// The kernel that answers a call. Another filling is another variant: then the compiler names every call that it has
 /// to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kernel {
+pub(super) enum Kernel {
     Real,
     #[cfg(feature = "sim")]
     Simulated,
@@ -44,7 +44,7 @@ impl Kernel {
 
     /// The one that is to answer for a descriptor: in a world the simulated one, which refuses what is real.
     #[inline]
-    fn answering(fd: RawFd) -> Self {
+    pub(super) fn answering(fd: RawFd) -> Self {
         match Kernel::of(fd) {
             Kernel::Real => Kernel::here(),
             #[cfg(feature = "sim")]
@@ -54,7 +54,7 @@ impl Kernel {
 
     /// The one that this thread's programs run on.
     #[inline]
-    fn here() -> Self {
+    pub(super) fn here() -> Self {
         #[cfg(feature = "sim")]
         if super::clock::is_simulated() {
             return Kernel::Simulated;
@@ -283,7 +283,7 @@ fn real_option(socket: &Socket, option: SocketOption) -> io::Result<i32> {
     })
 }
 
-fn done(result: i32) -> io::Result<()> {
+pub(super) fn done(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

@@ -14,6 +14,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod clock;
+pub(crate) mod file_calls;
 mod filling;
 mod kernel;
 pub(crate) mod mailbox;

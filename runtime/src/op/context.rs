@@ -9,6 +9,7 @@ use std::task::Waker;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::{cqueue, opcode, types};
 
+use super::changes::NameChanges;
 use super::direct::DirectTable;
 use super::handing::{Batch, Ended, Freed, Left};
 use super::slot::{Contents, Key, Queued, Slots, State, Vtable};
@@ -46,6 +47,7 @@ pub(crate) struct Operations {
     pub(super) core: CoreId,
     pub(super) slots: RefCell<Slots>,
     pub(super) direct: DirectTable,
+    pub(super) names: NameChanges,
     pools: Vec<OwnedPool>,
     /// Completions that were fetched and not yet handed on.
     batch: RefCell<Vec<Completion>>,
@@ -69,6 +71,7 @@ impl Operations {
             driver,
             slots: RefCell::new(Slots::new()),
             direct: DirectTable::new(),
+            names: NameChanges::default(),
             pools,
             batch: RefCell::new(Vec::new()),
             closing: Cell::new(0),

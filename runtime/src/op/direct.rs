@@ -9,9 +9,11 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::io;
+use std::task::{Context, Poll};
 
 use io_uring::{opcode, types};
 
+use super::changes::poll_names_settled;
 use super::context::{self, Operations};
 use super::read::{again_if_interrupted, read_into, room_of};
 use super::{Completion, OnDrop, Operation, Progress, Submission, check};
@@ -160,6 +162,11 @@ impl OpenDirect {
 // SAFETY: the path is on the heap, owned by `path`, and not changed.
 unsafe impl Operation for OpenDirect {
     type Output = io::Result<()>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        poll_names_settled(cx)
+    }
 
     #[inline]
     fn submission(&mut self) -> Submission {
