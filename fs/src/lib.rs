@@ -3,13 +3,19 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
+mod dir;
 mod file;
+mod listing;
 mod options;
+mod walk;
 mod whole;
 
-pub use corering_runtime::op::Metadata;
+pub use corering_runtime::op::{FileType, Metadata};
+pub use dir::{ReadDir, read_dir};
 pub use file::File;
+pub use listing::DirEntry;
 pub use options::OpenOptions;
+pub use walk::{Walk, WalkError, walk};
 pub use whole::{metadata, read, read_into, read_to_string, symlink_metadata, write};
 
 use std::ffi::CString;

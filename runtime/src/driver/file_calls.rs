@@ -11,43 +11,17 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use super::calls::{Kernel, done};
 #[cfg(feature = "sim")]
 use crate::sim;
+pub(crate) use crate::sys::subject::Subject;
 
-/// What a call is about: a path, perhaps from an open directory, or what is open itself.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Subject<'a> {
-    /// If `follow`, what a symbolic link leads to.
-    Path {
-        directory: Option<BorrowedFd<'a>>,
-        path: &'a CStr,
-        follow: bool,
-    },
-    Open(BorrowedFd<'a>),
-}
-
-impl Subject<'_> {
-    fn kernel(self) -> Kernel {
-        match self {
-            Subject::Path { directory: Some(fd), .. } | Subject::Open(fd) => Kernel::answering(fd.as_raw_fd()),
-            Subject::Path { directory: None, .. } => Kernel::here(),
-        }
-    }
-
-    /// Directory, path and flags, as the calls that end in `at` take them.
-    fn at(&self) -> (RawFd, *const libc::c_char, i32) {
-        match self {
-            Subject::Path { directory, path, follow } => {
-                let directory = directory.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
-                (directory, path.as_ptr(), if *follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW })
-            }
-            Subject::Open(fd) => (fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH),
-        }
-    }
+/// The kernel that answers for it.
+fn kernel_of(subject: Subject<'_>) -> Kernel {
+    subject.descriptor().map_or_else(Kernel::here, Kernel::answering)
 }
 
 /// Where a symbolic link leads.
 pub(crate) fn read_link(directory: Option<BorrowedFd<'_>>, path: &CStr) -> io::Result<Vec<u8>> {
     let subject = Subject::Path { directory, path, follow: false };
-    match subject.kernel() {
+    match kernel_of(subject) {
         Kernel::Real => {
             let (directory, path, _) = subject.at();
             let mut target: Vec<u8> = Vec::with_capacity(LONGEST_PATH);
@@ -87,20 +61,20 @@ pub(crate) fn real_path(path: &CStr) -> io::Result<Vec<u8>> {
 
 /// Whether the program may do that with it: bits of `R_OK`, `W_OK`, `X_OK`; by its effective user.
 pub(crate) fn access(subject: Subject<'_>, mode: i32) -> io::Result<()> {
-    match subject.kernel() {
+    match kernel_of(subject) {
         Kernel::Real => {
             let (directory, path, flags) = subject.at();
             // SAFETY: a path that ends with a zero.
             done(unsafe { libc::faccessat(directory, path, mode, flags | libc::AT_EACCESS) })
         }
         #[cfg(feature = "sim")]
-        Kernel::Simulated => sim::file_calls::access(subject),
+        Kernel::Simulated => sim::file_calls::access(subject, mode),
     }
 }
 
 /// How full the file system is.
 pub(crate) fn stat_file_system(subject: Subject<'_>) -> io::Result<libc::statvfs64> {
-    match subject.kernel() {
+    match kernel_of(subject) {
         Kernel::Real => {
             let mut answer = MaybeUninit::<libc::statvfs64>::zeroed();
             let result = match subject {
@@ -120,7 +94,7 @@ pub(crate) fn stat_file_system(subject: Subject<'_>) -> io::Result<libc::statvfs
 
 /// Sets the twelve lower bits of the mode. Those of a symbolic link itself cannot be set.
 pub(crate) fn set_mode(subject: Subject<'_>, mode: u32) -> io::Result<()> {
-    match (subject.kernel(), subject) {
+    match (kernel_of(subject), subject) {
         // SAFETY: takes no pointers.
         (Kernel::Real, Subject::Open(fd)) => done(unsafe { libc::fchmod(fd.as_raw_fd(), mode) }),
         (Kernel::Real, Subject::Path { .. }) => {
@@ -135,7 +109,7 @@ pub(crate) fn set_mode(subject: Subject<'_>, mode: u32) -> io::Result<()> {
 
 /// Gives it to a user, to a group, or to both.
 pub(crate) fn set_owner(subject: Subject<'_>, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
-    match subject.kernel() {
+    match kernel_of(subject) {
         Kernel::Real => {
             let (directory, path, flags) = subject.at();
             // The largest number stands for: as it is.
@@ -150,7 +124,7 @@ pub(crate) fn set_owner(subject: Subject<'_>, user: Option<u32>, group: Option<u
 
 /// Sets when it was last read and last changed; `UTIME_NOW` and `UTIME_OMIT` as in `utimensat(2)`.
 pub(crate) fn set_times(subject: Subject<'_>, accessed: libc::timespec, modified: libc::timespec) -> io::Result<()> {
-    match (subject.kernel(), subject) {
+    match (kernel_of(subject), subject) {
         (Kernel::Real, Subject::Open(fd)) => {
             let times = [accessed, modified];
             // SAFETY: two times.
@@ -169,7 +143,7 @@ pub(crate) fn set_times(subject: Subject<'_>, accessed: libc::timespec, modified
 
 /// The names of the extended attributes, each with a zero behind.
 pub(crate) fn list_xattr(subject: Subject<'_>) -> io::Result<Vec<u8>> {
-    match subject.kernel() {
+    match kernel_of(subject) {
         Kernel::Real => {
             let mut names: Vec<u8> = Vec::with_capacity(XATTR_NAMES);
             let (start, room) = (names.as_mut_ptr().cast(), names.capacity());
@@ -230,7 +204,7 @@ pub(crate) fn set_link_xattr(path: &CStr, name: &CStr, value: &[u8]) -> io::Resu
 
 /// Takes an extended attribute away.
 pub(crate) fn remove_xattr(subject: Subject<'_>, name: &CStr) -> io::Result<()> {
-    match (subject.kernel(), subject) {
+    match (kernel_of(subject), subject) {
         (Kernel::Real, Subject::Path { path, follow: true, .. }) => {
             // SAFETY: two texts that end with a zero.
             done(unsafe { libc::removexattr(path.as_ptr(), name.as_ptr()) })

@@ -212,7 +212,7 @@ pub fn try_lock_range(file: &Descriptor, lock: Lock, offset: u64, bytes: u64) ->
         Lock::Exclusive => libc::F_WRLCK,
         Lock::Nothing => libc::F_UNLCK,
     };
-    file_calls::lock_range(file.as_fd(), i32::from(kind), offset, bytes)
+    file_calls::lock_range(file.as_fd(), kind, offset, bytes)
 }
 
 /// Whether it is a terminal. At once.

@@ -142,7 +142,7 @@ pub(crate) fn random() -> u64 {
     here(|state, _| Ok(state.draw())).unwrap_or(0)
 }
 
-fn answer<T>(ask: impl FnOnce(&mut State, HostId) -> Answer<T>) -> io::Result<T> {
+pub(super) fn answer<T>(ask: impl FnOnce(&mut State, HostId) -> Answer<T>) -> io::Result<T> {
     here(ask).map_err(io::Error::from)
 }
 
@@ -158,7 +158,7 @@ fn on_socket<T>(fd: RawFd, ask: impl FnOnce(&mut State, SocketId) -> Answer<T>) 
     })
 }
 
-fn on_file<T>(fd: RawFd, ask: impl FnOnce(&mut State, HostId, Inode, i32) -> Answer<T>) -> io::Result<T> {
+pub(super) fn on_file<T>(fd: RawFd, ask: impl FnOnce(&mut State, HostId, Inode, i32) -> Answer<T>) -> io::Result<T> {
     answer(|state, host| {
         let open = state.find(host, fd)?;
         let File::Disk { inode, flags, .. } = state.opens[open].file else {
@@ -169,7 +169,7 @@ fn on_file<T>(fd: RawFd, ask: impl FnOnce(&mut State, HostId, Inode, i32) -> Ans
 }
 
 /// Ends the run: it asks for something that is not simulated.
-fn unknown<T>(what: String) -> io::Result<T> {
+pub(super) fn unknown<T>(what: String) -> io::Result<T> {
     answer(|state, _| {
         state.fail(format!("the simulated kernel does not know {what}: run what needs them on the real one"));
         Err(Errno(libc::EAFNOSUPPORT))

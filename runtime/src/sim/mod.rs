@@ -13,6 +13,7 @@ pub(crate) mod calls;
 mod chime;
 mod control;
 pub(crate) mod disk;
+pub(crate) mod file_calls;
 pub(crate) mod host;
 mod kernel;
 mod memory;

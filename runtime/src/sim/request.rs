@@ -4,7 +4,7 @@ use super::host::{Call, File};
 use super::memory;
 use super::queues::Queues;
 use super::state::State;
-use super::submission::{Change, Linked, Request, Submission, Target, Which};
+use super::submission::{Change, Linked, Named, Request, Submission, Target, Which};
 use super::trace::{Object, What};
 use super::{Errno, F_MORE, F_NOTIF, HostId};
 use crate::ring::Completion;
@@ -530,11 +530,15 @@ impl State {
             (Request::Sync { .. }, _) => Call::Sync,
             (Request::Truncate { .. }, _) => Call::Truncate,
             (Request::Close { .. }, _) => Call::Close,
-            (Request::Stat { .. }, _) => Call::Stat,
+            (Request::Stat { .. } | Request::GetAttribute { .. }, _) => Call::Stat,
+            (Request::Allocate { .. }, _) => Call::Truncate,
+            (Request::SyncRange { .. }, _) => Call::Sync,
             (Request::Accept { .. }, _) => Call::Accept,
             (Request::Connect { .. }, _) => Call::Connect,
-            (Request::Change(_), _) => Call::Rename,
-            (Request::Nop { .. } | Request::Poll { .. } | Request::Cancel(_), _) => return None,
+            (Request::Change(_) | Request::SetAttribute { .. }, _) => Call::Rename,
+            (Request::Nop { .. } | Request::Advise { .. } | Request::Poll { .. } | Request::Cancel(_), _) => {
+                return None;
+            }
         };
         let host = self.requests[request].host;
         self.host(host).take_failure(call)
@@ -545,11 +549,11 @@ impl Submission {
     /// What it is asked of, for those who read.
     fn object(&self) -> Object {
         let target = match &self.request {
-            Request::Open { path, .. } | Request::Stat { path, .. } => return named(path),
+            Request::Open { name, .. } | Request::Stat { name, .. } => return named(name),
             Request::Change(
-                Change::Folder { path, .. } | Change::Remove { path, .. } | Change::Symlink { path, .. },
+                Change::Folder { name, .. } | Change::Remove { name, .. } | Change::Symlink { name, .. },
             ) => {
-                return named(path);
+                return named(name);
             }
             Request::Change(Change::Move { from, .. } | Change::Link { from, .. }) => return named(from),
             Request::Close { target } => Some(*target),
@@ -593,6 +597,11 @@ impl Submission {
             Request::Connect { .. } => "CONNECT",
             Request::Poll { .. } => "POLL_ADD",
             Request::Cancel(_) => "ASYNC_CANCEL",
+            Request::Allocate { .. } => "FALLOCATE",
+            Request::Advise { .. } => "FADVISE",
+            Request::SyncRange { .. } => "SYNC_FILE_RANGE",
+            Request::GetAttribute { .. } => "GETXATTR",
+            Request::SetAttribute { .. } => "SETXATTR",
             Request::Change(Change::Folder { .. }) => "MKDIRAT",
             Request::Change(Change::Remove { .. }) => "UNLINKAT",
             Request::Change(Change::Move { .. }) => "RENAMEAT",
@@ -602,6 +611,6 @@ impl Submission {
     }
 }
 
-fn named(path: &[u8]) -> Object {
-    Object::Path(String::from_utf8_lossy(path).into())
+fn named(name: &Named) -> Object {
+    Object::Path(String::from_utf8_lossy(&name.path).into())
 }

@@ -16,6 +16,22 @@ pub(super) enum Target {
     Direct(u32),
 }
 
+/// A path, from an open directory if that is not `AT_FDCWD`.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) directory: i32,
+    pub(super) path: Vec<u8>,
+    /// The `RESOLVE_*` of openat2(2).
+    pub(super) resolve: u64,
+}
+
+/// What has an attribute.
+#[derive(Clone, Debug)]
+pub(super) enum Bearer {
+    Path(Vec<u8>),
+    Open(Target),
+}
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub(super) enum Request {
@@ -24,9 +40,14 @@ pub(super) enum Request {
     Write { target: Target, areas: Vec<Area>, offset: u64 },
     Sync { target: Target, data_only: bool },
     Truncate { target: Target, bytes: u64 },
-    Open { path: Vec<u8>, flags: i32, mode: u32, into: Option<u32> },
+    Open { name: Named, flags: i32, mode: u32, into: Option<u32> },
     Close { target: Target },
-    Stat { path: Vec<u8>, follow: bool, answer: u64 },
+    Stat { name: Named, flags: i32, answer: u64 },
+    Allocate { target: Target, mode: i32, offset: u64, bytes: u64 },
+    Advise { target: Target, advice: i32 },
+    SyncRange { target: Target, flags: u32, offset: u64, bytes: u64 },
+    GetAttribute { of: Bearer, name: Vec<u8>, value: Area },
+    SetAttribute { of: Bearer, name: Vec<u8>, value: Area, flags: i32 },
     Receive { target: Target, area: Area, all: bool, peek: bool, group: Option<u16>, multi: bool },
     Send { target: Target, area: Area, all: bool, to: Option<SocketAddr>, zero_copy: bool },
     Accept { target: Target, multi: bool },
@@ -39,11 +60,11 @@ pub(super) enum Request {
 /// A change of names.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Folder { path: Vec<u8>, mode: u32 },
-    Remove { path: Vec<u8>, folder: bool },
-    Move { from: Vec<u8>, to: Vec<u8>, flags: u32 },
-    Symlink { target: Vec<u8>, path: Vec<u8> },
-    Link { from: Vec<u8>, to: Vec<u8>, follow: bool },
+    Folder { name: Named, mode: u32 },
+    Remove { name: Named, folder: bool },
+    Move { from: Named, to: Named, flags: u32 },
+    Symlink { target: Vec<u8>, name: Named },
+    Link { from: Named, to: Named, follow: bool },
 }
 
 /// What to cancel.
@@ -111,11 +132,18 @@ impl Submission {
             | Request::Send { target, .. }
             | Request::Accept { target, .. }
             | Request::Connect { target, .. }
+            | Request::Allocate { target, .. }
+            | Request::Advise { target, .. }
+            | Request::SyncRange { target, .. }
+            | Request::GetAttribute { of: Bearer::Open(target), .. }
+            | Request::SetAttribute { of: Bearer::Open(target), .. }
             | Request::Poll { target, .. } => Some(*target),
             Request::Nop { .. }
             | Request::Open { .. }
             | Request::Close { .. }
             | Request::Stat { .. }
+            | Request::GetAttribute { of: Bearer::Path(_), .. }
+            | Request::SetAttribute { of: Bearer::Path(_), .. }
             | Request::Change(_)
             | Request::Cancel(_) => None,
         }
@@ -126,6 +154,7 @@ impl Submission {
         match &self.request {
             Request::Read { areas, .. } | Request::Write { areas, .. } => areas,
             Request::Receive { area, .. } | Request::Send { area, .. } => std::slice::from_ref(area),
+            Request::GetAttribute { value, .. } | Request::SetAttribute { value, .. } => std::slice::from_ref(value),
             _ => &[],
         }
     }
@@ -242,28 +271,46 @@ impl Fields {
             }
             opcode::Ftruncate::CODE => Request::Truncate { target, bytes: self.offset() },
             opcode::OpenAt::CODE => {
-                self.is_from_the_root(self.fd())?;
-                let path = memory::path(self.address());
-                Request::Open { path, flags: own as i32, mode: self.len(), into: self.file_index() }
+                let name = self.named(self.fd(), self.address());
+                Request::Open { name, flags: own as i32, mode: self.len(), into: self.file_index() }
+            }
+            opcode::OpenAt2::CODE => {
+                if self.len() as usize != memory::OPEN_HOW {
+                    return Err(format!("OPENAT2 with {} bytes that say how", self.len()));
+                }
+                let (flags, mode, resolve) = memory::open_how(self.offset());
+                let name = Named { resolve, ..self.named(self.fd(), self.address()) };
+                Request::Open { name, flags: flags as i32, mode: mode as u32, into: self.file_index() }
             }
             opcode::Close::CODE => {
                 let target = self.file_index().map_or(target, Target::Direct);
                 Request::Close { target }
             }
             opcode::Statx::CODE => {
-                self.is_from_the_root(self.fd())?;
-                known((libc::AT_SYMLINK_NOFOLLOW | libc::AT_STATX_SYNC_TYPE) as u32)?;
-                let follow = own & libc::AT_SYMLINK_NOFOLLOW as u32 == 0;
-                Request::Stat { path: memory::path(self.address()), follow, answer: self.offset() }
+                known((libc::AT_SYMLINK_NOFOLLOW | libc::AT_STATX_SYNC_TYPE | libc::AT_EMPTY_PATH) as u32)?;
+                let name = self.named(self.fd(), self.address());
+                Request::Stat { name, flags: own as i32, answer: self.offset() }
             }
-            opcode::MkDirAt::CODE | opcode::UnlinkAt::CODE | opcode::SymlinkAt::CODE => {
-                self.is_from_the_root(self.fd())?;
-                Request::Change(self.change()?)
+            opcode::MkDirAt::CODE
+            | opcode::UnlinkAt::CODE
+            | opcode::SymlinkAt::CODE
+            | opcode::RenameAt::CODE
+            | opcode::LinkAt::CODE => Request::Change(self.change()?),
+            opcode::Fallocate::CODE => {
+                let (offset, bytes) = (self.offset(), self.address());
+                Request::Allocate { target, mode: self.len() as i32, offset, bytes }
             }
-            opcode::RenameAt::CODE | opcode::LinkAt::CODE => {
-                self.is_from_the_root(self.fd())?;
-                self.is_from_the_root(self.len() as i32)?;
-                Request::Change(self.change()?)
+            opcode::Fadvise::CODE => Request::Advise { target, advice: own as i32 },
+            opcode::SyncFileRange::CODE => {
+                Request::SyncRange { target, flags: own, offset: self.offset(), bytes: self.len().into() }
+            }
+            opcode::GetXattr::CODE | opcode::FGetXattr::CODE => {
+                known(0)?;
+                Request::GetAttribute { of: self.bearer(), name: memory::path(self.address()), value: self.value() }
+            }
+            opcode::SetXattr::CODE | opcode::FSetXattr::CODE => {
+                let (name, value) = (memory::path(self.address()), self.value());
+                Request::SetAttribute { of: self.bearer(), name, value, flags: own as i32 }
             }
             opcode::Recv::CODE => {
                 known((libc::MSG_WAITALL | libc::MSG_PEEK | libc::MSG_NOSIGNAL) as u32)?;
@@ -328,32 +375,44 @@ impl Fields {
 
     fn change(&self) -> Result<Change, String> {
         let own = self.own_flags();
-        let path = || memory::path(self.address());
-        let other = || memory::path(self.offset());
+        let first = || self.named(self.fd(), self.address());
+        let other = || self.named(self.len() as i32, self.offset());
         Ok(match self.opcode() {
-            opcode::MkDirAt::CODE => Change::Folder { path: path(), mode: self.len() },
+            opcode::MkDirAt::CODE => Change::Folder { name: first(), mode: self.len() },
             opcode::UnlinkAt::CODE => {
                 self.check(own, libc::AT_REMOVEDIR as u32)?;
-                Change::Remove { path: path(), folder: own != 0 }
+                Change::Remove { name: first(), folder: own != 0 }
             }
-            opcode::SymlinkAt::CODE => Change::Symlink { target: path(), path: other() },
+            opcode::SymlinkAt::CODE => {
+                let name = self.named(self.fd(), self.offset());
+                Change::Symlink { target: memory::path(self.address()), name }
+            }
             opcode::RenameAt::CODE => {
                 self.check(own, libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE)?;
-                Change::Move { from: path(), to: other(), flags: own }
+                Change::Move { from: first(), to: other(), flags: own }
             }
             opcode::LinkAt::CODE => {
                 self.check(own, libc::AT_SYMLINK_FOLLOW as u32)?;
-                Change::Link { from: path(), to: other(), follow: own != 0 }
+                Change::Link { from: first(), to: other(), follow: own != 0 }
             }
             opcode => return Err(name(opcode)),
         })
     }
 
-    fn is_from_the_root(&self, directory: i32) -> Result<(), String> {
-        if directory == libc::AT_FDCWD {
-            return Ok(());
+    fn named(&self, directory: i32, path: u64) -> Named {
+        Named { directory, path: memory::path(path), resolve: 0 }
+    }
+
+    /// What has an attribute: the path of some opcodes stands behind all else.
+    fn bearer(&self) -> Bearer {
+        if matches!(self.opcode(), opcode::GetXattr::CODE | opcode::SetXattr::CODE) {
+            return Bearer::Path(memory::path(self.u64(48)));
         }
-        Err(format!("{} relative to a directory's descriptor", name(self.opcode())))
+        Bearer::Open(self.target())
+    }
+
+    fn value(&self) -> Area {
+        Area { address: self.offset(), len: self.len() as usize }
     }
 
     fn socket_address(&self, address: u64, len: usize) -> Result<SocketAddr, String> {
