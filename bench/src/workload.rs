@@ -82,7 +82,7 @@ const NETWORK: &[&str] = &["corering", "tokio", "raw", "raw-multi"];
 const TASKS: &[&str] = &["corering", "tokio"];
 const HOT: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "raw", "raw-nowait", "std"];
 const HOT_ONE: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "raw", "raw-nowait", "std", "fio"];
-const COLD: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "raw", "fio"];
+const COLD: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "raw"];
 const SEQUENTIAL: &[&str] = &["corering", "tokio", "tokio-fs", "compio", "monoio", "glommio", "raw", "std", "fio"];
 const DIRECT: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "raw", "fio"];
 const SMALL: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "raw", "std"];
@@ -258,13 +258,16 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         &["tokio", "std"],
         &[Goal::Times(0.9, "std"), Goal::Times(3.0, "tokio"), Goal::AtMost(1000.0, "late_p99_us")],
     ),
-    files(
-        "cold",
-        "BLAKE3 of the files of a tree (--tree) of which nothing is cached; fio: as many bytes in one go",
-        Job::Cold,
-        &["corering", "tokio", "std", "fio", "b3sum"],
-        &[Goal::Times(1.2, "b3sum")],
-    ),
+    Workload {
+        metric: "mb_per_s",
+        ..files(
+            "cold",
+            "BLAKE3 of the files of a tree (--tree) of which nothing is cached; fio: as many bytes in one go",
+            Job::Cold,
+            &["corering", "tokio", "std", "fio", "b3sum"],
+            &[Goal::Times(1.2, "b3sum")],
+        )
+    },
     files(
         "lines",
         "the lines of a cached text, one after the other",

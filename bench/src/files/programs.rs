@@ -36,8 +36,10 @@ pub(crate) fn fio(path: &Path, blocks: Blocks, time: Duration) -> io::Result<Don
     done(&report, blocks.access.action, counts_all).ok_or_else(|| unclear(&report))
 }
 
-/// All of a file of that length, past the page cache, in order and in large blocks: as fast as the device gives it.
+/// All of a file of that length or so, past the page cache, in order and in large blocks: as fast as the device gives it.
 pub(crate) fn fio_whole(directory: &Path, bytes: u64) -> io::Result<Done> {
+    // It counts in milliseconds.
+    let bytes = bytes.max(256 << 20);
     let path = super::data::file(directory, bytes)?;
     super::data::evict(&path)?;
     let mut command = of_ring(&path, true, 1 << 20, 16);

@@ -23,8 +23,11 @@ pub(crate) trait Files: Runtime {
     /// Opens a file of [`PAGE`] bytes, reads it into the room of an empty buffer, and closes it.
     async fn read_small(path: &Path, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>);
     /// Makes a file with that content, and closes it.
-    async fn write_small(path: &Path, content: Vec<u8>) -> (io::Result<()>, Vec<u8>);
+    async fn write_small(path: &Path, content: &'static [u8]) -> io::Result<()>;
 }
+
+/// Of a small file that is written.
+pub(crate) static CONTENT: [u8; PAGE] = [b'x'; PAGE];
 
 macro_rules! with {
     ($runtime:expr, $work:ident($($argument:expr),*)) => {
@@ -159,11 +162,8 @@ fn small_writes_with<F: Files>(paths: Vec<PathBuf>) -> io::Result<Done> {
                 let files = files.clone();
                 F::spawn(async move {
                     let (paths, next, shared) = &*files;
-                    let mut content = vec![b'x'; PAGE];
                     while let Some(path) = paths.get(next.replace(next.get() + 1)) {
-                        let written;
-                        (written, content) = F::write_small(path, content).await;
-                        if !shared.count(written) {
+                        if !shared.count(F::write_small(path, &CONTENT).await) {
                             break;
                         }
                     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::files::work::CONTENT;
 use crate::files::{Action, Block, Blocks, Done, HASH_PART, Meter, PAGE, Until, whole};
 
 pub(crate) fn blocks(path: &Path, blocks: Blocks, time: Duration) -> io::Result<Done> {
@@ -35,10 +36,9 @@ pub(crate) fn small_files(paths: &[PathBuf], time: Duration) -> io::Result<Done>
 }
 
 pub(crate) fn small_writes(paths: &[PathBuf]) -> io::Result<Done> {
-    let content = vec![b'x'; PAGE];
     let meter = Meter::start();
     for path in paths {
-        File::create(path)?.write_all(&content)?;
+        File::create(path)?.write_all(&CONTENT)?;
     }
     Ok(meter.stop(paths.len() as u64))
 }

@@ -82,13 +82,10 @@ impl Files for Local {
         (read.await, buffer)
     }
 
-    async fn write_small(path: &Path, content: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
-        let written = async {
-            let file = BufferedFile::create(path).await?;
-            file.write_at(content.clone(), 0).await?;
-            file.close().await?;
-            Ok(())
-        };
-        (written.await, content)
+    async fn write_small(path: &Path, content: &'static [u8]) -> io::Result<()> {
+        let file = BufferedFile::create(path).await?;
+        file.write_at(content.to_vec(), 0).await?;
+        file.close().await?;
+        Ok(())
     }
 }

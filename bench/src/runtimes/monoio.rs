@@ -68,12 +68,9 @@ impl Files for Local {
         (file.close().await.and(read), buffer)
     }
 
-    async fn write_small(path: &Path, content: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
-        let file = match File::create(path).await {
-            Ok(file) => file,
-            Err(error) => return (Err(error), content),
-        };
-        let (written, content) = file.write_all_at(content, 0).await;
-        (file.close().await.and(written), content)
+    async fn write_small(path: &Path, content: &'static [u8]) -> io::Result<()> {
+        let file = File::create(path).await?;
+        file.write_all_at(content, 0).await.0?;
+        file.close().await
     }
 }
