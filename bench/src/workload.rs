@@ -1,6 +1,6 @@
 //! What can be measured, and with what.
 
-use crate::files::{Action, Cache, Job, programs};
+use crate::files::{Action, Cache, How, Job, programs};
 
 /// All runtimes, in the order in which they are shown. The last ones are programs.
 pub(crate) const RUNTIMES: &[&str] = &[
@@ -86,6 +86,7 @@ const COLD: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "raw
 const SEQUENTIAL: &[&str] = &["corering", "tokio", "tokio-fs", "compio", "monoio", "glommio", "raw", "std", "fio"];
 const DIRECT: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "raw", "fio"];
 const SMALL: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "raw", "std"];
+const WHOLE: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "std"];
 
 const HOT_GOALS: &[Goal] = &[Goal::Times(1.0, "raw"), Goal::Times(0.85, "std"), Goal::TimesPeers(1.0)];
 const DIRECT_GOALS: &[Goal] = &[Goal::Times(0.97, "fio"), Goal::TimesBy(1.0 / 1.1, "fio", "cpu_ns_per_op")];
@@ -239,10 +240,17 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     ),
     by_default(files(
         "small-files",
-        "open, read and close files of 4 KiB, one after the other of 10,000, 64 under way",
-        Job::SmallFiles,
+        "open, read and close files of 4 KiB, one after the other of 10,000, into buffers, 64 under way",
+        Job::SmallFiles(How::IntoBuffer),
         SMALL,
-        &[Goal::Times(0.95, "raw"), Goal::Times(1.1, "std"), Goal::Times(2.5, "tokio"), Goal::TimesPeers(1.3)],
+        &[Goal::Times(0.95, "raw"), Goal::Times(1.0, "std"), Goal::Times(2.5, "tokio"), Goal::TimesPeers(1.0)],
+    )),
+    by_default(files(
+        "whole-files",
+        "the same by the call that reads a file of any length",
+        Job::SmallFiles(How::Whole),
+        WHOLE,
+        &[Goal::Times(1.1, "std"), Goal::Times(2.5, "tokio"), Goal::TimesPeers(1.3)],
     )),
     files(
         "small-writes",
@@ -255,7 +263,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         "stat-tree",
         "walk /usr and ask what each entry is; std is the crate walkdir",
         Job::StatTree,
-        &["tokio", "std"],
+        &["corering", "tokio", "std"],
         &[Goal::Times(0.9, "std"), Goal::Times(3.0, "tokio"), Goal::AtMost(1000.0, "late_p99_us")],
     ),
     Workload {

@@ -260,7 +260,7 @@ mod tests {
         let directory = scratch();
         let files = tree(directory.path(), 1 << 20).expect("a tree");
         let bytes: u64 = files.iter().map(|(path, _)| fs::metadata(path).expect("is there").len()).sum();
-        assert_eq!(bytes, files.iter().map(|(_, length)| length).sum());
+        assert_eq!(bytes, files.iter().map(|(_, length)| length).sum::<u64>());
         assert!(bytes >= 1 << 20);
     }
 

@@ -40,7 +40,7 @@ pub(crate) enum Job {
     /// One block after the other, from the start again at the end.
     Sequential { action: Action, direct: bool, block: usize, depth: usize },
     /// Open, read, close.
-    SmallFiles,
+    SmallFiles(How),
     /// Create, write, close.
     SmallWrites,
     /// Walks /usr, and asks what each entry is.
@@ -49,6 +49,15 @@ pub(crate) enum Job {
     Cold,
     /// Line after line.
     Lines,
+}
+
+/// How a small file is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// Into a buffer that is used again, by a read that asks for no more than its length.
+    IntoBuffer,
+    /// Without knowing how long it is.
+    Whole,
 }
 
 /// Where random reads find their bytes.
@@ -239,12 +248,12 @@ pub(crate) fn run(job: Job, runtime: &str, time: Duration, sizes: Sizes, directo
                 .insert("mb_per_s".to_owned(), done.operations as f64 * block as f64 / 1e6 / done.took.as_secs_f64());
             done
         }
-        Job::SmallFiles => {
+        Job::SmallFiles(how) => {
             let paths = data::small(directory, SMALL_FILES)?;
             match runtime {
-                "std" => blocking::small_files(&paths, time)?,
+                "std" => blocking::small_files(how, &paths, time)?,
                 "raw" => raw_files::small_files(&paths, time)?,
-                _ => work::small_files(runtime, paths, time)?,
+                _ => work::small_files(runtime, how, paths, time)?,
             }
         }
         Job::SmallWrites => {
@@ -263,7 +272,8 @@ pub(crate) fn run(job: Job, runtime: &str, time: Duration, sizes: Sizes, directo
             data::count(root)?;
             match runtime {
                 "std" => blocking::stat_tree(root)?,
-                _ => tokio::stat_tree(root)?,
+                "tokio" => tokio::stat_tree(root)?,
+                _ => corering::stat_tree(root)?,
             }
         }
         Job::Cold => {

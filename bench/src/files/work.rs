@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Access, Action, Block, Blocks, Done, Meter, Offsets, PAGE, SMALL_DEPTH, Until, whole};
+use super::{Access, Action, Block, Blocks, Done, How, Meter, Offsets, PAGE, SMALL_DEPTH, Until, whole};
 use crate::micro::Runtime;
 use crate::runtimes::{corering, tokio};
 
@@ -22,6 +22,8 @@ pub(crate) trait Files: Runtime {
 
     /// Opens a file of [`PAGE`] bytes, reads it into the room of an empty buffer, and closes it.
     async fn read_small(path: &Path, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>);
+    /// Reads a file of any length, by the one call for that if there is one.
+    async fn read_whole(path: &Path) -> io::Result<Vec<u8>>;
     /// Makes a file with that content, and closes it.
     async fn write_small(path: &Path, content: &'static [u8]) -> io::Result<()>;
 }
@@ -48,8 +50,8 @@ pub(crate) fn blocks(runtime: &str, path: &Path, blocks: Blocks, time: Duration)
     with!(runtime, blocks_with(path, blocks, time))
 }
 
-pub(crate) fn small_files(runtime: &str, paths: Vec<PathBuf>, time: Duration) -> io::Result<Done> {
-    with!(runtime, small_files_with(paths, time))
+pub(crate) fn small_files(runtime: &str, how: How, paths: Vec<PathBuf>, time: Duration) -> io::Result<Done> {
+    with!(runtime, small_files_with(how, paths, time))
 }
 
 pub(crate) fn small_writes(runtime: &str, paths: Vec<PathBuf>) -> io::Result<Done> {
@@ -124,7 +126,7 @@ async fn one_after_the_other<F: Files>(file: Rc<F::File>, blocks: Blocks, shared
     }
 }
 
-fn small_files_with<F: Files>(paths: Vec<PathBuf>, time: Duration) -> io::Result<Done> {
+fn small_files_with<F: Files>(how: How, paths: Vec<PathBuf>, time: Duration) -> io::Result<Done> {
     F::block_on(async move {
         let files = Rc::new((paths, Cell::new(0), Shared::new(Some(Until::new(time)))));
         let meter = Meter::start();
@@ -136,9 +138,15 @@ fn small_files_with<F: Files>(paths: Vec<PathBuf>, time: Duration) -> io::Result
                     let mut buffer = Vec::with_capacity(PAGE);
                     while shared.goes_on() {
                         let number: usize = next.replace(next.get() + 1);
-                        buffer.clear();
+                        let path = &paths[number % paths.len()];
                         let read;
-                        (read, buffer) = F::read_small(&paths[number % paths.len()], buffer).await;
+                        match how {
+                            How::IntoBuffer => {
+                                buffer.clear();
+                                (read, buffer) = F::read_small(path, buffer).await;
+                            }
+                            How::Whole => read = F::read_whole(path).await.map(|content| content.len()),
+                        }
                         if !shared.count(read.and_then(|count| whole(count, PAGE))) {
                             break;
                         }

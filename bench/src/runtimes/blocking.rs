@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::files::work::CONTENT;
-use crate::files::{Action, Block, Blocks, Done, HASH_PART, Meter, PAGE, Until, whole};
+use crate::files::{Action, Block, Blocks, Done, HASH_PART, How, Meter, PAGE, Until, whole};
 
 pub(crate) fn blocks(path: &Path, blocks: Blocks, time: Duration) -> io::Result<Done> {
     let file = blocks.access.open(path)?;
@@ -25,11 +25,17 @@ pub(crate) fn blocks(path: &Path, blocks: Blocks, time: Duration) -> io::Result<
     Ok(meter.stop(done))
 }
 
-pub(crate) fn small_files(paths: &[PathBuf], time: Duration) -> io::Result<Done> {
+pub(crate) fn small_files(how: How, paths: &[PathBuf], time: Duration) -> io::Result<Done> {
     let (mut until, mut done) = (Until::new(time), 0);
+    let mut buffer = vec![0; PAGE];
     let meter = Meter::start();
     while !until.is_over() {
-        whole(fs::read(&paths[done % paths.len()])?.len(), PAGE)?;
+        let path = &paths[done % paths.len()];
+        let count = match how {
+            How::IntoBuffer => File::open(path)?.read(&mut buffer)?,
+            How::Whole => fs::read(path)?.len(),
+        };
+        whole(count, PAGE)?;
         done += 1;
     }
     Ok(meter.stop(done as u64))

@@ -11,7 +11,7 @@ use std::time::Duration;
 use corering::fs::{self, File};
 
 use crate::files::work::Files;
-use crate::files::{Access, Action, Block, Done, HASH_PART, Meter, whole};
+use crate::files::{Access, Action, Block, Done, HASH_PART, Meter, Ticker, whole};
 use crate::micro::{Runtime, Timers};
 
 pub(crate) fn serve(listener: TcpListener) -> io::Result<()> {
@@ -86,9 +86,29 @@ impl Files for Local {
         fs::read_into(path, buffer).await
     }
 
+    async fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path).await
+    }
+
     async fn write_small(path: &Path, content: &'static [u8]) -> io::Result<()> {
         fs::write(path, content).await
     }
+}
+
+pub(crate) fn stat_tree(root: &Path) -> io::Result<Done> {
+    let root = root.to_owned();
+    Local::block_on(async move {
+        let ticker = Ticker::<Local>::start();
+        let (mut done, mut bytes) = (0, 0);
+        let meter = Meter::start();
+        let mut entries = fs::walk(root).metadata(true).min_depth(1);
+        while let Some(entry) = entries.next().await {
+            bytes += entry?.metadata().await?.len();
+            done += 1;
+        }
+        std::hint::black_box(bytes);
+        Ok(ticker.stop(meter.stop(done)).await)
+    })
 }
 
 /// Several files at once.

@@ -82,6 +82,15 @@ impl Files for Local {
         (read.await, buffer)
     }
 
+    /// It has no call for that.
+    async fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+        let file = BufferedFile::open(path).await?;
+        let bytes = file.file_size().await?;
+        let content = file.read_at(0, bytes as usize).await?.to_vec();
+        file.close().await?;
+        Ok(content)
+    }
+
     async fn write_small(path: &Path, content: &'static [u8]) -> io::Result<()> {
         let file = BufferedFile::create(path).await?;
         file.write_at(content.to_vec(), 0).await?;

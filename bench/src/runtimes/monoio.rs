@@ -68,6 +68,10 @@ impl Files for Local {
         (file.close().await.and(read), buffer)
     }
 
+    async fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+        ::monoio::fs::read(path).await
+    }
+
     async fn write_small(path: &Path, content: &'static [u8]) -> io::Result<()> {
         let file = File::create(path).await?;
         file.write_all_at(content, 0).await.0?;

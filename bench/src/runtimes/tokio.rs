@@ -100,6 +100,10 @@ impl Files for Local {
         (::tokio::fs::read(path).await.map(|bytes| bytes.len()), buffer)
     }
 
+    async fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+        ::tokio::fs::read(path).await
+    }
+
     async fn write_small(path: &Path, content: &'static [u8]) -> io::Result<()> {
         // One trip, with a copy of its own.
         ::tokio::fs::write(path, content).await
