@@ -65,7 +65,7 @@ compare() {
         /"max":/ { max[n] = value($0) * 1000 }
         END { for (i = 1; i <= n; i++)
                 printf "| %s | `%s` | %.1f | %.1f | %.1f | %s |\n", job, names[i], median[i], min[i], max[i],
-                       n > 1 ? sprintf("%.2f", median[2] / median[i]) : "-" }' "$report"
+                       (n > 1 ? sprintf("%.2f", median[2] / median[i]) : "-") }' "$report"
 }
 
 # Where copies go: never the same place, since removing and making the same inodes again is slow on ext4.
