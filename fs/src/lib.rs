@@ -7,6 +7,7 @@ mod dir;
 mod file;
 mod listing;
 mod options;
+mod remove;
 mod walk;
 mod whole;
 
@@ -15,6 +16,7 @@ pub use dir::{ReadDir, read_dir};
 pub use file::File;
 pub use listing::DirEntry;
 pub use options::OpenOptions;
+pub use remove::remove_dir_all;
 pub use walk::{Walk, WalkError, walk};
 pub use whole::{metadata, read, read_into, read_to_string, symlink_metadata, write};
 
