@@ -176,3 +176,28 @@ fn reads_that_pass_the_page_cache_never_wait_in_the_core() {
         direct.close().await.expect("closed");
     });
 }
+
+/// The close of a direct descriptor says nothing if it succeeds: to wait for a word of it would take 20 ms at each end.
+#[test]
+fn a_core_with_nothing_but_files_to_close_does_not_wait_at_its_end() {
+    const ROUNDS: i64 = 20;
+    let waits = || {
+        // SAFETY: all-zero bytes are a valid rusage.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: `usage` is valid to write to.
+        assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) }, 0);
+        usage.ru_nvcsw
+    };
+    let directory = folder();
+    let path = directory.join("file");
+    std::fs::write(&path, "short").expect("written");
+    let read = || corering::run(async { fs::read(&path).await.expect("read").len() }).expect("io_uring");
+    assert_eq!(read(), 5);
+    let before = waits();
+    for _ in 0..ROUNDS {
+        read();
+    }
+    // A page that is fetched or a lock that is held may make a thread wait now and then.
+    let waited = waits() - before;
+    assert!(waited < ROUNDS / 2, "{waited} waits in {ROUNDS} runs");
+}
