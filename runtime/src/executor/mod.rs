@@ -470,8 +470,10 @@ impl Core {
             let end = began + limit.as_nanos() as u64;
             (now < end).then_some(end.min(now + 20_000_000))
         };
+        // What is only to be submitted (closes of direct descriptors, which say nothing if they succeed) is not waited for.
         let wait = |limit: Duration| match within(limit) {
-            Some(until) => self.driver.enter(Wait::Until(until)).is_ok(),
+            Some(until) if self.operations.awaits_completions() => self.driver.enter(Wait::Until(until)).is_ok(),
+            Some(_) => self.driver.enter(Wait::No).is_ok(),
             None => false,
         };
         self.operations.give_up_all();

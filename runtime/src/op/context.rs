@@ -414,7 +414,12 @@ impl Operations {
 
     /// Whether the kernel has anything of ours, or we anything for it.
     pub(crate) fn is_busy(&self) -> bool {
-        self.in_flight() > 0 || self.closing.get() > 0 || self.driver.wants_enter()
+        self.awaits_completions() || self.driver.wants_enter()
+    }
+
+    /// Whether the kernel is going to say something.
+    pub(crate) fn awaits_completions(&self) -> bool {
+        self.in_flight() > 0 || self.closing.get() > 0
     }
 
     /// What the kernel would not let go of is leaked: the buffers it may still write to.
