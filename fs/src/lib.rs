@@ -4,6 +4,7 @@
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
 mod file;
+mod io;
 mod options;
 mod whole;
 
@@ -13,13 +14,15 @@ pub use options::OpenOptions;
 pub use whole::{metadata, read, read_into, read_to_string, symlink_metadata, write};
 
 use std::ffi::CString;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// A path as the kernel takes it.
-fn c_path(path: &Path) -> io::Result<CString> {
+fn c_path(path: &Path) -> std::io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| {
-        io::Error::new(io::ErrorKind::InvalidInput, format!("{path:?} is not a path: it has a zero byte in it"))
+        std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            format!("{path:?} is not a path: it has a zero byte in it"),
+        )
     })
 }

@@ -7,7 +7,7 @@
 //! op, net, fs --> Descriptor --> one function per call --> match Kernel::of(fd) { Real => the system call, .. }
 //! ```
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
@@ -157,6 +157,15 @@ pub(crate) fn is_seekable(fd: BorrowedFd<'_>) -> bool {
         Kernel::Real => unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_CUR) >= 0 },
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::is_seekable(fd.as_raw_fd()),
+    }
+}
+
+/// Whether somebody sits before a descriptor.
+pub(crate) fn is_terminal(fd: BorrowedFd<'_>) -> bool {
+    match Kernel::answering(fd.as_raw_fd()) {
+        Kernel::Real => fd.is_terminal(),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => false,
     }
 }
 

@@ -57,6 +57,7 @@ mod repeat;
 mod send;
 mod slot;
 mod socket;
+pub(crate) mod standard;
 mod write;
 
 use std::fmt;
