@@ -8,7 +8,7 @@ use corering_runtime::io::{AsyncRead, AsyncReadAt, AsyncReadAtExt, AsyncSeek, As
 use crate::File;
 
 /// What a buffered reader reads of a file at once.
-const BLOCK: usize = 128 * 1024;
+const BLOCK: usize = 64 * 1024;
 
 impl File {
     /// Fills all the room of `buffer` from `offset` on, without moving any file position.

@@ -11,6 +11,7 @@
 //! - `deadlocks`: cores on which nothing can run
 //! - `gates`, `scenarios`: programs that hold whatever is cancelled in them
 //! - `files`, `order`: files, and the order of what is done to them
+//! - `io`: readers and writers with buffers, and copies
 //! - `net`, `streams`, `multishots`: connections, and what they carry
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
@@ -44,6 +45,7 @@ mod gates;
 mod gathers;
 mod groups;
 mod guard;
+mod io;
 mod life;
 mod limits;
 mod load;

@@ -1,14 +1,15 @@
 //! A writer that collects.
 //!
 //! ```text
-//!  write --> bytes --(full, or flushed)--> front --> a write of the stream, which is kept here until it has ended
-//!                                            ^         | a part, or an error: the rest is next
-//!                                            +---------+
+//!  small --> bytes --(full, or flushed)--> front --> a write of the stream, which is kept here until it has ended
+//!  large --(if nothing was collected)----> front           | a part, or an error: the rest is next
+//!                                            ^-------------+
 //! ```
 //!
 //! Invariant: every byte that was taken is in `bytes`, or in `front` and not yet written, or with the write under way; so
 //! each goes out once, in order, whoever stops waiting for it.
 
+use std::any::Any;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, SeekFrom};
@@ -51,21 +52,60 @@ const CAPACITY: usize = 8 * 1024;
 /// ```
 #[derive(Debug)]
 pub struct BufWriter<W> {
-    writer: Kept<W, (io::Result<usize>, Slice<Vec<u8>>)>,
+    writer: Kept<W, (io::Result<usize>, Slice<Block>)>,
     collected: Collected,
     capacity: usize,
+}
+
+/// A buffer of whatever kind.
+struct Block(Box<dyn Bytes>);
+
+trait Bytes: IoBuf {
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl<B: IoBuf> Bytes for B {
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+impl Block {
+    /// The buffer that this was made of.
+    fn into_buffer<B: IoBuf>(self) -> B {
+        match self.0.into_any().downcast() {
+            Ok(buffer) => *buffer,
+            Err(_) => unreachable!("whoever asks has made it, or takes all for collected bytes if nobody does"),
+        }
+    }
+}
+
+impl IoBuf for Block {
+    fn as_slice(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.as_slice().len())
+    }
 }
 
 /// What has been taken and not been written.
 #[derive(Debug)]
 struct Collected {
     /// Goes out first.
-    front: Vec<u8>,
+    front: Option<Block>,
     /// So many bytes of `front` have gone out.
     written: usize,
+    /// `front` was not collected here: whoever gave it gets it back.
+    given: bool,
     /// So many bytes are with the write that is under way, which has `front`.
     away: usize,
     bytes: Vec<u8>,
+    /// Memory for `bytes`, when these go to the front.
+    spare: Vec<u8>,
     /// What came of a write when nobody asked.
     failed: Option<io::Error>,
     made: &'static Location<'static>,
@@ -73,7 +113,13 @@ struct Collected {
 
 impl Collected {
     fn len(&self) -> usize {
-        self.away.max(self.front.len().saturating_sub(self.written)) + self.bytes.len()
+        let front = self.front.as_ref().map_or(self.away, |front| front.as_slice().len() - self.written);
+        front + self.bytes.len()
+    }
+
+    /// Puts a buffer in front.
+    fn begin(&mut self, front: Block, given: bool) {
+        (self.front, self.written, self.given) = (Some(front), 0, given);
     }
 }
 
@@ -100,10 +146,12 @@ impl<W> BufWriter<W> {
     #[track_caller]
     pub fn with_capacity(bytes: usize, writer: W) -> Self {
         let collected = Collected {
-            front: Vec::new(),
+            front: None,
             written: 0,
+            given: false,
             away: 0,
             bytes: Vec::new(),
+            spare: Vec::new(),
             failed: None,
             made: Location::caller(),
         };
@@ -149,8 +197,8 @@ impl<W> BufWriter<W> {
     }
 
     /// What comes of a write: an error leaves the bytes first in line.
-    fn landed(&mut self, result: io::Result<usize>, front: Vec<u8>) {
-        self.collected.front = front;
+    fn landed(&mut self, result: io::Result<usize>, front: Block) {
+        self.collected.front = Some(front);
         self.collected.away = 0;
         match result {
             Ok(0) => self.collected.failed = Some(takes_no_more()),
@@ -248,31 +296,43 @@ impl<W: AsyncWrite> BufWriter<W> {
             if let Some(error) = self.collected.failed.take() {
                 return Poll::Ready(Err(error));
             }
-            if self.collected.written == self.collected.front.len() && !self.next(keep) {
+            let Some(front) = self.front(keep) else {
                 return Poll::Ready(Ok(()));
-            }
-            let (front, written) = (std::mem::take(&mut self.collected.front), self.collected.written);
-            self.collected.away = front.len() - written;
+            };
+            let written = self.collected.written;
+            self.collected.away = front.as_slice().len() - written;
             self.writer.begin(|writer| Box::pin(writer.write(front.slice(written..))));
         }
     }
 
-    /// Puts what was collected in front, but for the last bytes, so many. Says whether that is anything.
-    fn next(&mut self, keep: usize) -> bool {
-        let Collected { front, written, bytes, .. } = &mut self.collected;
-        front.clear();
-        *written = 0;
+    /// Takes what goes out next: what is left of the front, or else what was collected but for the last bytes, so many.
+    fn front(&mut self, keep: usize) -> Option<Block> {
+        let Collected { front, written, given, bytes, spare, .. } = &mut self.collected;
+        if let Some(block) = front.take_if(|block| *written < block.as_slice().len()) {
+            return Some(block);
+        }
+        if *given {
+            // It stays for whoever gave it, unless that one has gone, and more comes.
+            if bytes.len() <= keep {
+                return None;
+            }
+            *front = None;
+        } else if let Some(block) = front.take() {
+            *spare = block.into_buffer();
+        }
         let count = bytes.len().saturating_sub(keep);
         if count == 0 {
-            return false;
+            return None;
         }
-        if front.capacity() > 2 * self.capacity {
-            *front = Vec::new();
+        spare.clear();
+        if spare.capacity() > 2 * self.capacity {
+            *spare = Vec::new();
         }
-        std::mem::swap(front, bytes);
-        bytes.extend_from_slice(&front[count..]);
-        front.truncate(count);
-        true
+        let mut next = std::mem::replace(bytes, std::mem::take(spare));
+        bytes.extend_from_slice(&next[count..]);
+        next.truncate(count);
+        (*written, *given) = (0, false);
+        Some(Block(Box::new(next)))
     }
 
     /// Waits for the write that is under way, if there is one.
@@ -298,15 +358,20 @@ impl<W: AsyncWrite> AsyncWrite for BufWriter<W> {
         (result.map(|()| buffer.as_slice().len()), buffer)
     }
 
-    /// What is as large as the buffer goes straight to the writer, if nothing was collected before.
+    /// What is as large as the buffer goes straight to the writer, if nothing was collected before. If that fails, the rest
+    /// is the caller's again.
     async fn write_all<B: IoBuf>(&mut self, buffer: B) -> (io::Result<()>, B) {
         if self.collected.bytes.len() >= self.capacity {
             if let Err(error) = self.write_out(0).await {
                 return (Err(error), buffer);
             }
         }
-        if buffer.as_slice().len() >= self.capacity && self.collected.len() == 0 {
-            return self.idle().write_all(buffer).await;
+        if buffer.as_slice().len() >= self.capacity && self.collected.len() == 0 && !self.writer.is_busy() {
+            self.collected.begin(Block(Box::new(buffer)), true);
+            let result = self.write_out(0).await;
+            let Some(given) = self.collected.front.take() else { unreachable!("it came back from the write") };
+            self.collected.given = false;
+            return (result, given.into_buffer());
         }
         self.take(buffer.as_slice());
         (Ok(()), buffer)
