@@ -13,6 +13,7 @@
 //! - `blocking`: calls that block
 //! - `files`, `trees`, `order`: files, and the order of what is done to them
 //! - `direct`, `chunks`: direct I/O, and files that are read and written in order
+//! - `io`: readers and writers with buffers, and copies
 //! - `net`, `streams`, `multishots`: connections, and what they carry
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
@@ -49,6 +50,7 @@ mod gates;
 mod gathers;
 mod groups;
 mod guard;
+mod io;
 mod life;
 mod limits;
 mod load;

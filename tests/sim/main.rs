@@ -48,6 +48,8 @@ mod gathers;
 mod groups;
 #[path = "../it/guard.rs"]
 mod guard;
+#[path = "../it/io.rs"]
+mod io;
 #[path = "../it/life.rs"]
 mod life;
 #[path = "../it/limits.rs"]
