@@ -12,6 +12,8 @@
 //! - `gates`, `scenarios`: programs that hold whatever is cancelled in them
 //! - `blocking`: calls that block
 //! - `files`, `trees`, `order`: files, and the order of what is done to them
+//! - `direct`, `chunks`: direct I/O, and files that are read and written in order
+//! - `io`: readers and writers with buffers, and copies
 //! - `net`, `streams`, `multishots`: connections, and what they carry
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
@@ -36,9 +38,11 @@
 mod asyncio;
 mod blocking;
 mod cancel;
+mod chunks;
 mod cleanups;
 mod common;
 mod deadlocks;
+mod direct;
 mod drops;
 mod faults;
 mod files;
@@ -46,6 +50,7 @@ mod gates;
 mod gathers;
 mod groups;
 mod guard;
+mod io;
 mod life;
 mod limits;
 mod load;
