@@ -6,17 +6,16 @@ use std::rc::Rc;
 
 use corering::{fs, io};
 
-use crate::Arguments;
 use crate::digest::Digest;
 use crate::lines::Claim;
-use crate::read::Reader;
-use crate::tool::{Input, Items, Telling, Tool, Work, each, escaped, is_input};
+use crate::tool::{Contents, Input, Items, Telling, Tool, Work, each, escaped, is_input};
+use crate::{Arguments, digest_of};
 
 /// Checks what the files say.
 pub(crate) async fn check(tool: &Rc<Tool>, arguments: &Arguments) {
     let checks = Rc::new(Checks {
         tool: Rc::clone(tool),
-        reader: Reader::new(),
+        contents: Contents::new(),
         telling: arguments.telling.clone(),
         quiet: arguments.quiet || arguments.status,
         silent: arguments.status,
@@ -78,7 +77,7 @@ async fn check_file(tool: &Rc<Tool>, checks: &Rc<Checks>, arguments: &Arguments,
 
 struct Checks {
     tool: Rc<Tool>,
-    reader: Reader,
+    contents: Contents,
     telling: Telling,
     quiet: bool,
     silent: bool,
@@ -158,7 +157,7 @@ impl Work for Checks {
     type Outcome = (PathBuf, Verdict);
 
     async fn work(&self, buffer: &mut Vec<u8>, claim: Claim) -> (PathBuf, Verdict) {
-        let verdict = match self.reader.file(claim.algorithm, &claim.path, buffer).await {
+        let verdict = match digest_of(&self.contents, claim.algorithm, &claim.path, buffer).await {
             Ok((digest, bytes)) => {
                 self.tool.count(bytes);
                 Verdict::of(digest, claim.digest)

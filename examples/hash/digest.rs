@@ -30,14 +30,6 @@ impl Algorithm {
         }
     }
 
-    /// The digest of bytes that are all there.
-    pub(crate) fn of(self, bytes: &[u8]) -> Digest {
-        match self {
-            Algorithm::Blake3 => Digest(*blake3::hash(bytes).as_bytes()),
-            Algorithm::Sha256 => Digest(sha2::Sha256::digest(bytes).into()),
-        }
-    }
-
     /// As coreutils and JSON write it.
     pub(crate) fn name(self) -> &'static str {
         match self {

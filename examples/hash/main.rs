@@ -10,9 +10,8 @@ mod tool;
 mod check;
 mod digest;
 mod lines;
-mod read;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -20,8 +19,7 @@ use clap::Parser;
 use corering::io;
 
 use digest::{Algorithm, Digest};
-use read::Reader;
-use tool::{Jobs, Place, Places, Rules, Selection, Telling, Tool, Wanted, What, Work, each};
+use tool::{Contents, Jobs, Place, Places, Rules, Selection, Telling, Tool, Wanted, What, Work, each};
 
 /// Prints the BLAKE3 or SHA-256 digest of each file, as b3sum and sha256sum do, or checks digests that were printed.
 ///
@@ -70,7 +68,7 @@ fn main() -> ExitCode {
     let tool = Tool::new("hash", &arguments.telling, true);
     let hashes = Rc::new(Hashes {
         tool: Rc::clone(&tool),
-        reader: Reader::new(),
+        contents: Contents::new(),
         algorithm: arguments.algorithm,
         tag: arguments.tag,
         telling: arguments.telling.clone(),
@@ -94,7 +92,7 @@ fn main() -> ExitCode {
 /// Digests of all places.
 struct Hashes {
     tool: Rc<Tool>,
-    reader: Reader,
+    contents: Contents,
     algorithm: Algorithm,
     tag: bool,
     telling: Telling,
@@ -107,8 +105,8 @@ impl Work for Hashes {
 
     async fn work(&self, buffer: &mut Vec<u8>, place: Place) -> Self::Outcome {
         let digest = match place.what {
-            What::File => Some(self.reader.file(self.algorithm, &place.path, buffer).await),
-            What::Input => Some(self.reader.input(self.algorithm, buffer).await),
+            What::File => Some(digest_of(&self.contents, self.algorithm, &place.path, buffer).await),
+            What::Input => Some(digest_of_input(&self.contents, self.algorithm, buffer).await),
             What::Special(_) if place.named => Some(Err(io::Error::other("neither a file nor a directory"))),
             What::Special(_) | What::Folder | What::Link => None,
         };
@@ -125,4 +123,22 @@ impl Work for Hashes {
             None => {}
         }
     }
+}
+
+/// The digest of a file, and how many bytes it has.
+async fn digest_of(
+    contents: &Contents,
+    algorithm: Algorithm,
+    path: &Path,
+    buffer: &mut Vec<u8>,
+) -> io::Result<(Digest, u64)> {
+    let mut hasher = algorithm.begin();
+    let bytes = contents.file(path, buffer, |part| hasher.add(part)).await?;
+    Ok((hasher.end(), bytes))
+}
+
+async fn digest_of_input(contents: &Contents, algorithm: Algorithm, buffer: &mut Vec<u8>) -> io::Result<(Digest, u64)> {
+    let mut hasher = algorithm.begin();
+    let bytes = contents.input(buffer, |part| hasher.add(part)).await?;
+    Ok((hasher.end(), bytes))
 }

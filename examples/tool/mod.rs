@@ -10,6 +10,7 @@
 #![allow(dead_code, reason = "each tool uses some of it")]
 #![allow(unused_imports, reason = "each tool uses some of it")]
 
+mod contents;
 mod ignored;
 mod input;
 mod names;
@@ -31,11 +32,12 @@ use std::rc::Rc;
 
 use corering::{Builder, RunError};
 
+pub(crate) use contents::Contents;
 pub(crate) use input::Input;
 pub(crate) use names::{escaped, text};
 pub(crate) use options::{Jobs, Selection, Telling};
 pub(crate) use output::Output;
-pub(crate) use places::{Place, Places, Rules, Wanted, What};
+pub(crate) use places::{Place, Places, Rules, Wanted, What, is_open_file, look_at};
 pub(crate) use progress::Progress;
 pub(crate) use work::{Items, Work, each};
 

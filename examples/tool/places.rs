@@ -127,6 +127,13 @@ impl Places {
         }
     }
 
+    /// Does not go down into the folder that was given last.
+    pub(crate) fn skip_folder(&mut self) {
+        if let Some((walk, _)) = &mut self.walk {
+            walk.skip_folder();
+        }
+    }
+
     /// Looks at what was named next, at many in one go.
     async fn look_at_more(&mut self) {
         let paths: Vec<_> = self.named.by_ref().take(LOOKED_AT_ONCE).collect();
@@ -206,12 +213,17 @@ impl Place {
     }
 }
 
+/// What names lead to, all in one trip to a thread.
+pub(crate) async fn look_at(paths: Vec<PathBuf>) -> Vec<io::Result<Metadata>> {
+    blocking::call(move || paths.iter().map(|path| metadata(path)).collect()).await
+}
+
 /// What a name leads to. Blocks.
 fn metadata(path: &Path) -> io::Result<Metadata> {
     folder::stat(None, &CString::new(path.as_os_str().as_bytes())?, true)
 }
 
 /// Whether it names a file that this program has open, such as a pipe that the shell made: to be read, whatever it is.
-fn is_open_file(path: &Path) -> bool {
+pub(crate) fn is_open_file(path: &Path) -> bool {
     path == Path::new("/dev/stdin") || path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd")
 }

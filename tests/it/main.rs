@@ -11,7 +11,9 @@
 //! - `deadlocks`: cores on which nothing can run
 //! - `gates`, `scenarios`: programs that hold whatever is cancelled in them
 //! - `blocking`: calls that block
-//! - `files`, `order`: files, and the order of what is done to them
+//! - `files`, `trees`, `order`: files, and the order of what is done to them
+//! - `direct`, `chunks`: direct I/O, and files that are read and written in order
+//! - `io`: readers and writers with buffers, and copies
 //! - `net`, `streams`, `multishots`: connections, and what they carry
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
@@ -23,7 +25,7 @@
 //! - `pipes`: named pipes, and threads that write to them
 //! - `wakers`, `real_threads`, `real_races`, `real_blocking`: other threads
 //! - `real_runtimes`, `real_panics`: runtimes that are made by hand, since they are used again after a panic, or nested
-//! - `real_files`, `real_net`: devices, descriptors and sockets that only this machine has
+//! - `real_files`, `real_trees`, `real_net`: devices, whole trees, descriptors and sockets that only this machine has
 //! - `real_time`: the clock of the world
 //! - `real_watch`: being told of what happens to files
 #![allow(
@@ -37,9 +39,11 @@
 mod asyncio;
 mod blocking;
 mod cancel;
+mod chunks;
 mod cleanups;
 mod common;
 mod deadlocks;
+mod direct;
 mod drops;
 mod faults;
 mod files;
@@ -47,6 +51,7 @@ mod gates;
 mod gathers;
 mod groups;
 mod guard;
+mod io;
 mod life;
 mod limits;
 mod load;
@@ -63,6 +68,7 @@ mod tasks;
 mod time;
 mod timeouts;
 mod tracked;
+mod trees;
 mod waits;
 
 // For the real kernel alone.
@@ -76,6 +82,7 @@ mod real_races;
 mod real_runtimes;
 mod real_threads;
 mod real_time;
+mod real_trees;
 mod real_watch;
 mod scene;
 mod wakers;

@@ -263,3 +263,39 @@ impl WalkError {
         Self { leads_back_to: Some(above.to_path_buf()), ..error }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "sets its scene with the standard library")]
+    fn a_folder_is_opened_in_or_below_another_but_never_through_a_link() {
+        let place = std::env::temp_dir().join(format!("corering-walk-{}", std::process::id()));
+        std::fs::create_dir_all(place.join("root/folder")).expect("made");
+        std::fs::create_dir_all(place.join("outside/inner")).expect("made");
+        std::os::unix::fs::symlink("../outside", place.join("root/link")).expect("made");
+        let options = Options {
+            follow_links: false,
+            metadata: false,
+            sorted: false,
+            same_file_system: false,
+            min_depth: 0,
+            max_depth: usize::MAX,
+        };
+        for follow_links in [false, true] {
+            let options = Options { follow_links, ..options };
+            let root = place.join("root");
+            let c_path = crate::c_path(&root).expect("no zero");
+            let Ok(Beginning::Folder(_, ground, _)) = begin(&root, &c_path, options) else {
+                panic!("a folder");
+            };
+            assert!(ground.open_below(b"folder").is_ok() && ground.open_in(&ground.root, c"folder").is_ok());
+            assert_eq!(ground.open_below(b"link").is_ok(), follow_links);
+            assert_eq!(ground.open_below(b"link/inner").is_ok(), follow_links);
+            assert_eq!(ground.open_in(&ground.root, c"link").is_ok(), follow_links);
+            assert_eq!(ground.open_below(b"folder/../../outside").is_ok(), follow_links);
+        }
+        std::fs::remove_dir_all(&place).expect("removed");
+    }
+}

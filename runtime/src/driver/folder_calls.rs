@@ -53,7 +53,7 @@ pub(crate) fn open(folder: Option<BorrowedFd<'_>>, path: &CStr, how: How) -> io:
             really_open(number(folder), path, how)
         }
         #[cfg(feature = "sim")]
-        Kernel::Simulated => sim::folder_calls::open(folder, path, how),
+        Kernel::Simulated => sim::folder_calls::open(folder, path, how.flags | libc::O_CLOEXEC, how.mode, how.resolve),
     }
 }
 

@@ -12,6 +12,7 @@ use std::os::fd::AsFd;
 
 use super::descriptor::Descriptor;
 use super::metadata::{Metadata, WANTED};
+use crate::driver::calls;
 use crate::driver::folder_calls;
 pub use crate::driver::folder_calls::How;
 
@@ -42,4 +43,13 @@ pub fn stat(folder: Option<&Descriptor>, path: &CStr, follow_links: bool) -> io:
 /// What `unlinkat(2)` says.
 pub fn remove(folder: Option<&Descriptor>, path: &CStr, is_folder: bool) -> io::Result<()> {
     folder_calls::remove(folder.map(AsFd::as_fd), path, is_folder)
+}
+
+/// Cuts or extends an open file. Blocks.
+///
+/// # Errors
+///
+/// What `ftruncate(2)` says.
+pub fn set_len(file: &Descriptor, bytes: u64) -> io::Result<()> {
+    calls::truncate(file.as_fd(), bytes)
 }
