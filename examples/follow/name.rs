@@ -98,6 +98,8 @@ impl Name {
                 let mut known = false;
                 for unseen in self.unseen().filter(|unseen| unseen.moving == Some(cookie)) {
                     (unseen.path, unseen.moving) = (path.to_path_buf(), None);
+                    unseen.moves += 1;
+                    unseen.missing = None;
                     known = true;
                 }
                 !known
@@ -168,8 +170,7 @@ impl Name {
         answers
     }
 
-    /// Takes in what was opened. `None` for what others have.
-    /// `is_watched` says that the kernel will tell where a file has gone.
+    /// Takes in what was opened, unless another name has it. `is_watched` says that the kernel will tell where a file has gone.
     pub(crate) async fn take_in(
         &mut self,
         tool: &Tool,
