@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ use std::rc::Rc;
 use clap::Parser;
 use corering::sync::{self, Queue};
 use corering::time::{Duration, sleep};
-use corering::{TaskGroup, fs, io};
+use corering::{TaskGroup, fs};
 
 /// Counts the files, lines and bytes below a folder, by what the files' names end with. Links are not followed.
 #[derive(Parser)]
