@@ -2,10 +2,11 @@
 //! core. Programs use it through the facade crate, `corering`.
 //!
 //! Modules use only what stands to their left:
-//! `sys < ring < buf < sim < driver < scope < time < op < task < executor < world < io`; `error` is everybody's.
+//! `sys < ring < buf < sim < driver < scope < time < op < task < blocking < executor < world < io`; `error` is everybody's.
 
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
+pub mod blocking;
 pub mod buf;
 mod driver;
 mod error;

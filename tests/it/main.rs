@@ -10,7 +10,9 @@
 //! - `time`, `timeouts`: clocks that jump, and time that is over
 //! - `deadlocks`: cores on which nothing can run
 //! - `gates`, `scenarios`: programs that hold whatever is cancelled in them
-//! - `files`, `order`: files, and the order of what is done to them
+//! - `blocking`: calls that block
+//! - `files`, `trees`, `order`: files, and the order of what is done to them
+//! - `direct`, `chunks`: direct I/O, and files that are read and written in order
 //! - `io`: readers and writers with buffers, and copies
 //! - `net`, `streams`, `multishots`: connections, and what they carry
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
@@ -21,9 +23,9 @@
 //! - `real`: what the real kernel gives to the modules above
 //! - `scene`: one of everything that the real kernel has, for `drops`
 //! - `pipes`: named pipes, and threads that write to them
-//! - `wakers`, `real_threads`, `real_races`: other threads
+//! - `wakers`, `real_threads`, `real_races`, `real_blocking`: other threads
 //! - `real_runtimes`, `real_panics`: runtimes that are made by hand, since they are used again after a panic, or nested
-//! - `real_files`, `real_net`: devices, descriptors and sockets that only this machine has
+//! - `real_files`, `real_trees`, `real_net`: devices, whole trees, descriptors and sockets that only this machine has
 //! - `real_time`: the clock of the world
 #![allow(
     missing_docs,
@@ -34,10 +36,13 @@
 
 // For both fillings.
 mod asyncio;
+mod blocking;
 mod cancel;
+mod chunks;
 mod cleanups;
 mod common;
 mod deadlocks;
+mod direct;
 mod drops;
 mod faults;
 mod files;
@@ -62,11 +67,13 @@ mod tasks;
 mod time;
 mod timeouts;
 mod tracked;
+mod trees;
 mod waits;
 
 // For the real kernel alone.
 mod pipes;
 mod real;
+mod real_blocking;
 mod real_files;
 mod real_net;
 mod real_panics;
@@ -74,6 +81,7 @@ mod real_races;
 mod real_runtimes;
 mod real_threads;
 mod real_time;
+mod real_trees;
 mod scene;
 mod wakers;
 

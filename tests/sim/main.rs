@@ -20,14 +20,20 @@ mod worlds;
 
 #[path = "../it/asyncio.rs"]
 mod asyncio;
+#[path = "../it/blocking.rs"]
+mod blocking;
 #[path = "../it/cancel.rs"]
 mod cancel;
+#[path = "../it/chunks.rs"]
+mod chunks;
 #[path = "../it/cleanups.rs"]
 mod cleanups;
 #[path = "../it/common.rs"]
 mod common;
 #[path = "../it/deadlocks.rs"]
 mod deadlocks;
+#[path = "../it/direct.rs"]
+mod direct;
 #[path = "../it/drops.rs"]
 mod drops;
 #[path = "../it/faults.rs"]
@@ -76,6 +82,8 @@ mod time;
 mod timeouts;
 #[path = "../it/tracked.rs"]
 mod tracked;
+#[path = "../it/trees.rs"]
+mod trees;
 #[path = "../it/waits.rs"]
 mod waits;
 

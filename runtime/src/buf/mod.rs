@@ -13,7 +13,9 @@
 //! | [`Slice`] of any of these | the part | |
 //! | [`Limit`] of any of these | | at most that many bytes |
 //! | [`Chunk`] | all of it | |
+//! | [`AlignedBuf`], for direct I/O | what it holds | its spare capacity |
 
+mod aligned;
 mod filling;
 mod impls;
 mod pool;
@@ -23,6 +25,8 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::RangeBounds;
 
+pub use self::aligned::AlignedBuf;
+pub(crate) use self::aligned::Regions;
 pub(crate) use self::filling::Filling;
 pub use self::pool::Chunk;
 pub(crate) use self::pool::{OwnedPool, Pool};

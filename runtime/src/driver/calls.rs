@@ -7,10 +7,10 @@
 //! op, net, fs --> Descriptor --> one function per call --> match Kernel::of(fd) { Real => the system call, .. }
 //! ```
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
@@ -24,7 +24,7 @@ pub use crate::sys::socket_option::SocketOption;
 /// The kernel that answers a call. Another filling is another variant: then the compiler names every call that it has
 /// to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kernel {
+pub(super) enum Kernel {
     Real,
     #[cfg(feature = "sim")]
     Simulated,
@@ -44,7 +44,7 @@ impl Kernel {
 
     /// The one that is to answer for a descriptor: in a world the simulated one, which refuses what is real.
     #[inline]
-    fn answering(fd: RawFd) -> Self {
+    pub(super) fn answering(fd: RawFd) -> Self {
         match Kernel::of(fd) {
             Kernel::Real => Kernel::here(),
             #[cfg(feature = "sim")]
@@ -54,7 +54,7 @@ impl Kernel {
 
     /// The one that this thread's programs run on.
     #[inline]
-    fn here() -> Self {
+    pub(super) fn here() -> Self {
         #[cfg(feature = "sim")]
         if super::clock::is_simulated() {
             return Kernel::Simulated;
@@ -160,12 +160,16 @@ pub(crate) fn is_seekable(fd: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Whether somebody sits before a descriptor.
-pub(crate) fn is_terminal(fd: BorrowedFd<'_>) -> bool {
+/// Whether it was opened to pass the page cache (`O_DIRECT`).
+pub(crate) fn is_direct(fd: BorrowedFd<'_>) -> bool {
     match Kernel::answering(fd.as_raw_fd()) {
-        Kernel::Real => fd.is_terminal(),
+        Kernel::Real => {
+            // SAFETY: takes no pointers.
+            let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+            flags >= 0 && flags & libc::O_DIRECT != 0
+        }
         #[cfg(feature = "sim")]
-        Kernel::Simulated => false,
+        Kernel::Simulated => sim::calls::is_direct(fd.as_raw_fd()),
     }
 }
 
@@ -236,6 +240,16 @@ pub(crate) unsafe fn close(fd: RawFd) {
     }
 }
 
+/// Gives a descriptor of the real system to an owner that closes it.
+///
+/// # Safety
+///
+/// It is open, of the real system, and nobody else closes it.
+pub(crate) unsafe fn owned(fd: RawFd) -> OwnedFd {
+    // SAFETY: the caller's promise.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
 /// A random number. It cannot be foretold from those of other threads or runs, but it can from those that came before:
 /// it is not for secrets.
 ///
@@ -292,13 +306,13 @@ fn real_option(socket: &Socket, option: SocketOption) -> io::Result<i32> {
     })
 }
 
-fn done(result: i32) -> io::Result<()> {
+pub(super) fn done(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+    use std::os::fd::AsFd;
 
     use super::*;
 

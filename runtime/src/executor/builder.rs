@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::watchdog::Watchdog;
 use super::{CHECK_GAP_NS, Core, RunError, Runtime};
-use crate::buf::{OwnedPool, Pool};
+use crate::blocking::Pool;
+use crate::buf::{self, OwnedPool};
 use crate::driver::mailbox::Mailbox;
 use crate::driver::{Driver, Sizes, clock};
 use crate::error::SetupError;
@@ -79,10 +80,13 @@ pub struct Builder {
     slow_poll: Duration,
     cancel_on_ctrl_c: bool,
     shuffled: Option<u64>,
+    blocking_threads: usize,
 }
 
 /// Pooled buffers of a core that was not told otherwise: 1,024 of 4 KiB.
 const BUFFERS: (u32, u32) = (1024, 4096);
+/// Threads for calls that block, if as many are held up at once.
+const BLOCKING_THREADS: usize = 64;
 const MOST_BUFFERS: u32 = 32768;
 const LARGEST_BUFFER: u32 = 16 << 20;
 
@@ -102,6 +106,7 @@ impl Builder {
             slow_poll: Duration::from_millis(100),
             cancel_on_ctrl_c: false,
             shuffled: None,
+            blocking_threads: BLOCKING_THREADS,
         }
     }
 
@@ -187,6 +192,13 @@ impl Builder {
         self
     }
 
+    /// How many threads the core may have for [calls that block](crate::blocking); 64 unless it is set. There is none until
+    /// there is such a call, and rarely more than two: further ones come while these are held up.
+    pub fn blocking_threads(mut self, most: usize) -> Self {
+        self.blocking_threads = most;
+        self
+    }
+
     /// Runs ready tasks in an order drawn from the seed, for tests that must hold in any order: with the same seed
     /// (and a [paused clock](Self::paused_time), and no operations) it is the same one each time.
     pub fn shuffle(mut self, seed: u64) -> Self {
@@ -256,6 +268,7 @@ impl Builder {
             timers: Timers::new(id),
             tasks: Local::new(id, Remote::new(Arc::clone(&mailbox)), self.cleanup_limit, self.shuffled),
             mailbox,
+            blocking: Pool::new(self.blocking_threads, self.blocking_name()),
             spin_ns: 0,
             debug: self.debug,
             watchdog: None,
@@ -268,6 +281,10 @@ impl Builder {
             id,
             process: std::process::id(),
         })
+    }
+
+    fn blocking_name(&self) -> String {
+        format!("{}-blocking", self.thread_name.as_deref().unwrap_or("core"))
     }
 
     fn sizes(&self) -> Sizes {
@@ -301,7 +318,7 @@ impl Builder {
             if !possible {
                 return Err(SetupError::InvalidBuffers { count, size });
             }
-            let pool = Pool::create(core, group, count as u16, size)
+            let pool = buf::Pool::create(core, group, count as u16, size)
                 .map_err(|source| SetupError::Other { action: "map memory for pooled buffers", source })?;
             driver.register_pool(&pool)?;
             pools.push(pool);

@@ -32,6 +32,7 @@ pub use self::deadlock::Deadlock;
 pub use self::metrics::{Metrics, metrics};
 pub use self::run_error::RunError;
 use self::watchdog::Watchdog;
+use crate::blocking;
 use crate::driver::mailbox::{Letter, Mailbox};
 use crate::driver::{Driver, Wait, clock};
 use crate::op::context::{self as operations, Operations};
@@ -89,6 +90,7 @@ struct Core {
     timers: Timers,
     tasks: Local,
     mailbox: Arc<Mailbox>,
+    blocking: blocking::Pool,
     spin_ns: u64,
     /// If Ctrl-C is listened for.
     interrupts: Option<Interrupts>,
@@ -190,11 +192,13 @@ impl Core {
         unsafe { self.timers.install() };
         // SAFETY: as above.
         unsafe { self.tasks.install() };
+        blocking::install(&self.blocking);
     }
 
     /// From here on this thread is like any other to what is left of the core.
     fn uninstall(&self) {
         current::clear(self.id);
+        blocking::uninstall();
         DEBUGGING.set(false);
         task::local::uninstall(&self.tasks);
         operations::uninstall(&self.operations);
@@ -323,9 +327,14 @@ impl Core {
         self.fetch();
     }
 
-    /// Whether the kernel may have something to say: an operation ends, or Ctrl-C is pressed.
+    /// Whether something may end, or be pressed, that wakes a task: an operation, a call on another thread, Ctrl-C.
     fn is_waited_upon(&self) -> bool {
-        self.operations.in_flight() > 0 || self.interrupts.is_some()
+        self.is_working() || self.interrupts.is_some()
+    }
+
+    /// Whether something goes on outside the tasks that ends by itself.
+    fn is_working(&self) -> bool {
+        self.operations.in_flight() > 0 || blocking::is_busy(&self.blocking)
     }
 
     /// Only somebody else could wake a task: looks now and then whether there is anybody.
@@ -391,7 +400,7 @@ impl Core {
             _ if self.tasks.has_mail() || self.mailbox.has_letters() => Wait::No,
             None if self.is_waited_upon() => Wait::Forever,
             None => self.wait_for_others()?,
-            Some(_) if self.operations.in_flight() == 0 => Wait::No,
+            Some(_) if !self.is_working() => Wait::No,
             Some(_) => Wait::Until(clock::steady_ns() + PAUSED_GRACE_NS),
         };
         self.enter(wait);
@@ -457,6 +466,14 @@ impl Core {
         }
     }
 
+    /// Waits until the threads have done what they have begun.
+    fn close_pool(&self) {
+        let left = self.blocking.close(DRAIN);
+        if left > 0 {
+            crate::report(format_args!("{left} calls that block did not end within {DRAIN:?}; their threads are left"));
+        }
+    }
+
     /// Waits until the kernel has let go of everything.
     fn drain(&self) {
         let began = clock::steady_ns();
@@ -465,8 +482,10 @@ impl Core {
             let end = began + limit.as_nanos() as u64;
             (now < end).then_some(end.min(now + 20_000_000))
         };
+        // What is only to be submitted (closes of direct descriptors, which say nothing if they succeed) is not waited for.
         let wait = |limit: Duration| match within(limit) {
-            Some(until) => self.driver.enter(Wait::Until(until)).is_ok(),
+            Some(until) if self.operations.awaits_completions() => self.driver.enter(Wait::Until(until)).is_ok(),
+            Some(_) => self.driver.enter(Wait::No).is_ok(),
             None => false,
         };
         self.operations.give_up_all();
@@ -515,6 +534,7 @@ impl Drop for Runtime {
         if !ending.0.is_inherited() {
             ending.0.clean_up();
             ending.0.tasks.abort_all();
+            ending.0.close_pool();
             ending.0.drain();
         }
     }

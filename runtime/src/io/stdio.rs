@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::read::no_room;
 use super::{AsyncRead, AsyncWrite};
 use crate::buf::{IoBuf, IoBufMut};
-use crate::driver::calls;
+use crate::driver::file_calls;
 use crate::op::standard::{self, ReadInput};
 use crate::op::{Descriptor, Op, Write, WriteAll, WriteVectored};
 
@@ -56,7 +56,7 @@ pub fn stdin() -> Stdin {
 impl Stdin {
     /// Whether it is a terminal.
     pub fn is_terminal(&self) -> bool {
-        calls::is_terminal(self.as_fd())
+        file_calls::is_terminal(self.as_fd())
     }
 }
 
@@ -143,7 +143,7 @@ macro_rules! writes {
         impl $stream {
             /// Whether it is a terminal.
             pub fn is_terminal(&self) -> bool {
-                calls::is_terminal(self.as_fd())
+                file_calls::is_terminal(self.as_fd())
             }
         }
 

@@ -42,14 +42,21 @@
 
 mod accept;
 mod chain;
+mod changes;
 mod connect;
 pub(crate) mod context;
 mod descriptor;
 mod direct;
 mod ended;
 mod file;
+mod fixed;
+pub mod folder;
 mod handing;
+mod metadata;
 mod multishot;
+mod names;
+mod open;
+pub mod plain;
 mod read;
 mod readiness;
 mod receive;
@@ -57,8 +64,10 @@ mod repeat;
 mod send;
 mod slot;
 mod socket;
+mod space;
 pub(crate) mod standard;
 mod write;
+mod xattr;
 
 use std::fmt;
 use std::future::Future;
@@ -74,21 +83,28 @@ pub use ::socket2;
 
 pub use self::accept::AcceptMulti;
 pub use self::chain::{Chain, Links, chain};
+pub use self::changes::{Elsewhere, Here, change_elsewhere, change_names_elsewhere, poll_names_settled};
 pub use self::connect::Connect;
 pub use self::descriptor::{Close, Descriptor};
-pub use self::direct::{CloseDirect, DirectSlot, OpenDirect, ReadDirect};
+pub use self::direct::{CloseDirect, DirectSlot, OpenDirect, PutDirect, ReadDirect};
 pub use self::ended::{Cancel, Deadline};
-pub use self::file::{Metadata, OpenAt, Stat, Sync, Truncate};
+pub use self::file::{Sync, Truncate};
+pub use self::fixed::{FixedFile, ReadFixed, WriteFixed};
+pub use self::metadata::{Alignment, FileType, Metadata, Permissions, Stat};
 pub use self::multishot::{Multishot, MultishotOperation};
+pub use self::names::{Link, MakeDir, Name, Rename, Symlink, Unlink};
+pub use self::open::{OpenAt, OpenAt2, Resolve};
 pub use self::read::{Read, ReadVectored};
 pub use self::readiness::Readiness;
 pub use self::receive::{Receive, ReceiveMulti, ReceivePooled, Receiver};
 pub use self::send::{Send, SendAll};
+pub use self::space::{Advise, Fallocate, SyncRange};
 pub use self::write::{Write, WriteAll, WriteVectored};
+pub use self::xattr::{GetXattr, SetXattr};
 
 use self::context::Operations;
 use self::slot::{Contents, Key, State, Vtable};
-use crate::driver::Link;
+use crate::driver::Link as Linked;
 pub use crate::driver::calls::SocketOption;
 pub use crate::ring::Completion;
 use crate::sys::current::{self, CoreId};
@@ -196,7 +212,7 @@ pub unsafe trait Operation: 'static {
 pub struct Op<O: Operation> {
     state: OpState<O>,
     /// How the chain that this is part of goes on after it.
-    link: Link,
+    link: Linked,
 }
 
 enum OpState<O> {
@@ -260,12 +276,12 @@ impl<O: Operation> Op<O> {
     /// The future of `operation`. Nothing is submitted before it is polled.
     #[inline]
     pub fn new(operation: O) -> Self {
-        Self { state: OpState::Idle(operation), link: Link::IfDone }
+        Self { state: OpState::Idle(operation), link: Linked::IfDone }
     }
 
     /// In a [`chain`], lets the next operation run even if this one fails or does less than was asked.
     pub fn always(mut self) -> Self {
-        self.link = Link::Always;
+        self.link = Linked::Always;
         self
     }
 

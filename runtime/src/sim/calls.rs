@@ -77,6 +77,18 @@ pub(crate) fn is_seekable(fd: RawFd) -> bool {
     on_file(fd, |_, _, _, _| Ok(())).is_ok()
 }
 
+/// Whether a file was opened to pass the page cache.
+pub(crate) fn is_direct(fd: RawFd) -> bool {
+    let flags = answer(|state, host| {
+        let open = state.find(host, fd)?;
+        match state.opens[open].file {
+            File::Disk { flags, .. } => Ok(flags),
+            _ => Ok(0),
+        }
+    });
+    flags.is_ok_and(|flags| flags & libc::O_DIRECT != 0)
+}
+
 /// What is cached of a file. From its position if `offset` is `u64::MAX`, which then moves.
 pub(crate) fn read_now(fd: RawFd, room: usize, offset: u64) -> io::Result<Vec<u8>> {
     answer(|state, host| {
@@ -130,7 +142,7 @@ pub(crate) fn random() -> u64 {
     here(|state, _| Ok(state.draw())).unwrap_or(0)
 }
 
-fn answer<T>(ask: impl FnOnce(&mut State, HostId) -> Answer<T>) -> io::Result<T> {
+pub(super) fn answer<T>(ask: impl FnOnce(&mut State, HostId) -> Answer<T>) -> io::Result<T> {
     here(ask).map_err(io::Error::from)
 }
 
@@ -146,7 +158,7 @@ fn on_socket<T>(fd: RawFd, ask: impl FnOnce(&mut State, SocketId) -> Answer<T>) 
     })
 }
 
-fn on_file<T>(fd: RawFd, ask: impl FnOnce(&mut State, HostId, Inode, i32) -> Answer<T>) -> io::Result<T> {
+pub(super) fn on_file<T>(fd: RawFd, ask: impl FnOnce(&mut State, HostId, Inode, i32) -> Answer<T>) -> io::Result<T> {
     answer(|state, host| {
         let open = state.find(host, fd)?;
         let File::Disk { inode, flags, .. } = state.opens[open].file else {
@@ -157,7 +169,7 @@ fn on_file<T>(fd: RawFd, ask: impl FnOnce(&mut State, HostId, Inode, i32) -> Ans
 }
 
 /// Ends the run: it asks for something that is not simulated.
-fn unknown<T>(what: String) -> io::Result<T> {
+pub(super) fn unknown<T>(what: String) -> io::Result<T> {
     answer(|state, _| {
         state.fail(format!("the simulated kernel does not know {what}: run what needs them on the real one"));
         Err(Errno(libc::EAFNOSUPPORT))

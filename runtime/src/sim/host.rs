@@ -156,6 +156,8 @@ pub(super) struct Open {
     pub(super) file: File,
     /// Requests that wait until it is ready.
     pub(super) waiting: Vec<usize>,
+    /// It has the lock of its file; alone, if that is true.
+    pub(super) locked: Option<bool>,
 }
 
 #[derive(Clone)]

@@ -27,6 +27,11 @@ impl Area {
         self.address < other.address + other.len as u64 && other.address < self.address + self.len as u64
     }
 
+    /// Whether all of the other lies in it.
+    pub(super) fn contains(self, other: Area) -> bool {
+        self.address <= other.address && other.address + other.len as u64 <= self.address + self.len as u64
+    }
+
     fn pointer(self) -> *mut u8 {
         std::ptr::with_exposed_provenance_mut(self.address as usize)
     }
@@ -86,6 +91,16 @@ pub(super) fn path(address: u64) -> Vec<u8> {
     unsafe { CStr::from_ptr(text) }.to_bytes().to_vec()
 }
 
+/// The bytes of what says how openat2(2) opens.
+pub(super) const OPEN_HOW: usize = 24;
+
+/// Flags, mode and how the path is followed.
+pub(super) fn open_how(address: u64) -> (u64, u64, u64) {
+    let how = Area { address, len: OPEN_HOW }.load();
+    let number = |at: usize| u64::from_ne_bytes(std::array::from_fn(|byte| how[at + byte]));
+    (number(0), number(8), number(16))
+}
+
 /// Puts a value of the system's own types there.
 pub(super) fn write<T: Copy>(address: u64, value: T) {
     let place: *mut T = std::ptr::with_exposed_provenance_mut(address as usize);
@@ -96,6 +111,12 @@ pub(super) fn write<T: Copy>(address: u64, value: T) {
 /// A structure of the system's with nothing in it.
 pub(super) fn empty_statx() -> libc::statx {
     // SAFETY: it consists of numbers, for which all zeroes is a value.
+    unsafe { std::mem::zeroed() }
+}
+
+/// Another one.
+pub(super) fn empty_statvfs() -> libc::statvfs64 {
+    // SAFETY: as above.
     unsafe { std::mem::zeroed() }
 }
 

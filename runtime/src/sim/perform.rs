@@ -1,12 +1,12 @@
 //! What requests do: at once if they can, else when their file is ready, or when a worker or the disk has done it.
 
-use super::disk::{Inode, Stat};
+use super::disk::{At, Inode, Stat};
 use super::host::File;
 use super::memory::{self, Area};
 use super::request::Outcome;
 use super::state::State;
-use super::submission::{Change, Request, Target};
-use super::{Answer, Errno, F_BUFFER, F_SOCK_NONEMPTY};
+use super::submission::{Bearer, Change, Named, Request, Target};
+use super::{Answer, Errno, F_BUFFER, F_SOCK_NONEMPTY, HostId};
 
 /// How many connections or chunks a multishot gives before others have their turn.
 const MOST_OF_A_MULTISHOT: usize = 32;
@@ -31,16 +31,30 @@ impl State {
         match (self.requests[request].submission.request.clone(), file) {
             (Request::Nop { result }, _) => Outcome::Ended { result, flags: 0 },
             (Request::Close { target }, _) => Outcome::of(self.close_target(request, target).map(|()| 0)),
-            (Request::Open { path, flags, .. }, _) => {
-                let makes = flags & (libc::O_CREAT | libc::O_TRUNC) != 0;
-                if makes || self.host(host).disk.stat_path(&path, true).is_err() {
+            (Request::Put { number, place }, _) => Outcome::of(self.put_direct(request, number, place)),
+            (Request::Open { name, flags, .. }, _) => {
+                let makes = flags & (libc::O_CREAT | libc::O_TRUNC) != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE;
+                let found = match self.place(host, &name) {
+                    Ok(place) => self.host(host).disk.stat_path(place.at(), true).is_ok(),
+                    Err(_) => false,
+                };
+                if makes || !found {
                     return Outcome::Worker;
                 }
                 Outcome::of(self.open_file(request))
             }
-            (Request::Sync { .. } | Request::Truncate { .. } | Request::Stat { .. } | Request::Change(_), _) => {
-                Outcome::Worker
-            }
+            (
+                Request::Sync { .. }
+                | Request::Truncate { .. }
+                | Request::Stat { .. }
+                | Request::Allocate { .. }
+                | Request::Advise { .. }
+                | Request::SyncRange { .. }
+                | Request::GetAttribute { .. }
+                | Request::SetAttribute { .. }
+                | Request::Change(_),
+                _,
+            ) => Outcome::Worker,
             // A directory cannot be asked so, wherever it is read.
             (Request::Read { nowait: true, .. }, Some(File::Disk { inode, .. }))
                 if self.host(host).disk.is_directory(inode) =>
@@ -178,6 +192,18 @@ impl State {
         }
     }
 
+    /// Puts an open file into a place of the ring's own table, which then keeps it open, too. Says how many it were.
+    fn put_direct(&mut self, request: usize, number: i32, place: u32) -> Answer<i32> {
+        let (host, ring) = (self.requests[request].host, self.requests[request].ring);
+        let open = self.find(host, number)?;
+        let place = self.rings[ring].direct.get_mut(place as usize).ok_or(Errno(libc::EINVAL))?;
+        self.opens[open].references += 1;
+        if let Some(before) = place.replace(open) {
+            self.release(before);
+        }
+        Ok(1)
+    }
+
     /// How long the worker or the disk needs.
     pub(super) fn work_ns(&mut self, request: usize) -> u64 {
         let pending = &self.requests[request];
@@ -209,24 +235,47 @@ impl State {
         let now_ns = self.now_ns;
         match (pending.submission.request.clone(), file) {
             (Request::Open { .. }, _) => self.open_file(request),
-            (Request::Stat { path, follow, answer }, _) => {
-                let stat = self.host(host).disk.stat_path(&path, follow)?;
+            (Request::Stat { name, flags, answer }, _) => {
+                let inode = if name.path.is_empty() && flags & libc::AT_EMPTY_PATH != 0 {
+                    self.inode_of(host, name.directory)?
+                } else {
+                    let place = self.place(host, &name)?;
+                    self.host(host).disk.inode_at(place.at(), flags & libc::AT_SYMLINK_NOFOLLOW == 0)?
+                };
+                let stat = self.host(host).disk.stat(inode);
                 memory::write(answer, statx(&stat));
                 Ok(0)
             }
-            (Request::Change(change), _) => {
-                let disk = &mut self.host(host).disk;
-                match change {
-                    Change::Folder { path, mode } => disk.mkdir(&path, mode, now_ns),
-                    Change::Remove { path, folder: true } => disk.rmdir(&path, now_ns),
-                    Change::Remove { path, folder: false } => disk.unlink(&path, now_ns),
-                    Change::Move { from, to, flags } => disk.rename(&from, &to, flags, now_ns),
-                    Change::Symlink { target, path } => disk.symlink(&target, &path, now_ns),
-                    Change::Link { from, to, follow } => disk.link(&from, &to, follow, now_ns),
-                }?;
-                Ok(0)
+            (Request::Change(change), _) => self.change(host, change).map(|()| 0),
+            (Request::Allocate { mode, offset, bytes, .. }, Some(File::Disk { inode, flags, .. })) => {
+                check_changes(flags)?;
+                let range = range_of(offset, bytes).filter(|range| !range.is_empty()).ok_or(Errno(libc::EINVAL))?;
+                self.host(host).disk.allocate(inode, mode, range, now_ns).map(|()| 0)
             }
-            (Request::Sync { data_only, .. }, Some(File::Disk { inode, .. })) => {
+            (Request::Advise { advice, .. }, Some(File::Disk { flags, .. })) => {
+                check_open(flags)?;
+                if (0..=libc::POSIX_FADV_NOREUSE).contains(&advice) { Ok(0) } else { Err(Errno(libc::EINVAL)) }
+            }
+            (Request::SyncRange { flags: what, offset, bytes, .. }, Some(File::Disk { flags, .. })) => {
+                check_open(flags)?;
+                let known = what & !SYNC_RANGE == 0 && range_of(offset, bytes).is_some();
+                if known { Ok(0) } else { Err(Errno(libc::EINVAL)) }
+            }
+            (Request::GetAttribute { of, name, value }, file) => {
+                let inode = self.bearer(host, &of, file)?;
+                let found = self.host(host).disk.extended(inode, &name)?;
+                if value.len > 0 && value.len < found.len() {
+                    return Err(Errno(libc::ERANGE));
+                }
+                value.store(found);
+                Ok(found.len() as i32)
+            }
+            (Request::SetAttribute { of, name, value, flags }, file) => {
+                let inode = self.bearer(host, &of, file)?;
+                self.host(host).disk.set_extended(inode, &name, &value.load(), flags, now_ns).map(|()| 0)
+            }
+            (Request::Sync { data_only, .. }, Some(File::Disk { inode, flags, .. })) => {
+                check_open(flags)?;
                 let chance = self.host(host).disk.storage().sync_error_chance();
                 if self.random.chance(chance) {
                     self.fail_sync(request);
@@ -250,22 +299,90 @@ impl State {
                 self.write_file(request, inode, flags, &areas, if offset == u64::MAX { position } else { offset })
             }
             (Request::Sync { .. } | Request::Truncate { .. }, _) => Err(Errno(libc::EINVAL)),
+            (Request::Allocate { .. } | Request::Advise { .. } | Request::SyncRange { .. }, _) => {
+                Err(Errno(libc::ESPIPE))
+            }
             _ => Err(Errno(libc::EBADF)),
         }
     }
 
     // Files.
 
+    /// Where a path begins. Its directory is looked for only when somebody needs it.
+    pub(super) fn place<'a>(&mut self, host: HostId, name: &'a Named) -> Answer<Begun<'a>> {
+        let needs_directory = name.directory != libc::AT_FDCWD
+            && !name.path.is_empty()
+            && (!name.path.starts_with(b"/") || name.resolve & IN_ROOT != 0);
+        let directory = match needs_directory {
+            true => Some(self.inode_of(host, name.directory)?),
+            false => None,
+        };
+        if directory.is_some_and(|inode| !self.hosts[usize::from(host.0)].disk.is_directory(inode)) {
+            return Err(Errno(libc::ENOTDIR));
+        }
+        Ok(Begun { directory, path: &name.path, resolve: name.resolve })
+    }
+
+    /// What is open by that number, if it is a file.
+    pub(super) fn inode_of(&mut self, host: HostId, number: i32) -> Answer<Inode> {
+        let open = self.find(host, number)?;
+        match self.opens[open].file {
+            File::Disk { inode, .. } => Ok(inode),
+            File::Socket(_) | File::Bell { .. } => Err(Errno(libc::ENOTDIR)),
+        }
+    }
+
+    fn bearer(&mut self, host: HostId, of: &Bearer, file: Option<File>) -> Answer<Inode> {
+        match (of, file) {
+            (Bearer::Path(path), _) => self.host(host).disk.inode_at(path, true),
+            (Bearer::Open(_), Some(File::Disk { inode, flags, .. })) => check_open(flags).map(|()| inode),
+            (Bearer::Open(_), _) => Err(Errno(libc::EOPNOTSUPP)),
+        }
+    }
+
+    fn change(&mut self, host: HostId, change: Change) -> Answer<()> {
+        let now_ns = self.now_ns;
+        match change {
+            Change::Folder { name, mode } => {
+                let place = self.place(host, &name)?;
+                self.host(host).disk.mkdir(place.at(), mode, now_ns)
+            }
+            Change::Remove { name, folder } => {
+                let place = self.place(host, &name)?;
+                let disk = &mut self.host(host).disk;
+                if folder { disk.rmdir(place.at(), now_ns) } else { disk.unlink(place.at(), now_ns) }
+            }
+            Change::Move { from, to, flags } => {
+                let (from, to) = (self.place(host, &from)?, self.place(host, &to)?);
+                self.host(host).disk.rename(from.at(), to.at(), flags, now_ns)
+            }
+            Change::Symlink { target, name } => {
+                let place = self.place(host, &name)?;
+                self.host(host).disk.symlink(&target, place.at(), now_ns)
+            }
+            Change::Link { from, to, follow } => {
+                let to = self.place(host, &to)?;
+                if let Some(number) = open_by(&from.path).filter(|_| follow) {
+                    let inode = self.inode_of(host, number)?;
+                    return self.host(host).disk.link_open(inode, to.at(), now_ns);
+                }
+                let from = self.place(host, &from)?;
+                self.host(host).disk.link(from.at(), to.at(), follow, now_ns)
+            }
+        }
+    }
+
     fn open_file(&mut self, request: usize) -> Answer<i32> {
         let pending = &self.requests[request];
         let (host, ring, now_ns) = (pending.host, pending.ring, self.now_ns);
-        let Request::Open { path, flags, mode, into } = pending.submission.request.clone() else {
+        let Request::Open { name, flags, mode, into } = pending.submission.request.clone() else {
             return Err(Errno(libc::EINVAL));
         };
         if into.is_none() && !self.host(host).has_room() {
             return Err(Errno(libc::EMFILE));
         }
-        let inode = self.host(host).disk.open(&path, flags, mode, now_ns)?;
+        let place = self.place(host, &name)?;
+        let inode = self.host(host).disk.open(place.at(), flags, mode, now_ns)?;
         let failed_syncs = self.host(host).disk.sync_failures(inode);
         let file = File::Disk { inode, flags, position: 0, failed_syncs };
         let Some(place) = into else {
@@ -275,7 +392,8 @@ impl State {
             self.host(host).disk.close(inode);
             return Err(Errno(libc::EINVAL));
         }
-        let open = self.opens.insert(super::host::Open { host, references: 1, file, waiting: Vec::new() });
+        let open =
+            self.opens.insert(super::host::Open { host, references: 1, file, waiting: Vec::new(), locked: None });
         if let Some(before) = self.rings[ring].direct[place as usize].replace(open) {
             self.release(before);
         }
@@ -313,7 +431,7 @@ impl State {
         else {
             return Err(Errno(libc::EBADF));
         };
-        if flags & libc::O_ACCMODE == libc::O_WRONLY {
+        if flags & libc::O_ACCMODE == libc::O_WRONLY || flags & libc::O_PATH != 0 {
             return Err(Errno(libc::EBADF));
         }
         let at = if offset == u64::MAX { position } else { offset };
@@ -348,6 +466,10 @@ impl State {
         } else {
             disk.write(inode, at, &bytes[..part], now_ns)?
         };
+        if flags & libc::O_DSYNC != 0 {
+            // O_SYNC has one bit more.
+            self.host(host).disk.sync(inode, flags & libc::O_SYNC != libc::O_SYNC)?;
+        }
         if matches!(self.requests[request].submission.request, Request::Write { offset: u64::MAX, .. }) {
             let end = if flags & libc::O_APPEND != 0 { self.host(host).disk.len(inode) } else { at + count as u64 };
             self.set_position(request, end);
@@ -528,25 +650,69 @@ impl State {
             | Request::Truncate { .. }
             | Request::Open { .. }
             | Request::Close { .. }
+            | Request::Put { .. }
             | Request::Stat { .. }
+            | Request::Allocate { .. }
+            | Request::Advise { .. }
+            | Request::SyncRange { .. }
+            | Request::GetAttribute { .. }
+            | Request::SetAttribute { .. }
             | Request::Change(_)
             | Request::Cancel(_) => true,
         }
     }
 }
 
+/// A path, and the directory in which it begins.
+pub(super) struct Begun<'a> {
+    directory: Option<Inode>,
+    path: &'a [u8],
+    resolve: u64,
+}
+
+impl Begun<'_> {
+    pub(super) fn at(&self) -> At<'_> {
+        At { directory: self.directory, path: self.path, resolve: self.resolve }
+    }
+}
+
+/// What a path of /proc names that leads to what is open.
+fn open_by(path: &[u8]) -> Option<i32> {
+    std::str::from_utf8(path.strip_prefix(b"/proc/self/fd/")?).ok()?.parse().ok()
+}
+
+/// `RESOLVE_IN_ROOT`.
+const IN_ROOT: u64 = 0x10;
+/// All flags of sync_file_range(2).
+const SYNC_RANGE: u32 =
+    libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+
+/// Whether more was opened than a path.
+pub(super) fn check_open(flags: i32) -> Answer<()> {
+    if flags & libc::O_PATH != 0 { Err(Errno(libc::EBADF)) } else { Ok(()) }
+}
+
+/// Whether it was opened for writing.
+pub(super) fn check_changes(flags: i32) -> Answer<()> {
+    if flags & libc::O_ACCMODE == libc::O_RDONLY { Err(Errno(libc::EBADF)) } else { check_open(flags) }
+}
+
+/// What a range is, if its end is a position.
+pub(super) fn range_of(offset: u64, bytes: u64) -> Option<std::ops::Range<u64>> {
+    let end = i64::try_from(offset).ok()?.checked_add(i64::try_from(bytes).ok()?)?;
+    Some(offset..end as u64)
+}
+
 /// Whether a file that was opened with such flags can be read there.
 pub(super) fn check_read(flags: i32, at: u64, areas: &[Area]) -> Answer<()> {
-    if flags & libc::O_ACCMODE == libc::O_WRONLY {
+    if flags & libc::O_ACCMODE == libc::O_WRONLY || flags & libc::O_PATH != 0 {
         return Err(Errno(libc::EBADF));
     }
     check_range(flags, at, areas)
 }
 
 fn check_write(flags: i32, at: u64, areas: &[Area]) -> Answer<()> {
-    if flags & libc::O_ACCMODE == libc::O_RDONLY {
-        return Err(Errno(libc::EBADF));
-    }
+    check_changes(flags)?;
     check_range(flags, at, areas)
 }
 
@@ -564,6 +730,7 @@ fn check_range(flags: i32, at: u64, areas: &[Area]) -> Answer<()> {
 
 /// Whether a file that was opened with such flags can be made so long.
 pub(super) fn check_truncate(flags: i32, bytes: u64) -> Answer<()> {
+    check_open(flags)?;
     if flags & libc::O_ACCMODE == libc::O_RDONLY || i64::try_from(bytes).is_err() {
         return Err(Errno(libc::EINVAL));
     }
@@ -586,10 +753,12 @@ fn skip(areas: &mut Vec<Area>, mut count: usize) {
 /// What the system's call of that name fills in.
 pub(super) fn statx(stat: &Stat) -> libc::statx {
     let mut answer = memory::empty_statx();
-    answer.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+    answer.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_DIOALIGN;
+    (answer.stx_dio_mem_align, answer.stx_dio_offset_align) = (DIRECT_BLOCK as u32, DIRECT_BLOCK as u32);
     answer.stx_blksize = 4096;
     answer.stx_mode = stat.mode as u16;
     answer.stx_nlink = stat.links;
+    (answer.stx_uid, answer.stx_gid) = (stat.user, stat.group);
     answer.stx_size = stat.size;
     answer.stx_blocks = stat.blocks;
     answer.stx_ino = u64::from(stat.inode.0);
@@ -599,7 +768,9 @@ pub(super) fn statx(stat: &Stat) -> libc::statx {
         (&mut answer.stx_ctime, stat.changed_ns),
         (&mut answer.stx_btime, stat.born_ns),
     ] {
-        (time.tv_sec, time.tv_nsec) = ((ns / 1_000_000_000) as i64, (ns % 1_000_000_000) as u32);
+        // What was set may be before 1970.
+        let (ns, second) = (ns as i64, 1_000_000_000);
+        (time.tv_sec, time.tv_nsec) = (ns.div_euclid(second), ns.rem_euclid(second) as u32);
     }
     answer
 }

@@ -4,7 +4,7 @@ use super::host::{Call, File};
 use super::memory;
 use super::queues::Queues;
 use super::state::State;
-use super::submission::{Change, Linked, Request, Submission, Target, Which};
+use super::submission::{Change, Linked, Named, Request, Submission, Target, Which};
 use super::trace::{Object, What};
 use super::{Errno, F_MORE, F_NOTIF, HostId};
 use crate::ring::Completion;
@@ -226,6 +226,10 @@ impl State {
                 }
             }
         }
+        if !self.rings[ring].knows_memory_of(&self.requests[request].submission) {
+            self.end(request, -libc::EFAULT, 0);
+            return;
+        }
         let submission = &self.requests[request].submission;
         if submission.in_worker && matches!(submission.request, Request::Open { .. }) {
             match self.planned_failure(request) {
@@ -236,7 +240,7 @@ impl State {
         }
         if submission.poll_first {
             self.poll(request);
-        } else if matches!(submission.request, Request::Close { .. } | Request::Nop { .. })
+        } else if matches!(submission.request, Request::Close { .. } | Request::Put { .. } | Request::Nop { .. })
             || !self.takes_liberty(|kernel| kernel.deferred)
         {
             self.try_it(request);
@@ -530,11 +534,22 @@ impl State {
             (Request::Sync { .. }, _) => Call::Sync,
             (Request::Truncate { .. }, _) => Call::Truncate,
             (Request::Close { .. }, _) => Call::Close,
-            (Request::Stat { .. }, _) => Call::Stat,
+            (Request::Stat { .. } | Request::GetAttribute { .. }, _) => Call::Stat,
+            (Request::Allocate { .. }, _) => Call::Truncate,
+            (Request::SyncRange { .. }, _) => Call::Sync,
             (Request::Accept { .. }, _) => Call::Accept,
             (Request::Connect { .. }, _) => Call::Connect,
-            (Request::Change(_), _) => Call::Rename,
-            (Request::Nop { .. } | Request::Poll { .. } | Request::Cancel(_), _) => return None,
+            (Request::Change(_) | Request::SetAttribute { .. }, _) => Call::Rename,
+            (
+                Request::Nop { .. }
+                | Request::Put { .. }
+                | Request::Advise { .. }
+                | Request::Poll { .. }
+                | Request::Cancel(_),
+                _,
+            ) => {
+                return None;
+            }
         };
         let host = self.requests[request].host;
         self.host(host).take_failure(call)
@@ -545,14 +560,15 @@ impl Submission {
     /// What it is asked of, for those who read.
     fn object(&self) -> Object {
         let target = match &self.request {
-            Request::Open { path, .. } | Request::Stat { path, .. } => return named(path),
+            Request::Open { name, .. } | Request::Stat { name, .. } => return named(name),
             Request::Change(
-                Change::Folder { path, .. } | Change::Remove { path, .. } | Change::Symlink { path, .. },
+                Change::Folder { name, .. } | Change::Remove { name, .. } | Change::Symlink { name, .. },
             ) => {
-                return named(path);
+                return named(name);
             }
             Request::Change(Change::Move { from, .. } | Change::Link { from, .. }) => return named(from),
             Request::Close { target } => Some(*target),
+            Request::Put { place, .. } => Some(Target::Direct(*place)),
             _ => self.target(),
         };
         match target {
@@ -579,12 +595,15 @@ impl Submission {
     fn name(&self) -> &'static str {
         match &self.request {
             Request::Nop { .. } => "NOP",
+            Request::Read { .. } if self.region.is_some() => "READ_FIXED",
+            Request::Write { .. } if self.region.is_some() => "WRITE_FIXED",
             Request::Read { .. } => "READ",
             Request::Write { .. } => "WRITE",
             Request::Sync { .. } => "FSYNC",
             Request::Truncate { .. } => "FTRUNCATE",
             Request::Open { .. } => "OPENAT",
             Request::Close { .. } => "CLOSE",
+            Request::Put { .. } => "FILES_UPDATE",
             Request::Stat { .. } => "STATX",
             Request::Receive { .. } => "RECV",
             Request::Send { zero_copy: false, .. } => "SEND",
@@ -593,6 +612,11 @@ impl Submission {
             Request::Connect { .. } => "CONNECT",
             Request::Poll { .. } => "POLL_ADD",
             Request::Cancel(_) => "ASYNC_CANCEL",
+            Request::Allocate { .. } => "FALLOCATE",
+            Request::Advise { .. } => "FADVISE",
+            Request::SyncRange { .. } => "SYNC_FILE_RANGE",
+            Request::GetAttribute { .. } => "GETXATTR",
+            Request::SetAttribute { .. } => "SETXATTR",
             Request::Change(Change::Folder { .. }) => "MKDIRAT",
             Request::Change(Change::Remove { .. }) => "UNLINKAT",
             Request::Change(Change::Move { .. }) => "RENAMEAT",
@@ -602,6 +626,6 @@ impl Submission {
     }
 }
 
-fn named(path: &[u8]) -> Object {
-    Object::Path(String::from_utf8_lossy(path).into())
+fn named(name: &Named) -> Object {
+    Object::Path(String::from_utf8_lossy(&name.path).into())
 }

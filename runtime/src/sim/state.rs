@@ -175,7 +175,7 @@ impl State {
             File::Socket(socket) => Some(*socket),
             File::Disk { .. } | File::Bell { .. } => None,
         };
-        let open = self.opens.insert(Open { host, references: 1, file, waiting: Vec::new() });
+        let open = self.opens.insert(Open { host, references: 1, file, waiting: Vec::new(), locked: None });
         match self.host(host).install(open, most) {
             Ok(place) => {
                 if let Some(socket) = socket {

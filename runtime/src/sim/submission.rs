@@ -16,6 +16,22 @@ pub(super) enum Target {
     Direct(u32),
 }
 
+/// A path, from an open directory if that is not `AT_FDCWD`.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) directory: i32,
+    pub(super) path: Vec<u8>,
+    /// The `RESOLVE_*` of openat2(2).
+    pub(super) resolve: u64,
+}
+
+/// What has an attribute.
+#[derive(Clone, Debug)]
+pub(super) enum Bearer {
+    Path(Vec<u8>),
+    Open(Target),
+}
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub(super) enum Request {
@@ -24,9 +40,15 @@ pub(super) enum Request {
     Write { target: Target, areas: Vec<Area>, offset: u64 },
     Sync { target: Target, data_only: bool },
     Truncate { target: Target, bytes: u64 },
-    Open { path: Vec<u8>, flags: i32, mode: u32, into: Option<u32> },
+    Open { name: Named, flags: i32, mode: u32, into: Option<u32> },
     Close { target: Target },
-    Stat { path: Vec<u8>, follow: bool, answer: u64 },
+    Put { number: i32, place: u32 },
+    Stat { name: Named, flags: i32, answer: u64 },
+    Allocate { target: Target, mode: i32, offset: u64, bytes: u64 },
+    Advise { target: Target, advice: i32 },
+    SyncRange { target: Target, flags: u32, offset: u64, bytes: u64 },
+    GetAttribute { of: Bearer, name: Vec<u8>, value: Area },
+    SetAttribute { of: Bearer, name: Vec<u8>, value: Area, flags: i32 },
     Receive { target: Target, area: Area, all: bool, peek: bool, group: Option<u16>, multi: bool },
     Send { target: Target, area: Area, all: bool, to: Option<SocketAddr>, zero_copy: bool },
     Accept { target: Target, multi: bool },
@@ -39,11 +61,11 @@ pub(super) enum Request {
 /// A change of names.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Folder { path: Vec<u8>, mode: u32 },
-    Remove { path: Vec<u8>, folder: bool },
-    Move { from: Vec<u8>, to: Vec<u8>, flags: u32 },
-    Symlink { target: Vec<u8>, path: Vec<u8> },
-    Link { from: Vec<u8>, to: Vec<u8>, follow: bool },
+    Folder { name: Named, mode: u32 },
+    Remove { name: Named, folder: bool },
+    Move { from: Named, to: Named, flags: u32 },
+    Symlink { target: Vec<u8>, name: Named },
+    Link { from: Named, to: Named, follow: bool },
 }
 
 /// What to cancel.
@@ -66,6 +88,8 @@ pub(super) enum Linked {
 pub(super) struct Submission {
     pub(super) user_data: u64,
     pub(super) request: Request,
+    /// The number of the region that its memory is of.
+    pub(super) region: Option<u16>,
     pub(super) linked: Linked,
     pub(super) in_worker: bool,
     pub(super) skip_success: bool,
@@ -90,6 +114,7 @@ impl Submission {
         Ok(Self {
             user_data: fields.u64(32),
             request,
+            region: fields.region(),
             linked: match flags {
                 flags if flags & IO_HARDLINK != 0 => Linked::Always,
                 flags if flags & IO_LINK != 0 => Linked::IfDone,
@@ -111,11 +136,19 @@ impl Submission {
             | Request::Send { target, .. }
             | Request::Accept { target, .. }
             | Request::Connect { target, .. }
+            | Request::Allocate { target, .. }
+            | Request::Advise { target, .. }
+            | Request::SyncRange { target, .. }
+            | Request::GetAttribute { of: Bearer::Open(target), .. }
+            | Request::SetAttribute { of: Bearer::Open(target), .. }
             | Request::Poll { target, .. } => Some(*target),
             Request::Nop { .. }
             | Request::Open { .. }
             | Request::Close { .. }
+            | Request::Put { .. }
             | Request::Stat { .. }
+            | Request::GetAttribute { of: Bearer::Path(_), .. }
+            | Request::SetAttribute { of: Bearer::Path(_), .. }
             | Request::Change(_)
             | Request::Cancel(_) => None,
         }
@@ -126,6 +159,7 @@ impl Submission {
         match &self.request {
             Request::Read { areas, .. } | Request::Write { areas, .. } => areas,
             Request::Receive { area, .. } | Request::Send { area, .. } => std::slice::from_ref(area),
+            Request::GetAttribute { value, .. } | Request::SetAttribute { value, .. } => std::slice::from_ref(value),
             _ => &[],
         }
     }
@@ -212,6 +246,11 @@ impl Fields {
         if vectored { memory::vectors(self.address(), self.len() as usize) } else { vec![self.area()] }
     }
 
+    /// Its opcode says whether the memory is of a region.
+    fn region(&self) -> Option<u16> {
+        matches!(self.opcode(), opcode::ReadFixed::CODE | opcode::WriteFixed::CODE).then(|| self.u16(40))
+    }
+
     fn group(&self) -> Option<u16> {
         (self.flags() & BUFFER_SELECT != 0).then(|| self.u16(40))
     }
@@ -224,14 +263,14 @@ impl Fields {
                 known(NOP_INJECT_RESULT)?;
                 Request::Nop { result: if own & NOP_INJECT_RESULT != 0 { self.len() as i32 } else { 0 } }
             }
-            opcode::Read::CODE | opcode::Readv::CODE => {
+            opcode::Read::CODE | opcode::Readv::CODE | opcode::ReadFixed::CODE => {
                 known(libc::RWF_NOWAIT as u32)?;
                 let areas = self.areas(self.opcode() == opcode::Readv::CODE);
                 let nowait = own & libc::RWF_NOWAIT as u32 != 0;
                 self.no_buffers()?;
                 Request::Read { target, areas, offset: self.offset(), nowait }
             }
-            opcode::Write::CODE | opcode::Writev::CODE => {
+            opcode::Write::CODE | opcode::Writev::CODE | opcode::WriteFixed::CODE => {
                 known(0)?;
                 let areas = self.areas(self.opcode() == opcode::Writev::CODE);
                 Request::Write { target, areas, offset: self.offset() }
@@ -242,28 +281,54 @@ impl Fields {
             }
             opcode::Ftruncate::CODE => Request::Truncate { target, bytes: self.offset() },
             opcode::OpenAt::CODE => {
-                self.is_from_the_root(self.fd())?;
-                let path = memory::path(self.address());
-                Request::Open { path, flags: own as i32, mode: self.len(), into: self.file_index() }
+                let name = self.named(self.fd(), self.address());
+                Request::Open { name, flags: own as i32, mode: self.len(), into: self.file_index() }
+            }
+            opcode::OpenAt2::CODE => {
+                if self.len() as usize != memory::OPEN_HOW {
+                    return Err(format!("OPENAT2 with {} bytes that say how", self.len()));
+                }
+                let (flags, mode, resolve) = memory::open_how(self.offset());
+                let name = Named { resolve, ..self.named(self.fd(), self.address()) };
+                Request::Open { name, flags: flags as i32, mode: mode as u32, into: self.file_index() }
             }
             opcode::Close::CODE => {
                 let target = self.file_index().map_or(target, Target::Direct);
                 Request::Close { target }
             }
+            opcode::FilesUpdate::CODE => {
+                if self.len() != 1 {
+                    return Err("FILES_UPDATE of several places".to_owned());
+                }
+                let number = Area { address: self.address(), len: 4 }.load();
+                let number = i32::from_ne_bytes(std::array::from_fn(|byte| number[byte]));
+                Request::Put { number, place: self.offset() as u32 }
+            }
             opcode::Statx::CODE => {
-                self.is_from_the_root(self.fd())?;
-                known((libc::AT_SYMLINK_NOFOLLOW | libc::AT_STATX_SYNC_TYPE) as u32)?;
-                let follow = own & libc::AT_SYMLINK_NOFOLLOW as u32 == 0;
-                Request::Stat { path: memory::path(self.address()), follow, answer: self.offset() }
+                known((libc::AT_SYMLINK_NOFOLLOW | libc::AT_STATX_SYNC_TYPE | libc::AT_EMPTY_PATH) as u32)?;
+                let name = self.named(self.fd(), self.address());
+                Request::Stat { name, flags: own as i32, answer: self.offset() }
             }
-            opcode::MkDirAt::CODE | opcode::UnlinkAt::CODE | opcode::SymlinkAt::CODE => {
-                self.is_from_the_root(self.fd())?;
-                Request::Change(self.change()?)
+            opcode::MkDirAt::CODE
+            | opcode::UnlinkAt::CODE
+            | opcode::SymlinkAt::CODE
+            | opcode::RenameAt::CODE
+            | opcode::LinkAt::CODE => Request::Change(self.change()?),
+            opcode::Fallocate::CODE => {
+                let (offset, bytes) = (self.offset(), self.address());
+                Request::Allocate { target, mode: self.len() as i32, offset, bytes }
             }
-            opcode::RenameAt::CODE | opcode::LinkAt::CODE => {
-                self.is_from_the_root(self.fd())?;
-                self.is_from_the_root(self.len() as i32)?;
-                Request::Change(self.change()?)
+            opcode::Fadvise::CODE => Request::Advise { target, advice: own as i32 },
+            opcode::SyncFileRange::CODE => {
+                Request::SyncRange { target, flags: own, offset: self.offset(), bytes: self.len().into() }
+            }
+            opcode::GetXattr::CODE | opcode::FGetXattr::CODE => {
+                known(0)?;
+                Request::GetAttribute { of: self.bearer(), name: memory::path(self.address()), value: self.value() }
+            }
+            opcode::SetXattr::CODE | opcode::FSetXattr::CODE => {
+                let (name, value) = (memory::path(self.address()), self.value());
+                Request::SetAttribute { of: self.bearer(), name, value, flags: own as i32 }
             }
             opcode::Recv::CODE => {
                 known((libc::MSG_WAITALL | libc::MSG_PEEK | libc::MSG_NOSIGNAL) as u32)?;
@@ -328,32 +393,44 @@ impl Fields {
 
     fn change(&self) -> Result<Change, String> {
         let own = self.own_flags();
-        let path = || memory::path(self.address());
-        let other = || memory::path(self.offset());
+        let first = || self.named(self.fd(), self.address());
+        let other = || self.named(self.len() as i32, self.offset());
         Ok(match self.opcode() {
-            opcode::MkDirAt::CODE => Change::Folder { path: path(), mode: self.len() },
+            opcode::MkDirAt::CODE => Change::Folder { name: first(), mode: self.len() },
             opcode::UnlinkAt::CODE => {
                 self.check(own, libc::AT_REMOVEDIR as u32)?;
-                Change::Remove { path: path(), folder: own != 0 }
+                Change::Remove { name: first(), folder: own != 0 }
             }
-            opcode::SymlinkAt::CODE => Change::Symlink { target: path(), path: other() },
+            opcode::SymlinkAt::CODE => {
+                let name = self.named(self.fd(), self.offset());
+                Change::Symlink { target: memory::path(self.address()), name }
+            }
             opcode::RenameAt::CODE => {
                 self.check(own, libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE)?;
-                Change::Move { from: path(), to: other(), flags: own }
+                Change::Move { from: first(), to: other(), flags: own }
             }
             opcode::LinkAt::CODE => {
                 self.check(own, libc::AT_SYMLINK_FOLLOW as u32)?;
-                Change::Link { from: path(), to: other(), follow: own != 0 }
+                Change::Link { from: first(), to: other(), follow: own != 0 }
             }
             opcode => return Err(name(opcode)),
         })
     }
 
-    fn is_from_the_root(&self, directory: i32) -> Result<(), String> {
-        if directory == libc::AT_FDCWD {
-            return Ok(());
+    fn named(&self, directory: i32, path: u64) -> Named {
+        Named { directory, path: memory::path(path), resolve: 0 }
+    }
+
+    /// What has an attribute: the path of some opcodes stands behind all else.
+    fn bearer(&self) -> Bearer {
+        if matches!(self.opcode(), opcode::GetXattr::CODE | opcode::SetXattr::CODE) {
+            return Bearer::Path(memory::path(self.u64(48)));
         }
-        Err(format!("{} relative to a directory's descriptor", name(self.opcode())))
+        Bearer::Open(self.target())
+    }
+
+    fn value(&self) -> Area {
+        Area { address: self.offset(), len: self.len() as usize }
     }
 
     fn socket_address(&self, address: u64, len: usize) -> Result<SocketAddr, String> {

@@ -9,5 +9,6 @@ pub(crate) mod limits;
 pub(crate) mod mmap;
 pub(crate) mod random;
 pub(crate) mod socket_option;
+pub(crate) mod subject;
 pub(crate) mod thread;
 pub(crate) mod wake;

@@ -12,6 +12,14 @@ pub(crate) fn set_name(name: &str) {
     unsafe { libc::prctl(libc::PR_SET_NAME, shown.as_ptr()) };
 }
 
+/// Has the calling thread, when it is woken, let others run on before it: a core that wakes it is not held up by it.
+pub(crate) fn serve_in_batches() {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `parameters` is valid to read, and 0 means the calling thread. It changes nothing but when that runs, so
+    //         whether it has changed is left open.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const parameters) };
+}
+
 /// A small file of /proc or /sys, which never blocks.
 #[expect(
     clippy::disallowed_methods,

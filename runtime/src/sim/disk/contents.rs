@@ -10,6 +10,7 @@
 //! last written back, whether that worked or not; beyond the length all is zeroes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::log::Log;
@@ -58,6 +59,58 @@ impl Contents {
         written
     }
 
+    /// Makes holes of what lies in the range, or of its pages only zeroes.
+    pub(super) fn zero(&mut self, range: Range<u64>, holes: bool) {
+        let mut pages = self.durable.numbers(range.start / PAGE..range.end.div_ceil(PAGE));
+        pages.extend(self.cache.range(range.start / PAGE..range.end.div_ceil(PAGE)).map(|(number, _)| *number));
+        for number in pages {
+            let start = range.start.saturating_sub(number * PAGE).min(PAGE) as usize;
+            let end = (range.end - number * PAGE).min(PAGE) as usize;
+            if holes && start == 0 && end == PAGE as usize {
+                if self.bring(number).take().is_some() {
+                    self.allocated -= 1;
+                    self.dirty.insert(number);
+                }
+            } else if self.bring(number).is_some() {
+                self.change(number, |page| page[start..end].fill(0));
+            }
+        }
+        self.log.zero(range);
+        self.limit_log();
+    }
+
+    /// Gives room to what has none in the range. False if `free` pages are not enough: then nothing has changed.
+    pub(super) fn allocate(&mut self, range: Range<u64>, free: u64) -> bool {
+        let pages = range.start / PAGE..range.end.div_ceil(PAGE);
+        if pages.end - pages.start > free + self.allocated {
+            return false;
+        }
+        let holes: Vec<u64> = pages.filter(|number| self.seen(*number).is_none()).collect();
+        if holes.len() as u64 > free {
+            return false;
+        }
+        self.allocated += holes.len() as u64;
+        let page = zeroes();
+        for number in holes {
+            self.cache.insert(number, Some(page.clone()));
+            self.dirty.insert(number);
+        }
+        true
+    }
+
+    /// Where the next data is, or the next hole; `None` beyond the end, and if no data comes.
+    pub(super) fn seek(&self, offset: u64, data: bool) -> Option<u64> {
+        if offset >= self.len {
+            return None;
+        }
+        let end = self.len.div_ceil(PAGE);
+        let page = (offset / PAGE..end).find(|number| self.seen(*number).is_some() == data);
+        match page {
+            Some(page) => Some(offset.max(page * PAGE)),
+            None => (!data).then_some(self.len),
+        }
+    }
+
     pub(super) fn set_len(&mut self, len: u64) {
         if len == self.len {
             return;
@@ -71,9 +124,10 @@ impl Contents {
     }
 
     fn cut_off(&mut self, len: u64) {
-        let (first, end) = (len.div_ceil(PAGE), self.len.div_ceil(PAGE));
-        let mut gone = self.durable.numbers(first..end);
-        gone.extend(self.cache.range(first..end).map(|(number, _)| *number));
+        // Room may have been given beyond the end.
+        let first = len.div_ceil(PAGE);
+        let mut gone = self.durable.numbers(first..u64::MAX);
+        gone.extend(self.cache.range(first..).map(|(number, _)| *number));
         for number in gone {
             if self.bring(number).take().is_some() {
                 self.allocated -= 1;

@@ -11,6 +11,7 @@ impl Disk {
         self.commit_through(|_| true);
         for node in self.nodes.values_mut() {
             node.durable_times = node.times;
+            node.durable_attributes = node.attributes.clone();
             if let Kind::File(contents) = &mut node.kind {
                 contents.sync();
             }

@@ -133,6 +133,7 @@ impl Disk {
             let links = names[inode];
             (node.links, node.held, node.opens, node.failures) = (links, links, 0, 0);
             node.times = node.durable_times;
+            node.attributes = node.durable_attributes.clone();
             match &mut node.kind {
                 Kind::File(contents) => contents.crash(torn, random),
                 Kind::Directory(directory) => directory.entries.clone_from(&directory.durable),

@@ -5,6 +5,7 @@
 //! in the journal of a file system, so what comes after a lost one is lost, too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::pages::{Pages, SECTOR, parts};
 use crate::sys::random::Random;
@@ -19,6 +20,8 @@ pub(super) struct Log {
 enum Change {
     Write(Write),
     SetLen(u64),
+    /// A hole, or zeroes. As truncations, in order.
+    Zero(Range<u64>),
 }
 
 struct Write {
@@ -35,6 +38,11 @@ impl Log {
     pub(super) fn set_len(&mut self, len: u64) {
         self.bytes += size_of::<Change>();
         self.changes.push(Change::SetLen(len));
+    }
+
+    pub(super) fn zero(&mut self, range: Range<u64>) {
+        self.bytes += size_of::<Change>();
+        self.changes.push(Change::Zero(range));
     }
 
     pub(super) fn clear(&mut self) {
@@ -54,8 +62,10 @@ impl Log {
     /// Does what is metadata alone.
     pub(super) fn replay_lengths(&self, durable: &mut Pages) {
         for change in &self.changes {
-            if let Change::SetLen(len) = change {
-                durable.set_len(*len);
+            match change {
+                Change::SetLen(len) => durable.set_len(*len),
+                Change::Zero(range) => durable.zero(range.clone()),
+                Change::Write(_) => {}
             }
         }
     }
@@ -89,6 +99,7 @@ fn replay(changes: &[Change], durable: &mut Pages, mut survives: impl FnMut(usiz
     for (index, change) in changes.iter().enumerate() {
         match change {
             Change::SetLen(len) => durable.set_len(*len),
+            Change::Zero(range) => durable.zero(range.clone()),
             Change::Write(write) => {
                 for part in parts(write.offset, write.bytes.len(), SECTOR) {
                     if survives(index, part.unit) {

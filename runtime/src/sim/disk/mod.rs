@@ -10,6 +10,7 @@
 //! Invariants: numbers of files are not used again; whatever the state, only names, opens, the durable names and the
 //! journal keep a node; the same calls with the same seeds give the same answers.
 
+mod attributes;
 mod contents;
 mod controls;
 mod journal;
@@ -18,6 +19,7 @@ mod names;
 mod node;
 mod pages;
 mod path;
+mod space;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,7 @@ use crate::sim::{Answer, Errno};
 #[allow(unused_imports, reason = "for the worlds that have such disks")]
 pub(crate) use names::DirectoryEntry;
 pub(crate) use node::{Stat, View};
+pub(crate) use path::At;
 pub use storage::Storage;
 
 /// The file system of one host.
@@ -54,6 +57,9 @@ pub(crate) struct Disk {
 pub(crate) struct Inode(pub(crate) u32);
 
 const ROOT: Inode = Inode(1);
+
+/// What counts when only a path is opened.
+const OF_A_PATH: i32 = libc::O_PATH | libc::O_NOFOLLOW | libc::O_DIRECTORY;
 
 /// Of ext4 with pages of 4096.
 const LONGEST_FILE: u64 = u32::MAX as u64 * PAGE;
@@ -86,11 +92,16 @@ impl Disk {
     }
 
     /// As open(2), and counts as one open until [`Disk::close`]. There are no permissions: everybody is root.
-    pub(crate) fn open(&mut self, path: &[u8], flags: i32, mode: u32, now_ns: u64) -> Answer<Inode> {
-        if flags & libc::O_TMPFILE == libc::O_TMPFILE {
-            return Err(Errno(libc::EOPNOTSUPP));
+    pub(crate) fn open<'a>(&mut self, path: impl Into<At<'a>>, flags: i32, mode: u32, now_ns: u64) -> Answer<Inode> {
+        let path = path.into();
+        if flags & libc::O_PATH != 0 {
+            let inode = self.find_to_open(path, flags & OF_A_PATH)?;
+            self.node_mut(inode).opens += 1;
+            return Ok(inode);
         }
-        let inode = if flags & libc::O_CREAT == 0 {
+        let inode = if flags & libc::O_TMPFILE == libc::O_TMPFILE {
+            self.make_unnamed(path, flags, mode, now_ns)?
+        } else if flags & libc::O_CREAT == 0 {
             self.find_to_open(path, flags)?
         } else {
             self.find_or_create(path, flags, mode, now_ns)?
@@ -102,16 +113,31 @@ impl Disk {
         Ok(inode)
     }
 
-    fn find_to_open(&self, path: &[u8], flags: i32) -> Answer<Inode> {
+    /// A file without a name, which it may be given later unless `O_EXCL` says that it never has one.
+    fn make_unnamed(&mut self, at: At<'_>, flags: i32, mode: u32, now_ns: u64) -> Answer<Inode> {
+        if flags & libc::O_ACCMODE == libc::O_RDONLY || flags & libc::O_CREAT != 0 {
+            return Err(Errno(libc::EINVAL));
+        }
+        let links = if flags & libc::O_NOFOLLOW == 0 { Links::Follow } else { Links::FollowWithSlash };
+        let directory = self.find(at, links, View::Seen)?;
+        if !self.node(directory).is_directory() {
+            return Err(Errno(libc::ENOTDIR));
+        }
+        let mut node = Node::new(Kind::File(Contents::default()), mode, now_ns);
+        node.nameable = flags & libc::O_EXCL == 0;
+        Ok(self.add(node))
+    }
+
+    fn find_to_open(&self, path: At<'_>, flags: i32) -> Answer<Inode> {
         let links = if flags & libc::O_NOFOLLOW == 0 { Links::Follow } else { Links::FollowWithSlash };
         let inode = self.find(path, links, View::Seen)?;
         self.check_open(inode, flags)?;
         Ok(inode)
     }
 
-    fn find_or_create(&mut self, path: &[u8], flags: i32, mode: u32, now_ns: u64) -> Answer<Inode> {
+    fn find_or_create(&mut self, path: At<'_>, flags: i32, mode: u32, now_ns: u64) -> Answer<Inode> {
         // The path is looked at first.
-        path::check(path)?;
+        path::check(path.path)?;
         if flags & libc::O_DIRECTORY != 0 {
             return Err(Errno(libc::EINVAL));
         }
@@ -121,6 +147,7 @@ impl Disk {
         let directory = place.directory();
         match (place.last, place.inode) {
             (Last::Name(_), _) if place.slash => Err(Errno(libc::EISDIR)),
+            (Last::Name(_), None) if self.is_removed(directory) => Err(Errno(libc::ENOENT)),
             (Last::Name(name), None) => {
                 let node = Node::new(Kind::File(Contents::default()), mode, now_ns);
                 Ok(self.make(directory, name, node, now_ns))
@@ -139,8 +166,8 @@ impl Disk {
         match &self.node(inode).kind {
             Kind::Directory(_) if changes => Err(Errno(libc::EISDIR)),
             Kind::File(_) | Kind::Symlink(_) if flags & libc::O_DIRECTORY != 0 => Err(Errno(libc::ENOTDIR)),
-            Kind::Symlink(_) => Err(Errno(libc::ELOOP)),
-            Kind::File(_) | Kind::Directory(_) => Ok(()),
+            Kind::Symlink(_) if flags & libc::O_PATH == 0 => Err(Errno(libc::ELOOP)),
+            Kind::Symlink(_) | Kind::File(_) | Kind::Directory(_) => Ok(()),
         }
     }
 
@@ -213,6 +240,7 @@ impl Disk {
         let node = self.node_mut(inode);
         if !data_only {
             node.durable_times = node.times;
+            node.durable_attributes = node.attributes.clone();
         }
         match &mut node.kind {
             Kind::File(contents) => contents.sync(),
@@ -261,9 +289,14 @@ impl Disk {
         stat
     }
 
-    pub(crate) fn stat_path(&self, path: &[u8], follow: bool) -> Answer<Stat> {
+    pub(crate) fn stat_path<'a>(&self, path: impl Into<At<'a>>, follow: bool) -> Answer<Stat> {
         let links = if follow { Links::Follow } else { Links::FollowWithSlash };
         Ok(self.stat(self.find(path, links, View::Seen)?))
+    }
+
+    /// What a path names, for a call that takes one.
+    pub(crate) fn inode_at<'a>(&self, path: impl Into<At<'a>>, follow: bool) -> Answer<Inode> {
+        self.find(path, if follow { Links::Follow } else { Links::FollowWithSlash }, View::Seen)
     }
 
     fn change_file<T>(&mut self, inode: Inode, otherwise: i32, change: impl FnOnce(&mut Contents) -> T) -> Answer<T> {

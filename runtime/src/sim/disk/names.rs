@@ -3,7 +3,7 @@
 
 use super::journal::Edit;
 use super::node::{Directory, Entry, Kind, Node, View};
-use super::path::{Last, Links, New, Place};
+use super::path::{At, Last, Links, New, Place};
 use super::{Disk, Inode};
 use crate::sim::{Answer, Errno};
 
@@ -14,17 +14,19 @@ pub(crate) struct DirectoryEntry {
     pub(crate) inode: Inode,
     /// The kind as in the mode of a file, such as `S_IFREG`.
     pub(crate) format: u32,
+    /// Grows with each name that is made.
+    pub(crate) order: u64,
 }
 
 impl Disk {
-    pub(crate) fn mkdir(&mut self, path: &[u8], mode: u32, now_ns: u64) -> Answer<()> {
+    pub(crate) fn mkdir<'a>(&mut self, path: impl Into<At<'a>>, mode: u32, now_ns: u64) -> Answer<()> {
         let (directory, name) = self.place_for_new(path, New::Directory)?;
         let node = Node::new(Kind::Directory(Directory::default()), mode, now_ns);
         self.make(directory, name, node, now_ns);
         Ok(())
     }
 
-    pub(crate) fn symlink(&mut self, target: &[u8], path: &[u8], now_ns: u64) -> Answer<()> {
+    pub(crate) fn symlink<'a>(&mut self, target: &[u8], path: impl Into<At<'a>>, now_ns: u64) -> Answer<()> {
         if target.is_empty() {
             return Err(Errno(libc::ENOENT));
         }
@@ -37,19 +39,34 @@ impl Disk {
     }
 
     /// Another name of the same file. Of a symbolic link itself, unless `follow`.
-    pub(crate) fn link(&mut self, path: &[u8], new_path: &[u8], follow: bool, now_ns: u64) -> Answer<()> {
+    pub(crate) fn link<'a, 'b>(
+        &mut self,
+        path: impl Into<At<'a>>,
+        new_path: impl Into<At<'b>>,
+        follow: bool,
+        now_ns: u64,
+    ) -> Answer<()> {
         let links = if follow { Links::Follow } else { Links::FollowWithSlash };
         let inode = self.find(path, links, View::Seen)?;
+        self.link_open(inode, new_path, now_ns)
+    }
+
+    /// A name for what is open. What has lost all its names gets none any more.
+    pub(crate) fn link_open<'a>(&mut self, inode: Inode, new_path: impl Into<At<'a>>, now_ns: u64) -> Answer<()> {
         let (directory, name) = self.place_for_new(new_path, New::NoDirectory)?;
         if self.node(inode).is_directory() {
             return Err(Errno(libc::EPERM));
+        }
+        let node = self.node_mut(inode);
+        if node.links == 0 && !std::mem::take(&mut node.nameable) {
+            return Err(Errno(libc::ENOENT));
         }
         let entry = Some(self.entry(inode));
         self.change_names(vec![Edit { directory, name, entry }], now_ns);
         Ok(())
     }
 
-    pub(crate) fn unlink(&mut self, path: &[u8], now_ns: u64) -> Answer<()> {
+    pub(crate) fn unlink<'a>(&mut self, path: impl Into<At<'a>>, now_ns: u64) -> Answer<()> {
         let place = self.walk(path, Links::Keep, View::Seen)?;
         let directory = place.directory();
         let Last::Name(name) = place.last else {
@@ -66,7 +83,7 @@ impl Disk {
         Ok(())
     }
 
-    pub(crate) fn rmdir(&mut self, path: &[u8], now_ns: u64) -> Answer<()> {
+    pub(crate) fn rmdir<'a>(&mut self, path: impl Into<At<'a>>, now_ns: u64) -> Answer<()> {
         let place = self.walk(path, Links::Keep, View::Seen)?;
         let directory = place.directory();
         let name = match place.last {
@@ -81,7 +98,13 @@ impl Disk {
     }
 
     /// As renameat2(2), with its flags.
-    pub(crate) fn rename(&mut self, path: &[u8], new_path: &[u8], flags: u32, now_ns: u64) -> Answer<()> {
+    pub(crate) fn rename<'a, 'b>(
+        &mut self,
+        path: impl Into<At<'a>>,
+        new_path: impl Into<At<'b>>,
+        flags: u32,
+        now_ns: u64,
+    ) -> Answer<()> {
         let exchange = flags & libc::RENAME_EXCHANGE != 0;
         let keep = flags & libc::RENAME_NOREPLACE != 0;
         if flags & !(libc::RENAME_EXCHANGE | libc::RENAME_NOREPLACE) != 0 || (exchange && keep) {
@@ -99,6 +122,9 @@ impl Disk {
         let inode = old.inode.ok_or(Errno(libc::ENOENT))?;
         if keep && new.inode.is_some() {
             return Err(Errno(libc::EEXIST));
+        }
+        if new.inode.is_none() && self.is_removed(new_directory) {
+            return Err(Errno(libc::ENOENT));
         }
         self.check_rename(inode, &old, &new, exchange)?;
         let entry = match new.inode {
@@ -138,8 +164,13 @@ impl Disk {
         }
     }
 
-    pub(crate) fn readlink(&self, path: &[u8]) -> Answer<Vec<u8>> {
+    pub(crate) fn readlink<'a>(&self, path: impl Into<At<'a>>) -> Answer<Vec<u8>> {
         let inode = self.find(path, Links::FollowWithSlash, View::Seen)?;
+        self.target(inode)
+    }
+
+    /// Where a symbolic link leads.
+    pub(crate) fn target(&self, inode: Inode) -> Answer<Vec<u8>> {
         match &self.node(inode).kind {
             Kind::Symlink(target) => Ok(target.clone()),
             Kind::File(_) | Kind::Directory(_) => Err(Errno(libc::EINVAL)),
@@ -148,15 +179,21 @@ impl Disk {
 
     /// The names in an open directory, without "." and "..", in the order in which they were made.
     pub(crate) fn read_dir(&self, inode: Inode) -> Answer<Vec<DirectoryEntry>> {
+        self.read_dir_after(inode, 0)
+    }
+
+    /// Those that were made after the one of that order.
+    pub(crate) fn read_dir_after(&self, inode: Inode, order: u64) -> Answer<Vec<DirectoryEntry>> {
         let Kind::Directory(directory) = &self.node(inode).kind else {
             return Err(Errno(libc::ENOTDIR));
         };
-        let mut entries: Vec<_> = directory.entries.iter().collect();
+        let mut entries: Vec<_> = directory.entries.iter().filter(|(_, entry)| entry.order > order).collect();
         entries.sort_by_key(|(_, entry)| entry.order);
         let found = |(name, entry): (&Vec<u8>, &Entry)| DirectoryEntry {
             name: name.clone(),
             inode: entry.inode,
             format: self.node(entry.inode).format(),
+            order: entry.order,
         };
         Ok(entries.into_iter().map(found).collect())
     }

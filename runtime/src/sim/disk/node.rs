@@ -10,9 +10,10 @@ use super::contents::Contents;
 /// It stays while a name, an open or the durable state refers to it: a power loss may bring back the last.
 pub(super) struct Node {
     pub(super) kind: Kind,
-    permissions: u32,
     pub(super) times: Times,
     pub(super) durable_times: Times,
+    pub(super) attributes: Attributes,
+    pub(super) durable_attributes: Attributes,
     /// Names, as programs see them.
     pub(super) links: u32,
     pub(super) opens: u32,
@@ -20,6 +21,17 @@ pub(super) struct Node {
     pub(super) held: u32,
     /// Syncs that failed.
     pub(super) failures: u32,
+    /// It has never had a name, and may be given one.
+    pub(super) nameable: bool,
+}
+
+/// Who may do what with it, and what else is noted of it.
+#[derive(Clone, Default)]
+pub(super) struct Attributes {
+    pub(super) permissions: u32,
+    pub(super) user: u32,
+    pub(super) group: u32,
+    pub(super) extended: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 pub(super) enum Kind {
@@ -55,7 +67,8 @@ pub(crate) enum View {
 #[derive(Clone, Copy)]
 pub(super) struct Times {
     born_ns: u64,
-    modified_ns: u64,
+    pub(super) accessed_ns: u64,
+    pub(super) modified_ns: u64,
     changed_ns: u64,
 }
 
@@ -69,7 +82,9 @@ pub(crate) struct Stat {
     pub(crate) size: u64,
     /// Of 512 bytes.
     pub(crate) blocks: u64,
-    /// As if mounted with `noatime`: the time of its creation.
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+    /// As if mounted with `noatime`: the time of its creation, or what it was set to.
     pub(crate) accessed_ns: u64,
     pub(crate) modified_ns: u64,
     pub(crate) changed_ns: u64,
@@ -78,9 +93,20 @@ pub(crate) struct Stat {
 
 impl Node {
     pub(super) fn new(kind: Kind, mode: u32, now_ns: u64) -> Self {
-        let times = Times { born_ns: now_ns, modified_ns: now_ns, changed_ns: now_ns };
-        let permissions = mode & 0o7777;
-        Self { kind, permissions, times, durable_times: times, links: 0, opens: 0, held: 0, failures: 0 }
+        let times = Times { born_ns: now_ns, accessed_ns: now_ns, modified_ns: now_ns, changed_ns: now_ns };
+        let attributes = Attributes { permissions: mode & 0o7777, ..Attributes::default() };
+        Self {
+            kind,
+            times,
+            durable_times: times,
+            durable_attributes: attributes.clone(),
+            attributes,
+            links: 0,
+            opens: 0,
+            held: 0,
+            failures: 0,
+            nameable: false,
+        }
     }
 
     /// Whether programs can reach it.
@@ -120,11 +146,13 @@ impl Node {
     pub(super) fn stat(&self, inode: Inode) -> Stat {
         Stat {
             inode,
-            mode: self.format() | self.permissions,
+            mode: self.format() | self.attributes.permissions,
+            user: self.attributes.user,
+            group: self.attributes.group,
             links: self.links,
             size: self.size(),
             blocks: self.allocated_bytes() / 512,
-            accessed_ns: self.times.born_ns,
+            accessed_ns: self.times.accessed_ns,
             modified_ns: self.times.modified_ns,
             changed_ns: self.times.changed_ns,
             born_ns: self.times.born_ns,

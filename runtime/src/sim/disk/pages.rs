@@ -44,6 +44,17 @@ impl Pages {
         self.len = len;
     }
 
+    /// Fills a range with zeroes. The length stays.
+    pub(super) fn zero(&mut self, range: Range<u64>) {
+        for number in self.numbers(range.start / PAGE..range.end.div_ceil(PAGE)) {
+            let start = range.start.saturating_sub(number * PAGE).min(PAGE) as usize;
+            let end = (range.end - number * PAGE).min(PAGE) as usize;
+            if let Some(page) = self.pages.get_mut(&number) {
+                Rc::make_mut(page)[start..end].fill(0);
+            }
+        }
+    }
+
     pub(super) fn get(&self, number: u64) -> Option<&Page> {
         self.pages.get(&number)
     }

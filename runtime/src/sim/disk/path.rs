@@ -6,6 +6,34 @@ use super::node::{Kind, View};
 use super::{Disk, Inode, ROOT};
 use crate::sim::{Answer, Errno};
 
+/// A path, and how it is followed.
+#[derive(Clone, Copy)]
+pub(crate) struct At<'a> {
+    /// Where it begins, unless it is absolute; at the root, if there is none.
+    pub(crate) directory: Option<Inode>,
+    pub(crate) path: &'a [u8],
+    /// The `RESOLVE_*` of openat2(2).
+    pub(crate) resolve: u64,
+}
+
+impl<'a> From<&'a [u8]> for At<'a> {
+    fn from(path: &'a [u8]) -> Self {
+        Self { directory: None, path, resolve: 0 }
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for At<'a> {
+    fn from(path: &'a [u8; N]) -> Self {
+        path[..].into()
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for At<'a> {
+    fn from(path: &'a Vec<u8>) -> Self {
+        path[..].into()
+    }
+}
+
 /// Where a path leads: to something, or to where it could be made.
 pub(super) struct Place {
     /// The directories from the root to the one that has the last name, that one included.
@@ -36,6 +64,10 @@ pub(super) enum Links {
     Keep,
 }
 
+const RESOLVE_NO_SYMLINKS: u64 = 0x04;
+const RESOLVE_BENEATH: u64 = 0x08;
+const RESOLVE_IN_ROOT: u64 = 0x10;
+
 const NAME_BYTES: usize = 255;
 /// With the zero at the end.
 const PATH_BYTES: usize = 4096;
@@ -43,8 +75,8 @@ const LINKS: u32 = 40;
 
 impl Disk {
     /// What a path names.
-    pub(super) fn find(&self, path: &[u8], links: Links, view: View) -> Answer<Inode> {
-        let place = self.walk(path, links, view)?;
+    pub(super) fn find<'a>(&self, at: impl Into<At<'a>>, links: Links, view: View) -> Answer<Inode> {
+        let place = self.walk(at, links, view)?;
         let inode = place.inode.ok_or(Errno(libc::ENOENT))?;
         if place.slash && !self.node(inode).is_directory() {
             return Err(Errno(libc::ENOTDIR));
@@ -52,18 +84,29 @@ impl Disk {
         Ok(inode)
     }
 
-    pub(super) fn walk(&self, path: &[u8], links: Links, view: View) -> Answer<Place> {
+    pub(super) fn walk<'a>(&self, at: impl Into<At<'a>>, links: Links, view: View) -> Answer<Place> {
+        let At { directory, path, resolve } = at.into();
+        let (beneath, in_root) = (resolve & RESOLVE_BENEATH != 0, resolve & RESOLVE_IN_ROOT != 0);
         check(path)?;
+        let absolute = path.starts_with(b"/");
+        if absolute && beneath {
+            return Err(Errno(libc::EXDEV));
+        }
+        let from = directory.filter(|_| !absolute || in_root);
+        let mut trail = from.map_or_else(|| vec![ROOT], |directory| self.trail_to(directory));
+        // How much of the trail cannot be left.
+        let base = if beneath || in_root { trail.len() } else { 1 };
         let mut left: Vec<&[u8]> = components(path).collect();
         let mut slash = path.ends_with(b"/");
         let mut followed = 0;
-        let mut trail = vec![ROOT];
-        let mut last = Last::Root;
+        let mut last = if absolute { Last::Root } else { Last::Dot };
         while let Some(name) = left.pop() {
             if name == b"." || name == b".." {
                 last = if name == b"." { Last::Dot } else { Last::DotDot };
-                if name == b".." && trail.len() > 1 {
+                if name == b".." && trail.len() > base {
                     trail.pop();
+                } else if name == b".." && beneath {
+                    return Err(Errno(libc::EXDEV));
                 }
                 continue;
             }
@@ -82,11 +125,14 @@ impl Disk {
             match node {
                 Some(Kind::Symlink(target)) if follows => {
                     followed += 1;
-                    if followed > LINKS {
+                    if followed > LINKS || resolve & RESOLVE_NO_SYMLINKS != 0 {
                         return Err(Errno(libc::ELOOP));
                     }
                     if target.starts_with(b"/") {
-                        trail.truncate(1);
+                        if beneath {
+                            return Err(Errno(libc::EXDEV));
+                        }
+                        trail.truncate(if in_root { base } else { 1 });
                         last = Last::Root;
                     }
                     slash |= is_last && target.ends_with(b"/");
@@ -106,15 +152,57 @@ impl Disk {
     }
 
     /// Where a path leads that is to be made: its directory and its name.
-    pub(super) fn place_for_new(&self, path: &[u8], kind: New) -> Answer<(Inode, Vec<u8>)> {
-        let place = self.walk(path, Links::Keep, View::Seen)?;
+    pub(super) fn place_for_new<'a>(&self, at: impl Into<At<'a>>, kind: New) -> Answer<(Inode, Vec<u8>)> {
+        let place = self.walk(at, Links::Keep, View::Seen)?;
         let directory = place.directory();
         match place.last {
             Last::Name(_) if place.inode.is_some() => Err(Errno(libc::EEXIST)),
             Last::Name(_) if place.slash && kind == New::NoDirectory => Err(Errno(libc::ENOENT)),
+            Last::Name(_) if self.is_removed(directory) => Err(Errno(libc::ENOENT)),
             Last::Name(name) => Ok((directory, name)),
             Last::Dot | Last::DotDot | Last::Root => Err(Errno(libc::EEXIST)),
         }
+    }
+
+    /// The directories from the root to this one. One that was removed stands alone.
+    fn trail_to(&self, directory: Inode) -> Vec<Inode> {
+        let mut left = vec![vec![ROOT]];
+        while let Some(trail) = left.pop() {
+            let here = trail[trail.len() - 1];
+            if here == directory {
+                return trail;
+            }
+            for entry in self.entries(here, View::Seen).values() {
+                if self.node(entry.inode).is_directory() {
+                    left.push([&trail[..], &[entry.inode]].concat());
+                }
+            }
+        }
+        vec![directory]
+    }
+
+    /// Whether a directory has no name any more.
+    pub(super) fn is_removed(&self, directory: Inode) -> bool {
+        self.node(directory).links == 0
+    }
+
+    /// The path without links and dots.
+    pub(crate) fn real_path(&self, path: &[u8]) -> Answer<Vec<u8>> {
+        let place = self.walk(path, Links::Follow, View::Seen)?;
+        let inode = place.inode.ok_or(Errno(libc::ENOENT))?;
+        if place.slash && !self.node(inode).is_directory() {
+            return Err(Errno(libc::ENOTDIR));
+        }
+        let mut real = Vec::new();
+        for pair in place.trail.windows(2) {
+            let within = self.entries(pair[0], View::Seen).iter().find(|(_, entry)| entry.inode == pair[1]);
+            let (name, _) = within.ok_or(Errno(libc::ENOENT))?;
+            real.extend([b"/", &name[..]].concat());
+        }
+        if let Last::Name(name) = &place.last {
+            real.extend([b"/", &name[..]].concat());
+        }
+        Ok(if real.is_empty() { b"/".to_vec() } else { real })
     }
 
     /// The paths of everything, from the root on, with what they name; by their names.
