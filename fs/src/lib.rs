@@ -18,6 +18,7 @@ mod options;
 mod permissions;
 mod remove;
 mod space;
+mod stream;
 mod times;
 mod walk;
 mod whole;
