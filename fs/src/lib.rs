@@ -3,16 +3,20 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
+mod atomic;
 mod chunks;
 mod dir;
 mod direct;
+mod doomed;
 mod file;
 mod listing;
 mod options;
 mod remove;
+mod temp;
 mod walk;
 mod whole;
 
+pub use atomic::{AtomicFile, write_atomic};
 pub use chunks::{Block, Chunks, WriteBehind};
 pub use corering_runtime::op::{FileType, Metadata};
 pub use dir::{ReadDir, read_dir};
@@ -21,6 +25,7 @@ pub use file::File;
 pub use listing::DirEntry;
 pub use options::OpenOptions;
 pub use remove::remove_dir_all;
+pub use temp::{NamedTempFile, PersistError, SpooledTempFile, TempDir, tempfile, tempfile_in};
 pub use walk::{Walk, WalkError, walk};
 pub use whole::{metadata, read, read_into, read_to_string, symlink_metadata, write};
 

@@ -48,7 +48,7 @@ const TRIES: u32 = 8;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
-    let mut removal = Removal { path: crate::c_path(path.as_ref())?, levels: Vec::new(), begun: false };
+    let mut removal = Removal::new(path.as_ref())?;
     loop {
         poll_fn(poll_names_settled).await;
         let (here, elsewhere) = change_names_elsewhere();
@@ -64,6 +64,13 @@ pub async fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
         }
         removal = back;
     }
+}
+
+/// Likewise, here and now. Blocks.
+pub(crate) fn remove_now(path: &Path) -> io::Result<()> {
+    let mut removal = Removal::new(path)?;
+    while !removal.go_on()? {}
+    Ok(())
 }
 
 /// A removal under way, between two jobs.
@@ -89,6 +96,10 @@ struct Level {
 }
 
 impl Removal {
+    fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: crate::c_path(path)?, levels: Vec::new(), begun: false })
+    }
+
     /// Removes some names. Whether all has been removed.
     fn go_on(&mut self) -> io::Result<bool> {
         if !std::mem::replace(&mut self.begun, true) && self.begin()? {

@@ -13,6 +13,7 @@
 //! - `blocking`: calls that block
 //! - `files`, `order`: files, and the order of what is done to them
 //! - `direct`, `chunks`: direct I/O, and files that are read and written in order
+//! - `atomic`, `temp`: files that are replaced as a whole, and temporary ones
 //! - `net`, `streams`, `multishots`: connections, and what they carry
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
@@ -35,6 +36,7 @@
 
 // For both fillings.
 mod asyncio;
+mod atomic;
 mod blocking;
 mod cancel;
 mod chunks;
@@ -62,6 +64,7 @@ mod selects;
 mod smoke;
 mod streams;
 mod tasks;
+mod temp;
 mod time;
 mod timeouts;
 mod tracked;
