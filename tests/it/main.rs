@@ -11,7 +11,7 @@
 //! - `deadlocks`: cores on which nothing can run
 //! - `gates`, `scenarios`: programs that hold whatever is cancelled in them
 //! - `blocking`: calls that block
-//! - `files`, `order`: files, and the order of what is done to them
+//! - `files`, `names`, `order`: files and their names, and the order of what is done to them
 //! - `net`, `streams`, `multishots`: connections, and what they carry
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
@@ -51,6 +51,7 @@ mod limits;
 mod load;
 mod locals;
 mod multishots;
+mod names;
 mod net;
 mod order;
 mod panics;
