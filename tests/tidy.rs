@@ -41,8 +41,13 @@ const LAYERS: &[&str] =
 const LIBRARIES: &[&str] = &["src/", "runtime/src/", "net/src/", "fs/src/", "sync/src/"];
 
 /// Where they may call the system. All else asks `driver::calls`, which a simulated kernel can answer, too.
-const CALLS: &[&str] =
-    &["runtime/src/driver/calls.rs", "runtime/src/driver/file_calls.rs", "runtime/src/ring/", "runtime/src/sys/"];
+const CALLS: &[&str] = &[
+    "runtime/src/driver/calls.rs",
+    "runtime/src/driver/file_calls.rs",
+    "runtime/src/driver/folder_calls.rs",
+    "runtime/src/ring/",
+    "runtime/src/sys/",
+];
 
 /// What is not asked of the kernel, though it stands in libc.
 const COMPUTED: &[&str] = &["makedev"];

@@ -4,29 +4,37 @@
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
 mod beneath;
+mod dir;
 mod elsewhere;
 mod file;
+mod listing;
 mod lock;
 mod names;
 mod options;
 mod permissions;
+mod remove;
 mod space;
 mod times;
+mod walk;
 mod whole;
 mod xattr;
 
 pub use beneath::Dir;
 pub use corering_runtime::op::plain::Space;
 pub use corering_runtime::op::{FileType, Metadata, Permissions, Resolve};
+pub use dir::{ReadDir, read_dir};
 pub use file::File;
+pub use listing::DirEntry;
 pub use names::{
     Access, access, canonicalize, create_dir, create_dir_all, exists, hard_link, read_link, remove_dir, remove_file,
     rename, rename_exchange, rename_no_replace, symlink, try_exists,
 };
 pub use options::OpenOptions;
 pub use permissions::{chown, lchown, set_permissions};
+pub use remove::remove_dir_all;
 pub use space::{Advice, statvfs};
 pub use times::{FileTimes, set_link_times, set_times};
+pub use walk::{Walk, WalkError, walk};
 pub use whole::{metadata, read, read_into, read_to_string, symlink_metadata, write};
 pub use xattr::{get_link_xattr, get_xattr, list_xattr, remove_xattr, set_link_xattr, set_xattr};
 

@@ -23,7 +23,7 @@
 //! - `pipes`: named pipes, and threads that write to them
 //! - `wakers`, `real_threads`, `real_races`, `real_blocking`: other threads
 //! - `real_runtimes`, `real_panics`: runtimes that are made by hand, since they are used again after a panic, or nested
-//! - `real_files`, `real_net`: devices, descriptors and sockets that only this machine has
+//! - `real_files`, `real_trees`, `real_net`: devices, whole trees, descriptors and sockets that only this machine has
 //! - `real_time`: the clock of the world
 #![allow(
     missing_docs,
@@ -76,6 +76,7 @@ mod real_races;
 mod real_runtimes;
 mod real_threads;
 mod real_time;
+mod real_trees;
 mod scene;
 mod wakers;
 

@@ -16,6 +16,7 @@ pub(crate) mod calls;
 pub(crate) mod clock;
 pub(crate) mod file_calls;
 mod filling;
+pub(crate) mod folder_calls;
 mod kernel;
 pub(crate) mod mailbox;
 

@@ -58,7 +58,7 @@ impl Stat {
     }
 }
 
-const WANTED: u32 = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+pub(super) const WANTED: u32 = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
 
 // SAFETY: the path and the answer are on the heap, owned by `self`, and not looked at before completion.
 unsafe impl Operation for Stat {
@@ -90,7 +90,7 @@ unsafe impl Operation for Stat {
 
 /// What the system knows of a file.
 #[derive(Clone, Copy)]
-pub struct Metadata(libc::statx);
+pub struct Metadata(pub(super) libc::statx);
 
 impl Metadata {
     /// Its length in bytes.

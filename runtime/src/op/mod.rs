@@ -49,6 +49,7 @@ mod descriptor;
 mod direct;
 mod ended;
 mod file;
+pub mod folder;
 mod handing;
 mod metadata;
 mod multishot;

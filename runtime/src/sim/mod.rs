@@ -14,6 +14,7 @@ mod chime;
 mod control;
 pub(crate) mod disk;
 pub(crate) mod file_calls;
+pub(crate) mod folder_calls;
 pub(crate) mod host;
 mod kernel;
 mod memory;
