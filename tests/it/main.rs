@@ -23,7 +23,8 @@
 //! - `pipes`: named pipes, and threads that write to them
 //! - `wakers`, `real_threads`, `real_races`, `real_blocking`: other threads
 //! - `real_runtimes`, `real_panics`: runtimes that are made by hand, since they are used again after a panic, or nested
-//! - `real_files`, `real_trees`, `real_net`: devices, whole trees, descriptors and sockets that only this machine has
+//! - `real_files`, `real_names`, `real_trees`, `real_net`: devices, other users, whole trees, descriptors and sockets that
+//!   only this machine has
 //! - `real_time`: the clock of the world
 #![allow(
     missing_docs,
@@ -70,6 +71,7 @@ mod pipes;
 mod real;
 mod real_blocking;
 mod real_files;
+mod real_names;
 mod real_net;
 mod real_panics;
 mod real_races;
