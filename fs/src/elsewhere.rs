@@ -25,10 +25,15 @@ pub(crate) async fn change<T: Send + 'static>(
     path: CString,
     call: impl FnOnce(CString) -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
+    change_names(move || call(path)).await
+}
+
+/// Runs a job that changes names, or what they name.
+pub(crate) async fn change_names<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
     poll_fn(poll_names_settled).await;
     let (here, elsewhere) = change_names_elsewhere();
     let output = blocking::call(move || {
-        let output = call(path);
+        let output = job();
         drop(elsewhere);
         output
     })

@@ -196,12 +196,17 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// As [`write`](Self::write).
+    /// Dropped in flight, it happens all the same, and the position is behind it: what is written next follows it. Dropped
+    /// while it waits for another that was dropped, it has done nothing.
     pub async fn write_all<B: IoBuf>(&mut self, buffer: B) -> (io::Result<()>, B) {
-        let count = buffer.as_slice().len() as u64;
-        let (result, buffer) = self.write_all_at(buffer, self.write_position()).await;
-        if result.is_ok() {
-            self.position += count;
+        self.settle().await;
+        let (before, count) = (self.position, buffer.as_slice().len() as u64);
+        let write = self.write_all_at(buffer, self.write_position());
+        // Nothing is waited for any more: it is submitted when it is first polled, which is now.
+        self.position += count;
+        let (result, buffer) = write.await;
+        if result.is_err() {
+            self.position = before;
         }
         (result, buffer)
     }
@@ -354,8 +359,13 @@ impl File {
         self.descriptor.close().await
     }
 
+    /// Waits until no dropped operation can change the file any more.
+    pub(crate) async fn settle(&self) {
+        std::future::poll_fn(|cx| self.descriptor.poll_settled(cx)).await;
+    }
+
     /// Where a write goes: the kernel itself finds the end of what is appended to.
-    fn write_position(&self) -> u64 {
+    pub(crate) fn write_position(&self) -> u64 {
         if self.append { u64::MAX } else { self.position }
     }
 }

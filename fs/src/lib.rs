@@ -4,9 +4,13 @@
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
 mod beneath;
+mod chunks;
+mod copy;
 mod dir;
+mod direct;
 mod elsewhere;
 mod file;
+mod io;
 mod listing;
 mod lock;
 mod names;
@@ -20,9 +24,12 @@ mod whole;
 mod xattr;
 
 pub use beneath::Dir;
+pub use chunks::{Block, Chunks, WriteBehind};
+pub use copy::{Copied, copy, copy_tree};
 pub use corering_runtime::op::plain::Space;
 pub use corering_runtime::op::{FileType, Metadata, Permissions, Resolve};
 pub use dir::{ReadDir, read_dir};
+pub use direct::DirectFile;
 pub use file::File;
 pub use listing::DirEntry;
 pub use names::{
@@ -39,13 +46,15 @@ pub use whole::{metadata, read, read_into, read_to_string, symlink_metadata, wri
 pub use xattr::{get_link_xattr, get_xattr, list_xattr, remove_xattr, set_link_xattr, set_xattr};
 
 use std::ffi::CString;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// A path as the kernel takes it.
-fn c_path(path: &Path) -> io::Result<CString> {
+fn c_path(path: &Path) -> std::io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| {
-        io::Error::new(io::ErrorKind::InvalidInput, format!("{path:?} is not a path: it has a zero byte in it"))
+        std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            format!("{path:?} is not a path: it has a zero byte in it"),
+        )
     })
 }

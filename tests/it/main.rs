@@ -11,7 +11,9 @@
 //! - `deadlocks`: cores on which nothing can run
 //! - `gates`, `scenarios`: programs that hold whatever is cancelled in them
 //! - `blocking`: calls that block
-//! - `files`, `names`, `order`: files and their names, and the order of what is done to them
+//! - `files`, `names`, `trees`, `order`: files, their names, and the order of what is done to them
+//! - `direct`, `chunks`: direct I/O, and files that are read and written in order
+//! - `io`: readers and writers with buffers, and copies
 //! - `net`, `streams`, `multishots`: connections, and what they carry
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
@@ -37,9 +39,11 @@
 mod asyncio;
 mod blocking;
 mod cancel;
+mod chunks;
 mod cleanups;
 mod common;
 mod deadlocks;
+mod direct;
 mod drops;
 mod faults;
 mod files;
@@ -47,6 +51,7 @@ mod gates;
 mod gathers;
 mod groups;
 mod guard;
+mod io;
 mod life;
 mod limits;
 mod load;
@@ -64,6 +69,7 @@ mod tasks;
 mod time;
 mod timeouts;
 mod tracked;
+mod trees;
 mod waits;
 
 // For the real kernel alone.

@@ -24,12 +24,16 @@ mod asyncio;
 mod blocking;
 #[path = "../it/cancel.rs"]
 mod cancel;
+#[path = "../it/chunks.rs"]
+mod chunks;
 #[path = "../it/cleanups.rs"]
 mod cleanups;
 #[path = "../it/common.rs"]
 mod common;
 #[path = "../it/deadlocks.rs"]
 mod deadlocks;
+#[path = "../it/direct.rs"]
+mod direct;
 #[path = "../it/drops.rs"]
 mod drops;
 #[path = "../it/faults.rs"]
@@ -44,6 +48,8 @@ mod gathers;
 mod groups;
 #[path = "../it/guard.rs"]
 mod guard;
+#[path = "../it/io.rs"]
+mod io;
 #[path = "../it/life.rs"]
 mod life;
 #[path = "../it/limits.rs"]
@@ -78,6 +84,8 @@ mod time;
 mod timeouts;
 #[path = "../it/tracked.rs"]
 mod tracked;
+#[path = "../it/trees.rs"]
+mod trees;
 #[path = "../it/waits.rs"]
 mod waits;
 

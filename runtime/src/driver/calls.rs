@@ -160,6 +160,19 @@ pub(crate) fn is_seekable(fd: BorrowedFd<'_>) -> bool {
     }
 }
 
+/// Whether it was opened to pass the page cache (`O_DIRECT`).
+pub(crate) fn is_direct(fd: BorrowedFd<'_>) -> bool {
+    match Kernel::answering(fd.as_raw_fd()) {
+        Kernel::Real => {
+            // SAFETY: takes no pointers.
+            let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+            flags >= 0 && flags & libc::O_DIRECT != 0
+        }
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::is_direct(fd.as_raw_fd()),
+    }
+}
+
 /// Reads into `room` if that needs no waiting: from the page cache, or what lies ready. From the position if `offset`
 /// is [`u64::MAX`].
 #[inline]

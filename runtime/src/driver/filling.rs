@@ -2,6 +2,7 @@
 //! the first, and nothing is left of the choice.
 
 use std::io;
+use std::ptr::NonNull;
 
 use io_uring::squeue::Entry;
 
@@ -99,6 +100,17 @@ impl Filling {
             #[cfg(feature = "sim")]
             Filling::Simulated(ring) => {
                 ring.register_direct(count);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn register_region(&mut self, number: u16, start: NonNull<u8>, bytes: usize) -> io::Result<()> {
+        match self {
+            Filling::Real(ring) => ring.register_region(number, start, bytes),
+            #[cfg(feature = "sim")]
+            Filling::Simulated(ring) => {
+                ring.register_region(number, start, bytes);
                 Ok(())
             }
         }

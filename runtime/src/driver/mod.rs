@@ -22,6 +22,7 @@ pub(crate) mod mailbox;
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::ptr::NonNull;
 
 use io_uring::squeue::Entry;
 
@@ -36,10 +37,16 @@ pub(crate) use crate::ring::{Sizes, Wait};
 #[cfg(feature = "sim")]
 use crate::sim;
 
+/// Random reads of 4 KiB, 32 at a time: 0.85 of the device's best if all begin at the end of a turn, 1.0 if each or every
+/// few begin at once, at 1.5 and 1.2 of the time (measured).
+const MOST_EARLY: usize = 4;
+
 /// One core's way to the kernel.
 pub(crate) struct Driver {
     kernel: RefCell<Kernel>,
     sizes: Sizes,
+    /// So many queued submissions are begun early.
+    early: Cell<usize>,
     enters: Cell<u64>,
     overflows: Cell<u64>,
 }
@@ -59,7 +66,7 @@ impl Driver {
 
     fn on(filling: Filling, sizes: Sizes) -> Self {
         let kernel = RefCell::new(Kernel::new(filling));
-        Self { kernel, sizes, enters: Cell::new(0), overflows: Cell::new(0) }
+        Self { kernel, sizes, early: Cell::new(1), enters: Cell::new(0), overflows: Cell::new(0) }
     }
 
     /// Takes a submission. It goes to the kernel with the next [`enter`](Self::enter).
@@ -81,6 +88,25 @@ impl Driver {
     pub(crate) unsafe fn submit_linked(&self, entries: &[Entry]) {
         // SAFETY: the caller's promise is the kernel's.
         unsafe { self.kernel.borrow_mut().submit_linked(entries) };
+    }
+
+    /// Lets the kernel begin early with what is queued, of a turn that queues much for a disk: the disk would else have
+    /// nothing to do until the turn has ended, and much at once after it.
+    ///
+    /// The first is begun alone, and then a few at a time. An error is not lost: the loop's own next enter meets it.
+    #[inline]
+    pub(crate) fn begin_early(&self) {
+        let early = self.early.get();
+        if self.kernel.borrow_mut().ring.queued() >= early {
+            self.early.set((2 * early).min(MOST_EARLY));
+            let _ = self.enter(Wait::No);
+        }
+    }
+
+    /// A new turn of the loop has begun.
+    #[inline]
+    pub(crate) fn begin_turn(&self) {
+        self.early.set(1);
     }
 
     /// Whether an [`enter`](Self::enter) has anything to do: submissions wait, or completions are held back.
@@ -127,6 +153,11 @@ impl Driver {
 
     pub(crate) fn register_direct(&self, count: u32) -> io::Result<()> {
         self.kernel.borrow_mut().ring.register_direct(count)
+    }
+
+    /// Makes a region of memory known, by a number below [`Ring::REGIONS`].
+    pub(crate) fn register_region(&self, number: u16, start: NonNull<u8>, bytes: usize) -> io::Result<()> {
+        self.kernel.borrow_mut().ring.register_region(number, start, bytes)
     }
 
     pub(crate) fn cancel_all(&self) -> io::Result<()> {

@@ -13,7 +13,7 @@ use super::changes::NameChanges;
 use super::direct::DirectTable;
 use super::handing::{Batch, Ended, Freed, Left};
 use super::slot::{Contents, Key, Queued, Slots, State, Vtable};
-use crate::buf::{OwnedPool, Pool};
+use crate::buf::{OwnedPool, Pool, Regions};
 use crate::driver::mailbox::{self, Letter};
 use crate::driver::{Driver, calls};
 use crate::ring::Completion;
@@ -49,6 +49,7 @@ pub(crate) struct Operations {
     pub(super) direct: DirectTable,
     pub(super) names: NameChanges,
     pools: Vec<OwnedPool>,
+    regions: Regions,
     /// Completions that were fetched and not yet handed on.
     batch: RefCell<Vec<Completion>>,
     /// Closes in the background that have not ended.
@@ -73,6 +74,7 @@ impl Operations {
             direct: DirectTable::new(),
             names: NameChanges::default(),
             pools,
+            regions: Regions::new(core),
             batch: RefCell::new(Vec::new()),
             closing: Cell::new(0),
             running: Cell::new(false),
@@ -90,6 +92,7 @@ impl Operations {
     /// [`uninstall`] is called, on this thread, before `self` moves or ends.
     pub(crate) unsafe fn install(&self) {
         CURRENT.set(ptr::from_ref(self));
+        self.regions.install();
     }
 
     /// Fetches what the kernel has completed and hands it on: to whoever waits, or to the end of an orphan.
@@ -290,6 +293,7 @@ impl Operations {
     #[inline]
     pub(crate) fn begin_turn(&self) {
         self.shares.set(SHARES);
+        self.driver.begin_turn();
         for pool in &self.pools {
             pool.collect();
         }
@@ -410,7 +414,12 @@ impl Operations {
 
     /// Whether the kernel has anything of ours, or we anything for it.
     pub(crate) fn is_busy(&self) -> bool {
-        self.in_flight() > 0 || self.closing.get() > 0 || self.driver.wants_enter()
+        self.awaits_completions() || self.driver.wants_enter()
+    }
+
+    /// Whether the kernel is going to say something.
+    pub(crate) fn awaits_completions(&self) -> bool {
+        self.in_flight() > 0 || self.closing.get() > 0
     }
 
     /// What the kernel would not let go of is leaked: the buffers it may still write to.
@@ -454,6 +463,7 @@ pub(crate) fn uninstall(operations: &Operations) {
     if ptr::eq(CURRENT.get(), operations) {
         CURRENT.set(ptr::null());
     }
+    operations.regions.uninstall();
 }
 
 /// The operations of this thread's core.

@@ -45,6 +45,8 @@ struct Shared {
 const COLD: u32 = 32;
 /// Reads of this descriptor can never be had at once.
 const ALWAYS_COLD: u32 = u32::MAX;
+/// Nothing was read yet, and nobody has asked what the descriptor was opened for.
+const UNKNOWN: u32 = u32::MAX - 1;
 
 impl Descriptor {
     /// Takes over an open descriptor.
@@ -66,7 +68,7 @@ impl Descriptor {
             orphans: AtomicU32::new(0),
             cancels: AtomicU32::new(0),
             waiting: Mutex::new(Vec::new()),
-            cold: AtomicU32::new(0),
+            cold: AtomicU32::new(UNKNOWN),
         }))
     }
 
@@ -174,10 +176,22 @@ impl Descriptor {
     /// Whether a read is likely to need no waiting. It is not for a while after one that would have had to wait.
     #[inline]
     pub(super) fn may_read_now(&self) -> bool {
-        let cold = self.0.cold.load(Ordering::Relaxed);
-        if cold > 0 && cold != ALWAYS_COLD {
-            self.0.cold.store(cold - 1, Ordering::Relaxed);
+        match self.0.cold.load(Ordering::Relaxed) {
+            0 => true,
+            ALWAYS_COLD => false,
+            UNKNOWN => self.is_warm_at_first(),
+            cold => {
+                self.0.cold.store(cold - 1, Ordering::Relaxed);
+                false
+            }
         }
+    }
+
+    /// What passes the page cache would wait for the device, though it was told not to wait (K30).
+    #[cold]
+    fn is_warm_at_first(&self) -> bool {
+        let cold = if calls::is_direct(self.as_fd()) { ALWAYS_COLD } else { 0 };
+        self.0.cold.store(cold, Ordering::Relaxed);
         cold == 0
     }
 

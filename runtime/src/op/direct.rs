@@ -1,7 +1,9 @@
 //! Direct descriptors: files that only the ring knows, open for the length of a few operations.
 //!
 //! Operations that go to the kernel together need a place for the file that the later ones can name before it is open.
-//! The places are a table of the ring, made when the first is asked for.
+//! The places are a table of the ring, made when the first is asked for. Files that stay open for long have places of
+//! their own in it, so that they never leave those without any that are open for a moment: an operation on such a file
+//! finds it without counting its holders in the process's table.
 //!
 //! Invariant: a place is held by its handle and by every operation that names it. When the last of them goes, what is
 //! open there is closed; and the close is in the kernel's queue before the place is used again.
@@ -9,24 +11,29 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::task::{Context, Poll};
 
 use io_uring::{opcode, types};
 
 use super::changes::poll_names_settled;
 use super::context::{self, Operations};
+use super::descriptor::Descriptor;
 use super::read::{again_if_interrupted, read_into, room_of};
 use super::{Completion, OnDrop, Operation, Progress, Submission, check};
 use crate::buf::IoBufMut;
 use crate::driver::mailbox::{self, Letter};
 use crate::sys::current::{self, CoreId};
 
-/// How many places there are: as many files can be open at once.
+/// How many places there are for a moment: as many files can be open at once.
 const PLACES: u32 = 256;
+/// And how many for long, which stand behind them.
+const LASTING: u32 = 256;
 
 pub(super) struct DirectTable {
     made: Cell<bool>,
     free: RefCell<Vec<u32>>,
+    lasting: RefCell<Vec<u32>>,
     places: RefCell<Vec<Place>>,
 }
 
@@ -39,15 +46,30 @@ struct Place {
 
 impl DirectTable {
     pub(super) fn new() -> Self {
-        Self { made: Cell::new(false), free: RefCell::new(Vec::new()), places: RefCell::new(Vec::new()) }
+        Self {
+            made: Cell::new(false),
+            free: RefCell::new(Vec::new()),
+            lasting: RefCell::new(Vec::new()),
+            places: RefCell::new(Vec::new()),
+        }
     }
 
     #[cold]
     fn make(operations: &Operations) {
-        if operations.driver.register_direct(PLACES).is_ok() {
-            operations.direct.free.borrow_mut().extend((0..PLACES).rev());
-            operations.direct.places.borrow_mut().resize(PLACES as usize, Place::default());
+        // The table may not be longer than the limit on descriptors.
+        for count in [PLACES + LASTING, PLACES] {
+            if operations.driver.register_direct(count).is_ok() {
+                operations.direct.free.borrow_mut().extend((0..PLACES).rev());
+                operations.direct.lasting.borrow_mut().extend((PLACES..count).rev());
+                operations.direct.places.borrow_mut().resize(count as usize, Place::default());
+                return;
+            }
         }
+    }
+
+    fn free(&self, index: u32) {
+        let list = if index < PLACES { &self.free } else { &self.lasting };
+        list.borrow_mut().push(index);
     }
 
     fn with<T>(&self, index: u32, change: impl FnOnce(&mut Place) -> T) -> T {
@@ -67,7 +89,7 @@ impl Operations {
             if open {
                 self.close_direct(index);
             }
-            self.direct.free.borrow_mut().push(index);
+            self.direct.free(index);
         }
     }
 }
@@ -84,11 +106,21 @@ impl DirectSlot {
     /// (a limit on descriptors), and outside a runtime: then open an ordinary descriptor.
     #[inline]
     pub fn take() -> Option<Self> {
+        Self::take_from(|table| &table.free)
+    }
+
+    /// Takes a free place for a file that stays open for long; see [`PutDirect`]. `None` as for [`take`](Self::take).
+    pub fn take_lasting() -> Option<Self> {
+        Self::take_from(|table| &table.lasting)
+    }
+
+    #[inline]
+    fn take_from(list: impl FnOnce(&DirectTable) -> &RefCell<Vec<u32>>) -> Option<Self> {
         context::with(|operations| {
             if !operations.direct.made.replace(true) {
                 DirectTable::make(operations);
             }
-            let index = operations.direct.free.borrow_mut().pop()?;
+            let index = list(&operations.direct).borrow_mut().pop()?;
             operations.direct.with(index, |place| *place = Place { holders: 1, open: false });
             Some(Self { core: operations.core, index })
         })
@@ -97,7 +129,7 @@ impl DirectSlot {
 
     /// Another holder of the same place.
     #[inline]
-    fn share(&self) -> Self {
+    pub(super) fn share(&self) -> Self {
         let index = self.index();
         context::with(|operations| operations.direct.with(index, |place| place.holders += 1));
         Self { core: self.core, index }
@@ -111,8 +143,14 @@ impl DirectSlot {
         self.index
     }
 
+    /// Whether it is of this thread's core: only there can it be used.
     #[inline]
-    fn fixed(&self) -> types::Fixed {
+    pub(super) fn is_here(&self) -> bool {
+        self.core == current::core()
+    }
+
+    #[inline]
+    pub(super) fn fixed(&self) -> types::Fixed {
         types::Fixed(self.index())
     }
 
@@ -261,5 +299,46 @@ unsafe impl Operation for CloseDirect {
         check(completion.result)?;
         self.slot.set_open(false);
         Ok(())
+    }
+}
+
+/// Puts a file that is open into a direct place as well; output: the place, `io::Result<DirectSlot>`.
+///
+/// Operations that name the place spare the kernel the look into the process's table of descriptors, for each of them.
+/// The file stays open until both the place and the descriptor have gone.
+#[derive(Debug)]
+pub struct PutDirect {
+    descriptor: Descriptor,
+    slot: DirectSlot,
+    number: i32,
+}
+
+impl PutDirect {
+    /// Puts what `descriptor` is into `slot`, which is empty.
+    ///
+    /// # Panics
+    ///
+    /// On another core than that of `slot`, as the other operations with a direct place.
+    pub fn new(descriptor: &Descriptor, slot: DirectSlot) -> Self {
+        Self { descriptor: descriptor.clone(), slot, number: -1 }
+    }
+}
+
+// SAFETY: the one number that the kernel reads stands in `number`, and is not changed meanwhile.
+unsafe impl Operation for PutDirect {
+    type Output = io::Result<DirectSlot>;
+    const ON_DROP: OnDrop = OnDrop::Finish;
+
+    fn submission(&mut self) -> Submission {
+        self.number = self.descriptor.as_raw_fd();
+        opcode::FilesUpdate::new(&raw const self.number, 1).offset(self.slot.index() as i32).build()
+    }
+
+    fn complete(self, completion: Completion) -> io::Result<DirectSlot> {
+        if check(completion.result)? != 1 {
+            return Err(io::Error::from_raw_os_error(libc::EBADF));
+        }
+        self.slot.set_open(true);
+        Ok(self.slot)
     }
 }

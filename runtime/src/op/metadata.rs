@@ -56,6 +56,28 @@ impl Stat {
     pub fn of(file: &Descriptor) -> io::Result<Metadata> {
         calls::stat(file.as_fd(), WANTED).map(Metadata)
     }
+
+    /// What direct I/O on an open file has to keep to. `None` if this kernel does not say (it does since 6.1, for ext4,
+    /// xfs and block devices); zeroes if the file has no direct I/O.
+    ///
+    /// # Errors
+    ///
+    /// What `statx(2)` says.
+    pub fn alignment(file: &Descriptor) -> io::Result<Option<Alignment>> {
+        let answer = calls::stat(file.as_fd(), libc::STATX_DIOALIGN)?;
+        let told = answer.stx_mask & libc::STATX_DIOALIGN != 0;
+        let (memory, blocks) = (answer.stx_dio_mem_align, answer.stx_dio_offset_align);
+        Ok(told.then_some(Alignment { memory, blocks }))
+    }
+}
+
+/// What direct I/O on a file has to keep to, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alignment {
+    /// Memory begins at a multiple of it.
+    pub memory: u32,
+    /// Offsets and lengths are multiples of it.
+    pub blocks: u32,
 }
 
 pub(super) const WANTED: u32 = libc::STATX_BASIC_STATS | libc::STATX_BTIME;

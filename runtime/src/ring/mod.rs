@@ -12,6 +12,7 @@ mod probe;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::ptr::NonNull;
 
 use io_uring::squeue::Entry;
 use io_uring::{IoUring, cqueue};
@@ -93,9 +94,14 @@ pub(crate) struct Ring {
     io: IoUring,
     absolute_waits: bool,
     no_iowait: bool,
+    /// There is a table of regions.
+    has_regions: bool,
 }
 
 impl Ring {
+    /// How many regions of memory the kernel may be told of.
+    pub(crate) const REGIONS: u32 = 128;
+
     /// The shortest submission queue: the longest chain has room in it, and so it is not cut.
     const SHORTEST: u32 = 8;
 
@@ -135,6 +141,7 @@ impl Ring {
             // The same release (6.12) brought both, and only one of them has a feature bit.
             absolute_waits: io.params().is_feature_min_timeout(),
             no_iowait: io.params().is_feature_no_iowait(),
+            has_regions: false,
             io,
         })
     }
@@ -234,6 +241,19 @@ impl Ring {
     /// Makes a table of `count` empty places for direct descriptors.
     pub(crate) fn register_direct(&mut self, count: u32) -> io::Result<()> {
         self.io.submitter().register_files_sparse(count)
+    }
+
+    /// Makes a region of memory known, so that the kernel keeps its pages at hand. They count as locked memory.
+    ///
+    /// The kernel holds the pages themselves, not the addresses: whatever becomes of the mapping, it writes nowhere else.
+    pub(crate) fn register_region(&mut self, number: u16, start: NonNull<u8>, bytes: usize) -> io::Result<()> {
+        if !std::mem::replace(&mut self.has_regions, true) {
+            self.io.submitter().register_buffers_sparse(Self::REGIONS)?;
+        }
+        let region = libc::iovec { iov_base: start.as_ptr().cast(), iov_len: bytes };
+        // SAFETY: the memory is a region's (`buf::aligned`), which lives as long as anybody has a buffer of it, and only
+        //         operations that own one name it.
+        unsafe { self.io.submitter().register_buffers_update(u32::from(number), &[region], None) }
     }
 
     /// Cancels everything that is in flight.

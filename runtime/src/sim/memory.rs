@@ -27,6 +27,11 @@ impl Area {
         self.address < other.address + other.len as u64 && other.address < self.address + self.len as u64
     }
 
+    /// Whether all of the other lies in it.
+    pub(super) fn contains(self, other: Area) -> bool {
+        self.address <= other.address && other.address + other.len as u64 <= self.address + self.len as u64
+    }
+
     fn pointer(self) -> *mut u8 {
         std::ptr::with_exposed_provenance_mut(self.address as usize)
     }

@@ -31,6 +31,7 @@ impl State {
         match (self.requests[request].submission.request.clone(), file) {
             (Request::Nop { result }, _) => Outcome::Ended { result, flags: 0 },
             (Request::Close { target }, _) => Outcome::of(self.close_target(request, target).map(|()| 0)),
+            (Request::Put { number, place }, _) => Outcome::of(self.put_direct(request, number, place)),
             (Request::Open { name, flags, .. }, _) => {
                 let makes = flags & (libc::O_CREAT | libc::O_TRUNC) != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE;
                 let found = match self.place(host, &name) {
@@ -189,6 +190,18 @@ impl State {
                 Ok(())
             }
         }
+    }
+
+    /// Puts an open file into a place of the ring's own table, which then keeps it open, too. Says how many it were.
+    fn put_direct(&mut self, request: usize, number: i32, place: u32) -> Answer<i32> {
+        let (host, ring) = (self.requests[request].host, self.requests[request].ring);
+        let open = self.find(host, number)?;
+        let place = self.rings[ring].direct.get_mut(place as usize).ok_or(Errno(libc::EINVAL))?;
+        self.opens[open].references += 1;
+        if let Some(before) = place.replace(open) {
+            self.release(before);
+        }
+        Ok(1)
     }
 
     /// How long the worker or the disk needs.
@@ -637,6 +650,7 @@ impl State {
             | Request::Truncate { .. }
             | Request::Open { .. }
             | Request::Close { .. }
+            | Request::Put { .. }
             | Request::Stat { .. }
             | Request::Allocate { .. }
             | Request::Advise { .. }
@@ -739,7 +753,8 @@ fn skip(areas: &mut Vec<Area>, mut count: usize) {
 /// What the system's call of that name fills in.
 pub(super) fn statx(stat: &Stat) -> libc::statx {
     let mut answer = memory::empty_statx();
-    answer.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+    answer.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME | libc::STATX_DIOALIGN;
+    (answer.stx_dio_mem_align, answer.stx_dio_offset_align) = (DIRECT_BLOCK as u32, DIRECT_BLOCK as u32);
     answer.stx_blksize = 4096;
     answer.stx_mode = stat.mode as u16;
     answer.stx_nlink = stat.links;

@@ -6,6 +6,7 @@ use io_uring::squeue::Entry;
 
 use super::HostId;
 use super::memory::{self, Area};
+use super::submission::Submission;
 use crate::ring::Completion;
 use crate::sys::random::Random;
 
@@ -28,6 +29,8 @@ pub(super) struct Queues {
     pub(super) groups: Vec<Option<Group>>,
     /// Places of the table of direct descriptors: which open file lies there.
     pub(super) direct: Vec<Option<usize>>,
+    /// The regions of memory that are registered.
+    regions: Vec<Option<Area>>,
     /// Its host has crashed: nothing that is asked of it happens.
     pub(super) dead: bool,
 }
@@ -89,6 +92,7 @@ impl Queues {
             past: Past::default(),
             groups: Vec::new(),
             direct: Vec::new(),
+            regions: Vec::new(),
             dead: false,
         }
     }
@@ -127,6 +131,23 @@ impl Queues {
             self.groups.resize_with(at + 1, || None);
         }
         self.groups[at] = Some(Group { address, entries, head: 0 });
+    }
+
+    pub(super) fn register_region(&mut self, number: u16, region: Area) {
+        let at = usize::from(number);
+        if self.regions.len() <= at {
+            self.regions.resize(at + 1, None);
+        }
+        self.regions[at] = Some(region);
+    }
+
+    /// Whether what a submission says to be of a region lies in it.
+    pub(super) fn knows_memory_of(&self, submission: &Submission) -> bool {
+        let Some(number) = submission.region else {
+            return true;
+        };
+        let region = self.regions.get(usize::from(number)).copied().flatten();
+        submission.areas().iter().all(|area| region.is_some_and(|region| region.contains(*area)))
     }
 
     pub(super) fn group(&mut self, group: u16) -> Option<&mut Group> {

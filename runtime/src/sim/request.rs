@@ -226,6 +226,10 @@ impl State {
                 }
             }
         }
+        if !self.rings[ring].knows_memory_of(&self.requests[request].submission) {
+            self.end(request, -libc::EFAULT, 0);
+            return;
+        }
         let submission = &self.requests[request].submission;
         if submission.in_worker && matches!(submission.request, Request::Open { .. }) {
             match self.planned_failure(request) {
@@ -236,7 +240,7 @@ impl State {
         }
         if submission.poll_first {
             self.poll(request);
-        } else if matches!(submission.request, Request::Close { .. } | Request::Nop { .. })
+        } else if matches!(submission.request, Request::Close { .. } | Request::Put { .. } | Request::Nop { .. })
             || !self.takes_liberty(|kernel| kernel.deferred)
         {
             self.try_it(request);
@@ -536,7 +540,14 @@ impl State {
             (Request::Accept { .. }, _) => Call::Accept,
             (Request::Connect { .. }, _) => Call::Connect,
             (Request::Change(_) | Request::SetAttribute { .. }, _) => Call::Rename,
-            (Request::Nop { .. } | Request::Advise { .. } | Request::Poll { .. } | Request::Cancel(_), _) => {
+            (
+                Request::Nop { .. }
+                | Request::Put { .. }
+                | Request::Advise { .. }
+                | Request::Poll { .. }
+                | Request::Cancel(_),
+                _,
+            ) => {
                 return None;
             }
         };
@@ -557,6 +568,7 @@ impl Submission {
             }
             Request::Change(Change::Move { from, .. } | Change::Link { from, .. }) => return named(from),
             Request::Close { target } => Some(*target),
+            Request::Put { place, .. } => Some(Target::Direct(*place)),
             _ => self.target(),
         };
         match target {
@@ -583,12 +595,15 @@ impl Submission {
     fn name(&self) -> &'static str {
         match &self.request {
             Request::Nop { .. } => "NOP",
+            Request::Read { .. } if self.region.is_some() => "READ_FIXED",
+            Request::Write { .. } if self.region.is_some() => "WRITE_FIXED",
             Request::Read { .. } => "READ",
             Request::Write { .. } => "WRITE",
             Request::Sync { .. } => "FSYNC",
             Request::Truncate { .. } => "FTRUNCATE",
             Request::Open { .. } => "OPENAT",
             Request::Close { .. } => "CLOSE",
+            Request::Put { .. } => "FILES_UPDATE",
             Request::Stat { .. } => "STATX",
             Request::Receive { .. } => "RECV",
             Request::Send { zero_copy: false, .. } => "SEND",

@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::ptr::NonNull;
 use std::rc::Rc;
 
 use io_uring::squeue::Entry;
 
+use super::memory::Area;
 use super::place::Place;
 use super::queues::Queues;
 use super::state::State;
@@ -86,6 +88,11 @@ impl Ring {
 
     pub(crate) fn register_direct(&mut self, count: u32) {
         self.queues(|queues| queues.direct.resize(count as usize, None));
+    }
+
+    pub(crate) fn register_region(&mut self, number: u16, start: NonNull<u8>, bytes: usize) {
+        let region = Area { address: start.as_ptr().expose_provenance() as u64, len: bytes };
+        self.queues(|queues| queues.register_region(number, region));
     }
 
     pub(crate) fn cancel_all(&mut self) {

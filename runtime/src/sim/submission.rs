@@ -42,6 +42,7 @@ pub(super) enum Request {
     Truncate { target: Target, bytes: u64 },
     Open { name: Named, flags: i32, mode: u32, into: Option<u32> },
     Close { target: Target },
+    Put { number: i32, place: u32 },
     Stat { name: Named, flags: i32, answer: u64 },
     Allocate { target: Target, mode: i32, offset: u64, bytes: u64 },
     Advise { target: Target, advice: i32 },
@@ -87,6 +88,8 @@ pub(super) enum Linked {
 pub(super) struct Submission {
     pub(super) user_data: u64,
     pub(super) request: Request,
+    /// The number of the region that its memory is of.
+    pub(super) region: Option<u16>,
     pub(super) linked: Linked,
     pub(super) in_worker: bool,
     pub(super) skip_success: bool,
@@ -111,6 +114,7 @@ impl Submission {
         Ok(Self {
             user_data: fields.u64(32),
             request,
+            region: fields.region(),
             linked: match flags {
                 flags if flags & IO_HARDLINK != 0 => Linked::Always,
                 flags if flags & IO_LINK != 0 => Linked::IfDone,
@@ -141,6 +145,7 @@ impl Submission {
             Request::Nop { .. }
             | Request::Open { .. }
             | Request::Close { .. }
+            | Request::Put { .. }
             | Request::Stat { .. }
             | Request::GetAttribute { of: Bearer::Path(_), .. }
             | Request::SetAttribute { of: Bearer::Path(_), .. }
@@ -241,6 +246,11 @@ impl Fields {
         if vectored { memory::vectors(self.address(), self.len() as usize) } else { vec![self.area()] }
     }
 
+    /// Its opcode says whether the memory is of a region.
+    fn region(&self) -> Option<u16> {
+        matches!(self.opcode(), opcode::ReadFixed::CODE | opcode::WriteFixed::CODE).then(|| self.u16(40))
+    }
+
     fn group(&self) -> Option<u16> {
         (self.flags() & BUFFER_SELECT != 0).then(|| self.u16(40))
     }
@@ -253,14 +263,14 @@ impl Fields {
                 known(NOP_INJECT_RESULT)?;
                 Request::Nop { result: if own & NOP_INJECT_RESULT != 0 { self.len() as i32 } else { 0 } }
             }
-            opcode::Read::CODE | opcode::Readv::CODE => {
+            opcode::Read::CODE | opcode::Readv::CODE | opcode::ReadFixed::CODE => {
                 known(libc::RWF_NOWAIT as u32)?;
                 let areas = self.areas(self.opcode() == opcode::Readv::CODE);
                 let nowait = own & libc::RWF_NOWAIT as u32 != 0;
                 self.no_buffers()?;
                 Request::Read { target, areas, offset: self.offset(), nowait }
             }
-            opcode::Write::CODE | opcode::Writev::CODE => {
+            opcode::Write::CODE | opcode::Writev::CODE | opcode::WriteFixed::CODE => {
                 known(0)?;
                 let areas = self.areas(self.opcode() == opcode::Writev::CODE);
                 Request::Write { target, areas, offset: self.offset() }
@@ -285,6 +295,14 @@ impl Fields {
             opcode::Close::CODE => {
                 let target = self.file_index().map_or(target, Target::Direct);
                 Request::Close { target }
+            }
+            opcode::FilesUpdate::CODE => {
+                if self.len() != 1 {
+                    return Err("FILES_UPDATE of several places".to_owned());
+                }
+                let number = Area { address: self.address(), len: 4 }.load();
+                let number = i32::from_ne_bytes(std::array::from_fn(|byte| number[byte]));
+                Request::Put { number, place: self.offset() as u32 }
             }
             opcode::Statx::CODE => {
                 known((libc::AT_SYMLINK_NOFOLLOW | libc::AT_STATX_SYNC_TYPE | libc::AT_EMPTY_PATH) as u32)?;

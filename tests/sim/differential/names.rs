@@ -5,7 +5,7 @@ use corering::io;
 use corering::op::plain;
 
 use super::files::described;
-use super::{Run, STEPS, room, shown, told, told_read};
+use super::{Run, STEPS, room, shown, told};
 
 const NAMES: &[&str] = &[
     "a",
@@ -102,7 +102,13 @@ async fn step(run: &mut Run) {
             let target = run.pick(TARGETS);
             format!("symlink {target} {said} -> {}", told(&fs::symlink(target, &first).await))
         }
-        10 => format!("canonicalize {said} -> {}", told(&fs::canonicalize(&first).await)),
+        10 => {
+            // The folder above has a name of its own.
+            let real = fs::canonicalize(&first).await;
+            let above = std::path::Path::new(&run.root).parent().map(std::path::Path::to_owned).unwrap_or_default();
+            let real = real.map(|path| path.strip_prefix(&above).map(std::path::Path::to_owned).unwrap_or(path));
+            format!("canonicalize {said} -> {}", told(&real))
+        }
         11 => format!("write {said} -> {}", told(&fs::write(&first, "text").await)),
         12 => {
             let access = run.pick(&[Access::EXISTS, Access::READ, Access::WRITE | Access::READ, Access::EXECUTE]);
@@ -179,8 +185,16 @@ pub(super) async fn noted(run: &mut Run) {
     }
     for file in files {
         let len = file.metadata().await.map_or(0, |metadata| metadata.len().min(300_000)) as usize;
-        let (read, buffer) = file.read_at(room(len.max(1)), 0).await;
-        run.say(format!("at last {}", told_read(&read, &buffer)));
+        // A read may end at any page that is not cached.
+        let mut bytes = Vec::new();
+        while bytes.len() < len {
+            let (read, buffer) = file.read_at(room(len), bytes.len() as u64).await;
+            match read {
+                Ok(count @ 1..) => bytes.extend_from_slice(&buffer[..count]),
+                Ok(0) | Err(_) => break,
+            }
+        }
+        run.say(format!("at last {}", shown(&bytes)));
     }
 }
 
