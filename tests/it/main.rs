@@ -14,6 +14,7 @@
 //! - `files`, `names`, `trees`, `order`: files, their names, and the order of what is done to them
 //! - `direct`, `chunks`: direct I/O, and files that are read and written in order
 //! - `io`: readers and writers with buffers, and copies
+//! - `atomic`, `temp`: files that are replaced as a whole, and temporary ones
 //! - `net`, `streams`, `multishots`: connections, and what they carry
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
@@ -37,6 +38,7 @@
 
 // For both fillings.
 mod asyncio;
+mod atomic;
 mod blocking;
 mod cancel;
 mod chunks;
@@ -66,6 +68,7 @@ mod selects;
 mod smoke;
 mod streams;
 mod tasks;
+mod temp;
 mod time;
 mod timeouts;
 mod tracked;

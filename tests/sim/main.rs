@@ -20,6 +20,8 @@ mod worlds;
 
 #[path = "../it/asyncio.rs"]
 mod asyncio;
+#[path = "../it/atomic.rs"]
+mod atomic;
 #[path = "../it/blocking.rs"]
 mod blocking;
 #[path = "../it/cancel.rs"]
@@ -78,6 +80,8 @@ mod smoke;
 mod streams;
 #[path = "../it/tasks.rs"]
 mod tasks;
+#[path = "../it/temp.rs"]
+mod temp;
 #[path = "../it/time.rs"]
 mod time;
 #[path = "../it/timeouts.rs"]
