@@ -10,9 +10,9 @@ use std::task::Poll;
 
 use corering::fs::{self, Access, Advice, Dir, File, FileTimes, Permissions, Resolve};
 use corering::io;
-use corering::op::{Op, OpenAt, Unlink};
+use corering::op::{Op, OpenAt, Unlink, poll_names_settled};
 
-use crate::{clean, folder, found_in, put_into, soon, turn};
+use crate::{clean, folder, found_in, poll_once, put_into, soon, turn};
 
 /// Polls a future so often, with a turn of the loop after each poll, and drops it.
 async fn drop_after<F: Future>(polls: usize, future: F) {
@@ -251,6 +251,29 @@ fn what_looks_at_names_after_a_dropped_change_sees_what_stays() {
                     assert!(seen == *there || name.contains("creation"), "{name}, {polls} polls");
                 }
             }
+        }
+    });
+}
+
+#[test]
+fn a_dropped_change_is_waited_for_by_whatever_asks_for_names() {
+    clean(async || {
+        let folder = folder();
+        let x = folder.join("x");
+        put_into(folder.join("base"), "base");
+        for (name, there, change) in CHANGES {
+            drop(fs::remove_file(&x).await);
+            put_into(folder.join("z"), "z");
+            if !there {
+                put_into(&x, "x");
+            }
+            // The kernel has it, and this core has not been told of its end: it has had no turn.
+            let mut change = change(&x);
+            assert!(!poll_once(&mut change).await, "{name}");
+            assert!(poll_once(&mut poll_fn(poll_names_settled)).await, "{name} holds up others though it is awaited");
+            drop(change);
+            assert!(!poll_once(&mut poll_fn(poll_names_settled)).await, "{name}");
+            soon(poll_fn(poll_names_settled)).await;
         }
     });
 }
@@ -525,6 +548,11 @@ fn what_is_dropped_on_a_file_never_lands_after_what_is_asked_for_later() {
                 put_into(&path, vec![0; 8192]);
                 let file = File::options().read(true).write(true).open(&path).await.expect("there");
                 drop_after(polls, stale(&file)).await;
+                if name.contains("attribute") {
+                    soon(file.set_xattr("user.a", "later")).await.expect("room");
+                    let value = soon(file.get_xattr("user.a")).await.expect("known");
+                    assert_eq!(value.as_deref(), Some(&b"later"[..]), "{name}, {polls} polls");
+                }
                 soon(file.set_len(8192)).await.expect("cut");
                 soon(file.write_all_at(vec![7; 8192], 0)).await.0.expect("written");
                 soon(file.set_permissions(Permissions::from_mode(0o604))).await.expect("ours");

@@ -106,7 +106,7 @@ async fn step(run: &mut Run) {
             // The folder above has a name of its own.
             let real = fs::canonicalize(&first).await;
             let above = std::path::Path::new(&run.root).parent().map(std::path::Path::to_owned).unwrap_or_default();
-            let real = real.map(|path| path.strip_prefix(&above).map(std::path::Path::to_owned).unwrap_or(path));
+            let real = real.map(|path| path.strip_prefix(&above).map(std::path::Path::to_owned).unwrap_or_default());
             format!("canonicalize {said} -> {}", told(&real))
         }
         11 => format!("write {said} -> {}", told(&fs::write(&first, "text").await)),
