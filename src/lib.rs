@@ -70,6 +70,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! **Streams.** [`io`] has readers and writers with buffers and the familiar calls, lines among them, copies from one stream
+//! to another, and standard input and output.
+//!
 //! **Structured concurrency.** A [`TaskGroup`] ends when all its tasks have: the first failure cancels the rest, and every
 //! error is kept. [`gather`](fn@gather), [`gather_settled`], [`wait`] and the rest of asyncio are in [`task`]; [`select!`], [`join!`]
 //! and [`try_join!`] are for a few futures that are named.
@@ -146,12 +149,16 @@ pub use corering_runtime::{
     metrics, op, probe, random, run, spawn, task,
 };
 pub use corering_runtime::{gather, join, select, try_join};
-/// The standard library's I/O errors and results.
-pub use std::io;
 
 /// Files, natively asynchronous.
 pub mod fs {
     pub use corering_fs::*;
+}
+
+/// Streams of bytes: traits with owned buffers, buffered readers and writers, standard input and output; and the standard
+/// library's errors and results.
+pub mod io {
+    pub use corering_runtime::io::*;
 }
 
 /// TCP.

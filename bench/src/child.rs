@@ -10,6 +10,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use crate::Failure;
+use crate::files::{self, Sizes};
 use crate::generator::{self, Load};
 use crate::machine::{self, Usage};
 use crate::micro;
@@ -22,19 +23,31 @@ const SERVER_CORE: usize = 0;
 const LOAD_CORE: usize = 1;
 const WARM_UP: Duration = Duration::from_millis(100);
 
-/// A directory for files to measure with, on a disk if there is one: files in memory would measure something else.
-pub(crate) fn scratch() -> io::Result<tempfile::TempDir> {
+/// A directory for files to measure with, removed in the end: where it is asked for, else beside this program, which is
+/// on a disk as a rule.
+pub(crate) fn scratch(wanted: Option<&Path>) -> io::Result<tempfile::TempDir> {
     let mut named = tempfile::Builder::new();
     named.prefix("bench-files-");
-    let near = std::env::current_dir().and_then(|here| named.tempdir_in(here));
-    near.or_else(|_| named.tempdir())
+    if let Some(wanted) = wanted {
+        return named.tempdir_in(wanted);
+    }
+    let program = std::env::current_exe()?;
+    let near = program.parent().map(|here| named.tempdir_in(here));
+    near.and_then(Result::ok).map_or_else(|| named.tempdir(), Ok)
 }
 
 /// Measures once, in a child.
-pub(crate) fn measure(workload: &Workload, runtime: &str, seconds: f64, directory: &Path) -> io::Result<Measured> {
+pub(crate) fn measure(
+    workload: &Workload,
+    runtime: &str,
+    seconds: f64,
+    sizes: Sizes,
+    directory: &Path,
+) -> io::Result<Measured> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["child", workload.name, runtime, &seconds.to_string()])
+        .args([sizes.large.to_string(), sizes.tree.to_string()])
         .arg(directory)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
@@ -44,7 +57,7 @@ pub(crate) fn measure(workload: &Workload, runtime: &str, seconds: f64, director
             measure_echo(&mut process, connections, bytes, Duration::from_secs_f64(seconds))
         }
         Kind::Idle { connections } => measure_idle(&mut process, connections),
-        Kind::InChild => output_of(&mut process),
+        Kind::Tasks | Kind::Files(_) => output_of(&mut process),
     };
     // A server ends when its input ends; whatever happened, nothing is left behind.
     drop(process.stdin.take());
@@ -152,7 +165,8 @@ fn measure_idle(process: &mut Child, connections: usize) -> io::Result<Measured>
 }
 
 /// What the child does.
-pub(crate) fn run(workload: &str, runtime: &str, seconds: f64, directory: &Path) -> Result<(), Failure> {
+pub(crate) fn run(workload: &str, runtime: &str, seconds: f64, sizes: Sizes, directory: &Path) -> Result<(), Failure> {
+    let time = Duration::from_secs_f64(seconds);
     machine::die_with_parent();
     machine::pin(SERVER_CORE);
     let Some(workload) = WORKLOADS.iter().find(|known| known.name == workload) else {
@@ -164,19 +178,17 @@ pub(crate) fn run(workload: &str, runtime: &str, seconds: f64, directory: &Path)
             machine::raise_descriptors();
             serve(runtime, 64)?;
         }
-        Kind::InChild => {
-            let time = Duration::from_secs_f64(seconds);
-            let measured = match workload.name {
-                "read-hot" | "small-files" => runtimes::files(workload.name, runtime, time, directory)?,
-                name => match runtime {
-                    "corering" => micro::run::<runtimes::corering::Local>(name, time),
-                    _ => micro::run::<runtimes::tokio::Local>(name, time),
-                },
-            };
-            println!("{}", serde_json::json!(measured));
-        }
+        Kind::Tasks => print(&match runtime {
+            "corering" => micro::run::<runtimes::corering::Local>(workload.name, time),
+            _ => micro::run::<runtimes::tokio::Local>(workload.name, time),
+        }),
+        Kind::Files(job) => print(&files::run(job, runtime, time, sizes, directory)?),
     }
     Ok(())
+}
+
+fn print(measured: &Measured) {
+    println!("{}", serde_json::json!(measured));
 }
 
 fn serve(runtime: &str, bytes: usize) -> io::Result<()> {

@@ -60,3 +60,13 @@ pub(crate) fn usage() -> Usage {
         resident: pages * 4096,
     }
 }
+
+/// The processor time of the children that have ended.
+pub(crate) fn children() -> Duration {
+    // SAFETY: all-zero bytes are a valid rusage.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is valid to write to.
+    unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) };
+    let of = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    of(usage.ru_utime) + of(usage.ru_stime)
+}

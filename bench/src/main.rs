@@ -10,6 +10,7 @@
 )]
 
 mod child;
+mod files;
 mod generator;
 mod machine;
 mod micro;
@@ -24,20 +25,39 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::files::Sizes;
 use crate::stats::Results;
 use crate::workload::{RUNTIMES, WORKLOADS, Workload};
 
 /// Measures corering beside tokio and the raw kernel interfaces.
 ///
-/// Without arguments: all workloads, in about a minute. Believe ratios, not absolute numbers, and no ratio that is
-/// nearer to 1 than its spread.
+/// Without arguments: those that matter most, in about a minute. Believe ratios, not absolute numbers, and no ratio that
+/// is nearer to 1 than its spread. To compare with compio, monoio and glommio, build with `--features peers`.
 #[derive(Parser, Debug)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// What to measure; all if nothing is named.
+    /// What to measure, as `list` names it, or the beginnings of such names: `read-hot` is `read-hot-1` and the others.
     workloads: Vec<String>,
+    /// All that is about files.
+    #[arg(long)]
+    files: bool,
+    /// All that there is.
+    #[arg(long)]
+    all: bool,
+    /// Says what can be measured.
+    #[arg(long)]
+    list: bool,
+    /// Where files to measure with are made, and removed in the end: on a disk. Without it, beside this program.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// MiB of the file for reading and writing in order, past the cache or cold.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    size: u64,
+    /// MiB of the tree for reading cold.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    tree: u64,
     /// Which runtimes to measure, separated by commas.
     #[arg(long, value_delimiter = ',')]
     against: Vec<String>,
@@ -57,7 +77,7 @@ enum Command {
     /// Says what can be measured.
     List,
     #[command(hide = true)]
-    Child { workload: String, runtime: String, seconds: f64, directory: PathBuf },
+    Child { workload: String, runtime: String, seconds: f64, large: u64, tree: u64, directory: PathBuf },
 }
 
 fn main() -> ExitCode {
@@ -67,8 +87,12 @@ fn main() -> ExitCode {
             report::list();
             Ok(())
         }
-        Some(Command::Child { workload, runtime, seconds, directory }) => {
-            child::run(workload, runtime, *seconds, directory)
+        Some(Command::Child { workload, runtime, seconds, large, tree, directory }) => {
+            child::run(workload, runtime, *seconds, Sizes { large: *large, tree: *tree }, directory)
+        }
+        None if arguments.list => {
+            report::list();
+            Ok(())
         }
         None => compare(&arguments),
     };
@@ -99,7 +123,7 @@ impl From<std::io::Error> for Failure {
 }
 
 fn compare(arguments: &Arguments) -> Result<(), Failure> {
-    let workloads = chosen(&arguments.workloads)?;
+    let workloads = chosen(arguments)?;
     for runtime in &arguments.against {
         if !RUNTIMES.contains(&runtime.as_str()) {
             let known = RUNTIMES.join(", ");
@@ -109,8 +133,21 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
     if !(arguments.seconds > 0.0 && arguments.seconds <= 3600.0) || arguments.rounds == 0 {
         return Err(Failure::Usage("give --seconds a number above 0, and --rounds one of at least 1".to_owned()));
     }
+    let sizes = Sizes { large: arguments.size << 20, tree: arguments.tree << 20 };
+    let directory = child::scratch(arguments.dir.as_deref())?;
     report::machine();
-    let directory = child::scratch()?;
+    if workloads.iter().any(|workload| workload.kind.is_files()) {
+        // In memory everything goes other ways: to kernel workers, and past what is measured here.
+        let (name, is_on_device) = files::data::file_system(directory.path())?;
+        let place = directory.path().parent().unwrap_or(directory.path()).display();
+        if !is_on_device {
+            let text =
+                format!("{place} is in memory ({name}): give a --dir on a disk, or name workloads without files");
+            return Err(Failure::Usage(text));
+        }
+        println!("files are on {name}, in {place}");
+    }
+    report::missing(&workloads);
     let mut all = Vec::new();
     for workload in workloads {
         let runtimes: Vec<_> = workload
@@ -118,6 +155,7 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
             .iter()
             .copied()
             .filter(|name| arguments.against.is_empty() || arguments.against.iter().any(|n| n == name))
+            .filter(|name| workload::missing(name).is_none())
             .collect();
         let mut results = Results::new(workload, &runtimes);
         for round in 0..arguments.rounds {
@@ -127,7 +165,7 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
             }
             for runtime in order {
                 report::progress(workload.name, runtime, round, arguments.rounds);
-                let measured = child::measure(workload, runtime, arguments.seconds, directory.path())?;
+                let measured = child::measure(workload, runtime, arguments.seconds, sizes, directory.path())?;
                 results.add(runtime, measured);
             }
         }
@@ -141,17 +179,48 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn chosen(names: &[String]) -> Result<Vec<&'static Workload>, Failure> {
-    if names.is_empty() {
-        return Ok(WORKLOADS.iter().collect());
+fn chosen(arguments: &Arguments) -> Result<Vec<&'static Workload>, Failure> {
+    let all = || WORKLOADS.iter();
+    if arguments.all {
+        return Ok(all().collect());
     }
-    names
-        .iter()
-        .map(|name| {
-            WORKLOADS.iter().find(|workload| workload.name == name).ok_or_else(|| {
-                let known: Vec<_> = WORKLOADS.iter().map(|workload| workload.name).collect();
-                Failure::Usage(format!("no workload is called '{name}'; there are: {}", known.join(", ")))
-            })
-        })
-        .collect()
+    for name in &arguments.workloads {
+        if !all().any(|workload| is_meant(name, workload.name)) {
+            let known: Vec<_> = all().map(|workload| workload.name).collect();
+            return Err(Failure::Usage(format!("no workload is called '{name}'; there are: {}", known.join(", "))));
+        }
+    }
+    let chosen = all().filter(|workload| {
+        let named = arguments.workloads.iter().any(|name| is_meant(name, workload.name));
+        let unnamed = arguments.workloads.is_empty() && !arguments.files && workload.by_default;
+        named || unnamed || (arguments.files && workload.kind.is_files())
+    });
+    Ok(chosen.collect())
+}
+
+/// Whether a workload is named, or begins with whole words that are.
+fn is_meant(name: &str, workload: &str) -> bool {
+    workload.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(arguments: &[&str]) -> Vec<&'static str> {
+        let arguments = Arguments::parse_from([&["bench"], arguments].concat());
+        chosen(&arguments).expect("known names").iter().map(|workload| workload.name).collect()
+    }
+
+    #[test]
+    fn workloads_are_chosen_by_name_beginning_or_kind() {
+        assert_eq!(names(&["spawn"]), ["spawn", "spawn-batch"]);
+        assert_eq!(names(&["read-hot"]), ["read-hot-1", "read-hot-32", "read-hot-128"]);
+        assert_eq!(names(&["lines", "small-writes"]), ["small-writes", "lines"]);
+        assert_eq!(names(&["--all"]).len(), WORKLOADS.len());
+        assert!(names(&["--files"]).contains(&"cold") && !names(&["--files"]).contains(&"spawn"));
+        assert!(names(&[]).contains(&"echo-64x64") && !names(&[]).contains(&"cold"));
+        let arguments = Arguments::parse_from(["bench", "read-h"]);
+        assert!(matches!(chosen(&arguments), Err(Failure::Usage(text)) if text.contains("read-h")));
+    }
 }

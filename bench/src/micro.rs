@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::machine;
 use crate::stats::Measured;
 
-/// What the workloads use of a runtime: one thread, tasks that need not be `Send`.
+/// What all workloads use of a runtime: one thread, tasks that need not be `Send`.
 pub(crate) trait Runtime: 'static {
     type Handle<T: 'static>: Future + 'static;
 
@@ -19,10 +19,14 @@ pub(crate) trait Runtime: 'static {
     where
         F::Output: 'static;
     fn spawn<F: Future + 'static>(future: F) -> Self::Handle<F::Output>;
+}
+
+/// A runtime with timers.
+pub(crate) trait Timers: Runtime {
     fn sleep(duration: Duration) -> impl Future<Output = ()>;
 }
 
-pub(crate) fn run<R: Runtime>(workload: &str, time: Duration) -> Measured {
+pub(crate) fn run<R: Timers>(workload: &str, time: Duration) -> Measured {
     match workload {
         "spawn" => per_op::<R, _>(time, 1000, async |count| {
             for _ in 0..count {
@@ -137,7 +141,7 @@ async fn pingpong<R: Runtime>(count: u32) {
 }
 
 /// 100,000 tasks that sleep up to a second, always the same durations.
-fn sleepers<R: Runtime>() -> Measured {
+fn sleepers<R: Timers>() -> Measured {
     const TASKS: usize = 100_000;
     let before = machine::usage().cpu;
     let mut late_ns = R::block_on(async {

@@ -2,15 +2,31 @@
 
 use std::io::{IsTerminal, Write};
 
-use crate::stats::Results;
-use crate::workload::{RUNTIMES, WORKLOADS, unit};
+use crate::stats::{Results, Spread};
+use crate::workload::{Goal, RUNTIMES, WORKLOADS, Workload, missing as missing_here, unit};
 
 pub(crate) fn list() {
     println!("workloads:");
     for workload in WORKLOADS {
-        println!("  {:<12} {} ({})", workload.name, workload.about, workload.runtimes.join(", "));
+        let mark = if workload.by_default { '*' } else { ' ' };
+        println!("{mark} {:<21} {} ({})", workload.name, workload.about, workload.runtimes.join(", "));
     }
-    println!("runtimes: {}", RUNTIMES.join(", "));
+    println!("* if nothing is named; else give names, --files or --all");
+    println!("runtimes:");
+    for runtime in RUNTIMES {
+        println!("  {runtime:<12}{}", missing_here(runtime).map_or_else(String::new, |reason| format!(" {reason}")));
+    }
+}
+
+/// Says which runtimes of these workloads are left out, and why.
+pub(crate) fn missing(workloads: &[&Workload]) {
+    for runtime in RUNTIMES {
+        if let Some(reason) = missing_here(runtime) {
+            if workloads.iter().any(|workload| workload.runtimes.contains(runtime)) {
+                println!("without {runtime}: {reason}");
+            }
+        }
+    }
 }
 
 /// Says on what it measures: without that, numbers mean nothing.
@@ -72,6 +88,44 @@ pub(crate) fn table(results: &Results) {
             );
         }
     }
+    for goal in workload.goals {
+        if let Some(line) = goal_line(results, *goal) {
+            println!("  goal: {line}");
+        }
+    }
+}
+
+/// What is wanted and what is reached; `None` if the other side was not measured.
+fn goal_line(results: &Results, goal: Goal) -> Option<String> {
+    let (wanted, found) = reached(results, goal)?;
+    let is_reached = match goal {
+        Goal::AtMost(limit, _) => found.median <= limit,
+        Goal::Times(times, _) | Goal::TimesBy(times, _, _) | Goal::TimesPeers(times) => found.median >= times,
+    };
+    let mark = if is_reached { "reached" } else { "MISSED" };
+    let [median, min, max] = [found.median, found.min, found.max].map(number);
+    Some(format!("{wanted:<36} {median:>8} ({min} to {max})  {mark}"))
+}
+
+fn reached(results: &Results, goal: Goal) -> Option<(String, Spread)> {
+    let metric = results.workload.metric;
+    let times = |times: f64| number(times);
+    match goal {
+        Goal::Times(wanted, other) => {
+            Some((format!("{} x {other}", times(wanted)), results.advantage("corering", other, metric)?))
+        }
+        Goal::TimesBy(wanted, other, metric) => {
+            Some((format!("{} x {other} by {metric}", times(wanted)), results.advantage("corering", other, metric)?))
+        }
+        Goal::TimesPeers(wanted) => {
+            let best = results.best_peer()?;
+            Some((format!("{} x {best}, the best peer", times(wanted)), results.advantage("corering", best, metric)?))
+        }
+        Goal::AtMost(limit, metric) => {
+            let (unit, _) = unit(metric);
+            Some((format!("{metric} at most {} {unit}", number(limit)), results.spread("corering", metric)?))
+        }
+    }
 }
 
 fn number(value: f64) -> String {
@@ -99,6 +153,17 @@ pub(crate) fn json(all: &[Results]) -> String {
                         "rounds": rounds.len(),
                     }));
                 }
+            }
+        }
+        for goal in results.workload.goals {
+            if let Some((wanted, found)) = reached(results, *goal) {
+                rows.push(serde_json::json!({
+                    "workload": results.workload.name,
+                    "goal": wanted,
+                    "median": found.median,
+                    "min": found.min,
+                    "max": found.max,
+                }));
             }
         }
     }

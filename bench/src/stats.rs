@@ -69,11 +69,26 @@ impl Results {
         Spread::of(pairs.filter_map(|(ours, theirs)| Some(ours.get(metric)? / theirs.get(metric)?)))
     }
 
+    /// How many times as good as another a runtime is, round by round.
+    pub(crate) fn advantage(&self, runtime: &str, other: &str, metric: &str) -> Option<Spread> {
+        let (_, more_is_better) = crate::workload::unit(metric);
+        if more_is_better { self.ratio(runtime, other, metric) } else { self.ratio(other, runtime, metric) }
+    }
+
+    /// The best of the other runtimes on io_uring, by the metric that is compared.
+    pub(crate) fn best_peer(&self) -> Option<&'static str> {
+        self.best_of(|name| crate::workload::PEERS.contains(&name))
+    }
+
     /// The better of the raw loops, by the metric that is compared.
     pub(crate) fn best_raw(&self) -> Option<&'static str> {
+        self.best_of(|name| name.starts_with("raw"))
+    }
+
+    fn best_of(&self, is_meant: impl Fn(&str) -> bool) -> Option<&'static str> {
         let (_, more_is_better) = crate::workload::unit(self.workload.metric);
-        let raw = self.rows.iter().filter(|(name, _)| name.starts_with("raw"));
-        let rated = raw.filter_map(|(name, _)| Some((*name, self.spread(name, self.workload.metric)?.median)));
+        let meant = self.rows.iter().filter(|(name, _)| is_meant(name));
+        let rated = meant.filter_map(|(name, _)| Some((*name, self.spread(name, self.workload.metric)?.median)));
         let best = rated.min_by(|(_, a), (_, b)| if more_is_better { b.total_cmp(a) } else { a.total_cmp(b) });
         best.map(|(name, _)| name)
     }

@@ -1,7 +1,37 @@
 //! What can be measured, and with what.
 
-/// All runtimes, in the order in which they are shown.
-pub(crate) const RUNTIMES: [&str; 5] = ["corering", "tokio", "raw", "raw-multi", "std"];
+use crate::files::{Action, Cache, How, Job, programs};
+
+/// All runtimes, in the order in which they are shown. The last ones are programs.
+pub(crate) const RUNTIMES: &[&str] = &[
+    "corering",
+    "tokio",
+    "tokio-fs",
+    "compio",
+    "monoio",
+    "glommio",
+    "raw",
+    "raw-multi",
+    "raw-nowait",
+    "std",
+    "fio",
+    "b3sum",
+];
+
+/// The others on io_uring, which are measured only if they were built in.
+pub(crate) const PEERS: &[&str] = &["compio", "monoio", "glommio"];
+const PROGRAMS: &[&str] = &["fio", "b3sum"];
+
+/// Why a runtime cannot be measured here, if it cannot.
+pub(crate) fn missing(runtime: &str) -> Option<&'static str> {
+    if PEERS.contains(&runtime) && !cfg!(feature = "peers") {
+        return Some("not built in (cargo run --release -p corering-bench --features peers)");
+    }
+    if PROGRAMS.contains(&runtime) && !programs::is_installed(runtime) {
+        return Some("not installed");
+    }
+    None
+}
 
 /// One thing to measure.
 #[derive(Debug)]
@@ -12,6 +42,9 @@ pub(crate) struct Workload {
     /// The metric by which runtimes are compared.
     pub(crate) metric: &'static str,
     pub(crate) runtimes: &'static [&'static str],
+    pub(crate) goals: &'static [Goal],
+    /// Whether it is measured if nothing is named.
+    pub(crate) by_default: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +53,71 @@ pub(crate) enum Kind {
     Echo { connections: usize, bytes: usize },
     /// A server in a child, and so many connections that do nothing after one message.
     Idle { connections: usize },
-    /// Everything happens in the child.
-    InChild,
+    /// Tasks and timers, in the child.
+    Tasks,
+    /// Files, in the child.
+    Files(Job),
+}
+
+impl Kind {
+    pub(crate) fn is_files(self) -> bool {
+        matches!(self, Kind::Files(_))
+    }
+}
+
+/// What corering wants to reach.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Goal {
+    /// So many times as good as a runtime, by the metric that is compared.
+    Times(f64, &'static str),
+    /// The same of another metric.
+    TimesBy(f64, &'static str, &'static str),
+    /// So many times as good as the best of the other runtimes on io_uring.
+    TimesPeers(f64),
+    /// No more than that of a metric.
+    AtMost(f64, &'static str),
 }
 
 const NETWORK: &[&str] = &["corering", "tokio", "raw", "raw-multi"];
-const FILES: &[&str] = &["corering", "tokio", "raw", "std"];
 const TASKS: &[&str] = &["corering", "tokio"];
+const HOT: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "raw", "raw-nowait", "std"];
+const HOT_ONE: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "raw", "raw-nowait", "std", "fio"];
+const COLD: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "raw"];
+const SEQUENTIAL: &[&str] = &["corering", "tokio", "tokio-fs", "compio", "monoio", "glommio", "raw", "std", "fio"];
+const DIRECT: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "raw", "fio"];
+const SMALL: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "raw", "std"];
+const WHOLE: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "std"];
+
+const HOT_GOALS: &[Goal] = &[Goal::Times(1.0, "raw"), Goal::Times(0.85, "std"), Goal::TimesPeers(1.0)];
+const DIRECT_GOALS: &[Goal] = &[Goal::Times(0.97, "fio"), Goal::TimesBy(1.0 / 1.1, "fio", "cpu_ns_per_op")];
+const SEQUENTIAL_GOALS: &[Goal] = &[Goal::Times(0.97, "fio"), Goal::Times(1.5, "tokio-fs")];
+const DEVICE_GOALS: &[Goal] = &[Goal::Times(0.97, "fio")];
+
+/// A file workload that is measured if it is asked for.
+const fn files(
+    name: &'static str,
+    about: &'static str,
+    job: Job,
+    runtimes: &'static [&'static str],
+    goals: &'static [Goal],
+) -> Workload {
+    Workload { name, about, kind: Kind::Files(job), metric: "ops_per_s", runtimes, goals, by_default: false }
+}
+
+const fn by_default(workload: Workload) -> Workload {
+    Workload { by_default: true, ..workload }
+}
+
+const fn random(cache: Cache, depth: usize) -> Job {
+    Job::Random { cache, depth }
+}
+
+const fn in_order(action: Action, direct: bool, block: usize, depth: usize) -> Job {
+    Job::Sequential { action, direct, block, depth }
+}
+
+const KIB_128: usize = 128 << 10;
+const M1: usize = 1 << 20;
 
 pub(crate) const WORKLOADS: &[Workload] = &[
     Workload {
@@ -35,6 +126,8 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         kind: Kind::Echo { connections: 64, bytes: 64 },
         metric: "cpu_ns_per_msg",
         runtimes: NETWORK,
+        goals: &[],
+        by_default: true,
     },
     Workload {
         name: "echo-1x64",
@@ -42,6 +135,8 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         kind: Kind::Echo { connections: 1, bytes: 64 },
         metric: "cpu_ns_per_msg",
         runtimes: NETWORK,
+        goals: &[],
+        by_default: true,
     },
     Workload {
         name: "echo-512x1k",
@@ -49,6 +144,8 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         kind: Kind::Echo { connections: 512, bytes: 1024 },
         metric: "cpu_ns_per_msg",
         runtimes: NETWORK,
+        goals: &[],
+        by_default: true,
     },
     Workload {
         name: "idle-conns",
@@ -56,56 +153,189 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         kind: Kind::Idle { connections: 10_000 },
         metric: "bytes_per_conn",
         runtimes: TASKS,
+        goals: &[],
+        by_default: true,
     },
+    by_default(files(
+        "read-hot-1",
+        "random reads of 4 KiB from the page cache, one under way",
+        random(Cache::Hot, 1),
+        HOT_ONE,
+        HOT_GOALS,
+    )),
+    by_default(files("read-hot-32", "the same, 32 under way", random(Cache::Hot, 32), HOT, HOT_GOALS)),
+    by_default(files("read-hot-128", "the same, 128 under way", random(Cache::Hot, 128), HOT, HOT_GOALS)),
+    files(
+        "read-cold-1",
+        "random reads of 4 KiB of which nothing is cached, one under way",
+        random(Cache::Cold, 1),
+        COLD,
+        &[Goal::Times(0.97, "raw")],
+    ),
+    files("read-cold-32", "the same, 32 under way", random(Cache::Cold, 32), COLD, &[Goal::Times(0.97, "raw")]),
+    files(
+        "read-direct-1",
+        "random reads of 4 KiB past the page cache (O_DIRECT), one under way",
+        random(Cache::Passed, 1),
+        DIRECT,
+        DIRECT_GOALS,
+    ),
+    files("read-direct-32", "the same, 32 under way", random(Cache::Passed, 32), DIRECT, DIRECT_GOALS),
+    files("read-direct-128", "the same, 128 under way", random(Cache::Passed, 128), DIRECT, DIRECT_GOALS),
+    files(
+        "seq-read-128k",
+        "a cached file in order, 128 KiB at once, 8 under way",
+        in_order(Action::Read, false, KIB_128, 8),
+        SEQUENTIAL,
+        SEQUENTIAL_GOALS,
+    ),
+    files(
+        "seq-read-1m",
+        "a cached file in order, 1 MiB at once, one under way",
+        in_order(Action::Read, false, M1, 1),
+        SEQUENTIAL,
+        SEQUENTIAL_GOALS,
+    ),
+    files(
+        "seq-write-128k",
+        "over a cached file in order, 128 KiB at once, 8 under way",
+        in_order(Action::Write, false, KIB_128, 8),
+        SEQUENTIAL,
+        SEQUENTIAL_GOALS,
+    ),
+    files(
+        "seq-write-1m",
+        "over a cached file in order, 1 MiB at once, one under way",
+        in_order(Action::Write, false, M1, 1),
+        SEQUENTIAL,
+        SEQUENTIAL_GOALS,
+    ),
+    files(
+        "seq-read-direct-128k",
+        "a file in order, past the page cache, 128 KiB at once, 8 under way",
+        in_order(Action::Read, true, KIB_128, 8),
+        DIRECT,
+        DEVICE_GOALS,
+    ),
+    files(
+        "seq-read-direct-1m",
+        "the same, 1 MiB at once, one under way",
+        in_order(Action::Read, true, M1, 1),
+        DIRECT,
+        DEVICE_GOALS,
+    ),
+    files(
+        "seq-write-direct-128k",
+        "over a file in order, past the page cache, 128 KiB at once, 8 under way",
+        in_order(Action::Write, true, KIB_128, 8),
+        DIRECT,
+        DEVICE_GOALS,
+    ),
+    files(
+        "seq-write-direct-1m",
+        "the same, 1 MiB at once, one under way",
+        in_order(Action::Write, true, M1, 1),
+        DIRECT,
+        DEVICE_GOALS,
+    ),
+    by_default(files(
+        "small-files",
+        "open, read and close files of 4 KiB, one after the other of 10,000, into buffers, 64 under way",
+        Job::SmallFiles(How::IntoBuffer),
+        SMALL,
+        &[Goal::Times(0.95, "raw"), Goal::Times(1.0, "std"), Goal::Times(2.5, "tokio"), Goal::TimesPeers(1.0)],
+    )),
+    by_default(files(
+        "whole-files",
+        "the same by the call that reads a file of any length",
+        Job::SmallFiles(How::Whole),
+        WHOLE,
+        &[Goal::Times(1.1, "std"), Goal::Times(2.5, "tokio"), Goal::TimesPeers(1.3)],
+    )),
+    files(
+        "small-writes",
+        "create, write and close 10,000 files of 4 KiB in a new folder, 64 under way",
+        Job::SmallWrites,
+        SMALL,
+        &[Goal::Times(0.9, "std"), Goal::Times(2.0, "tokio"), Goal::TimesPeers(1.0)],
+    ),
+    files(
+        "stat-tree",
+        "walk /usr and ask what each entry is; std is the crate walkdir",
+        Job::StatTree,
+        &["corering", "tokio", "std"],
+        &[Goal::Times(0.9, "std"), Goal::Times(3.0, "tokio"), Goal::AtMost(1000.0, "late_p99_us")],
+    ),
     Workload {
-        name: "read-hot",
-        about: "random reads of 4 KiB from the page cache, 64 under way",
-        kind: Kind::InChild,
-        metric: "ops_per_s",
-        runtimes: FILES,
+        metric: "mb_per_s",
+        ..files(
+            "cold",
+            "BLAKE3 of the files of a tree (--tree) of which nothing is cached; fio: as many bytes in one go",
+            Job::Cold,
+            &["corering", "tokio", "std", "fio", "b3sum"],
+            &[Goal::Times(1.2, "b3sum")],
+        )
     },
-    Workload {
-        name: "small-files",
-        about: "open, read and close files of 4 KiB, one after the other of 10,000, 64 under way",
-        kind: Kind::InChild,
-        metric: "ops_per_s",
-        runtimes: FILES,
-    },
+    files(
+        "lines",
+        "the lines of a cached text, one after the other",
+        Job::Lines,
+        &["tokio", "std"],
+        &[Goal::Times(0.9, "std")],
+    ),
     Workload {
         name: "spawn",
         about: "spawn an empty task and await it",
-        kind: Kind::InChild,
+        kind: Kind::Tasks,
         metric: "ns_per_op",
         runtimes: TASKS,
+        goals: &[],
+        by_default: true,
     },
     Workload {
         name: "spawn-batch",
         about: "spawn 1,000 empty tasks, then await them",
-        kind: Kind::InChild,
+        kind: Kind::Tasks,
         metric: "ns_per_op",
         runtimes: TASKS,
+        goals: &[],
+        by_default: true,
     },
-    Workload { name: "yield", about: "one task gives way", kind: Kind::InChild, metric: "ns_per_op", runtimes: TASKS },
+    Workload {
+        name: "yield",
+        about: "one task gives way",
+        kind: Kind::Tasks,
+        metric: "ns_per_op",
+        runtimes: TASKS,
+        goals: &[],
+        by_default: true,
+    },
     Workload {
         name: "pingpong",
         about: "two tasks wake each other: one round trip",
-        kind: Kind::InChild,
+        kind: Kind::Tasks,
         metric: "ns_per_op",
         runtimes: TASKS,
+        goals: &[],
+        by_default: true,
     },
     Workload {
         name: "timer-arm",
         about: "make a timer of an hour, poll it, drop it",
-        kind: Kind::InChild,
+        kind: Kind::Tasks,
         metric: "ns_per_op",
         runtimes: TASKS,
+        goals: &[],
+        by_default: true,
     },
     Workload {
         name: "sleepers",
         about: "100,000 tasks that sleep up to a second: CPU time, and how late they are",
-        kind: Kind::InChild,
+        kind: Kind::Tasks,
         metric: "cpu_s",
         runtimes: TASKS,
+        goals: &[],
+        by_default: true,
     },
 ];
 
@@ -113,11 +343,12 @@ pub(crate) const WORKLOADS: &[Workload] = &[
 pub(crate) fn unit(metric: &str) -> (&'static str, bool) {
     match metric {
         "ops_per_s" => ("1/s", true),
-        "ns_per_op" | "cpu_ns_per_msg" | "user_ns_per_msg" => ("ns", false),
+        "mb_per_s" => ("MB/s", true),
+        "ns_per_op" | "cpu_ns_per_op" | "cpu_ns_per_msg" | "user_ns_per_msg" => ("ns", false),
         "cpu_s" => ("s", false),
         "user_share" => ("", false),
         "syscalls_per_msg" => ("", false),
-        "p50_us" | "p99_us" | "least_us" => ("us", false),
+        "p50_us" | "p99_us" | "least_us" | "late_p99_us" => ("us", false),
         "bytes_per_conn" => ("B", false),
         _ => ("", false),
     }

@@ -232,7 +232,7 @@ impl OpenOptions {
     /// `IORING_OP_OPENAT` with `O_DIRECT`, a plain `statx(2)` of the open file, and `IORING_OP_FILES_UPDATE`.
     pub async fn open_direct(&self, path: impl AsRef<Path>) -> io::Result<DirectFile> {
         let path = path.as_ref();
-        match self.clone().direct().open(path).await {
+        match self.clone().direct(true).open(path).await {
             Ok(file) => DirectFile::of(file).await,
             // Without direct I/O in general; but what else is wrong with the options is said so, too.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {

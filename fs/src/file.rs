@@ -1,16 +1,17 @@
 //! An open file.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use corering_runtime::buf::{IoBuf, IoBufMut};
 use corering_runtime::op::{
-    Descriptor, Metadata, Op, Read, ReadVectored, Stat, Sync, Truncate, Write, WriteAll, WriteVectored,
+    Descriptor, Link, Metadata, Op, Read, ReadVectored, Stat, Sync, Truncate, Write, WriteAll, WriteVectored,
 };
 
 use crate::OpenOptions;
+use corering_runtime::op::plain;
 
 /// An open file.
 ///
@@ -50,10 +51,6 @@ pub struct File {
 impl File {
     pub(crate) fn new(descriptor: Descriptor, append: bool) -> Self {
         Self { descriptor, position: 0, append }
-    }
-
-    pub(crate) fn descriptor(&self) -> &Descriptor {
-        &self.descriptor
     }
 
     /// Opens a file for reading.
@@ -199,12 +196,17 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// As [`write`](Self::write).
+    /// Dropped in flight, it happens all the same, and the position is behind it: what is written next follows it. Dropped
+    /// while it waits for another that was dropped, it has done nothing.
     pub async fn write_all<B: IoBuf>(&mut self, buffer: B) -> (io::Result<()>, B) {
-        let count = buffer.as_slice().len() as u64;
-        let (result, buffer) = self.write_all_at(buffer, self.write_position()).await;
-        if result.is_ok() {
-            self.position += count;
+        self.settle().await;
+        let (before, count) = (self.position, buffer.as_slice().len() as u64);
+        let write = self.write_all_at(buffer, self.write_position());
+        // Nothing is waited for any more: it is submitted when it is first polled, which is now.
+        self.position += count;
+        let (result, buffer) = write.await;
+        if result.is_err() {
+            self.position = before;
         }
         (result, buffer)
     }
@@ -268,6 +270,82 @@ impl File {
         Stat::of(&self.descriptor)
     }
 
+    /// Gives the file one more name: also one that was opened as [`temporary`](OpenOptions::temporary) and has none.
+    ///
+    /// # Errors
+    ///
+    /// What `linkat(2)` says: [`AlreadyExists`](io::ErrorKind::AlreadyExists) if something has that name,
+    /// [`NotFound`](io::ErrorKind::NotFound) if the file had names and has lost them all.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped in flight, it happens all the same; whatever comes later on names of this core waits for it.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_LINKAT` from /proc/self/fd, which a kernel worker does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    /// # let path = folder.join(format!("link-{}", std::process::id()));
+    /// use corering_fs::File;
+    ///
+    /// corering_runtime::run(async {
+    ///     let file = File::options().write(true).temporary(true).open(folder).await?;
+    ///     file.write_all_at("whole, or not there", 0).await.0?;
+    ///     file.link(&path).await?;
+    ///     file.close().await
+    /// })??;
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn link(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.descriptor.poll_settled(cx)).await;
+        Op::new(Link::of_open(&self.descriptor, crate::c_path(path.as_ref())?)).await
+    }
+
+    /// Another handle of the same open file, with a position of its own, which begins where this one's is. Locks are
+    /// shared; what was dropped on one is waited for on both. The file is closed when both have gone, so
+    /// [`close`](Self::close) of the first fails.
+    ///
+    /// # Errors
+    ///
+    /// None: it is a result for the sake of those who know it from `std`.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { descriptor: self.descriptor.clone(), position: self.position, append: self.append })
+    }
+
+    /// Gives the file away, once what was dropped and is still in flight has ended. Its position is moved to this one's.
+    ///
+    /// # Errors
+    ///
+    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) while a clone or an operation still uses it: it is closed when that
+    /// has gone. [`Unsupported`](io::ErrorKind::Unsupported) for a file of a simulated world.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it closes the file in the background.
+    pub async fn into_std(self) -> io::Result<std::fs::File> {
+        let seekable = self.descriptor.is_seekable();
+        let mut file = std::fs::File::from(self.descriptor.into_owned().await?);
+        if seekable {
+            file.seek(SeekFrom::Start(self.position))?;
+        }
+        Ok(file)
+    }
+
+    /// Whether it is a terminal.
+    pub fn is_terminal(&self) -> bool {
+        plain::is_terminal(self.as_fd())
+    }
+
+    /// What is open, for operations of [`corering_runtime::op`].
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
     /// Waits for what was dropped and is still in flight, closes the file, and says how that went.
     ///
     /// Dropping the file closes it in the background.
@@ -279,6 +357,11 @@ impl File {
     pub async fn close(self) -> io::Result<()> {
         std::future::poll_fn(|cx| self.descriptor.poll_settled(cx)).await;
         self.descriptor.close().await
+    }
+
+    /// Waits until no dropped operation can change the file any more.
+    pub(crate) async fn settle(&self) {
+        std::future::poll_fn(|cx| self.descriptor.poll_settled(cx)).await;
     }
 
     /// Where a write goes: the kernel itself finds the end of what is appended to.

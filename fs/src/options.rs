@@ -4,9 +4,9 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
-use corering_runtime::op::{Descriptor, Op, OpenAt, Readiness, Stat};
+use corering_runtime::op::{Descriptor, Name, Op, OpenAt, OpenAt2, Readiness, Resolve, Stat};
 
 use crate::File;
 
@@ -40,6 +40,8 @@ pub struct OpenOptions {
     create_new: bool,
     mode: u32,
     flags: i32,
+    temporary: bool,
+    resolve: Resolve,
 }
 
 impl OpenOptions {
@@ -54,6 +56,8 @@ impl OpenOptions {
             create_new: false,
             mode: 0o666,
             flags: 0,
+            temporary: false,
+            resolve: Resolve::new(),
         }
     }
 
@@ -99,15 +103,68 @@ impl OpenOptions {
         self
     }
 
-    /// More flags of `open(2)`, such as `libc::O_DIRECT`. The access mode is not taken from here.
+    /// More flags of `open(2)`, instead of those that were set so far by this or by what follows here. The access mode is
+    /// not taken from here.
     pub fn custom_flags(mut self, flags: i32) -> Self {
         self.flags = flags;
         self
     }
 
-    /// Without the page cache.
-    pub(crate) fn direct(mut self) -> Self {
-        self.flags |= libc::O_DIRECT;
+    /// Past the page cache (`O_DIRECT`): buffers, offsets and lengths then have to be aligned, mostly to 512 or 4096
+    /// bytes.
+    pub fn direct(self, on: bool) -> Self {
+        self.flag(libc::O_DIRECT, on)
+    }
+
+    /// A file without a name in the directory that the path names (`O_TMPFILE`): it is gone when it is closed, unless
+    /// [`File::link`] has given it a name.
+    pub fn temporary(mut self, on: bool) -> Self {
+        self.temporary = on;
+        self
+    }
+
+    /// Fails with `ELOOP` if the last name of the path is a symbolic link.
+    pub fn no_follow(self, on: bool) -> Self {
+        self.flag(libc::O_NOFOLLOW, on)
+    }
+
+    /// Fails with [`NotADirectory`](io::ErrorKind::NotADirectory) if it is none.
+    pub fn directory(self, on: bool) -> Self {
+        self.flag(libc::O_DIRECTORY, on)
+    }
+
+    /// Each write brings data and metadata to the disk before it ends (`O_SYNC`).
+    pub fn sync(self, on: bool) -> Self {
+        self.flag(libc::O_SYNC, on)
+    }
+
+    /// Each write brings data, and the metadata that reading it back needs, to the disk before it ends (`O_DSYNC`).
+    pub fn data_sync(self, on: bool) -> Self {
+        self.flag(libc::O_DSYNC, on)
+    }
+
+    /// Where the path may not lead: it is then opened as by `openat2(2)`. To keep paths of strangers in a directory, open
+    /// that as a [`Dir`](crate::Dir).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_fs::{File, Resolve};
+    ///
+    /// corering_runtime::run(async {
+    ///     // A link of /proc is not followed to what is open.
+    ///     let opened = File::options().read(true).resolve(Resolve::NO_MAGIC_LINKS).open("/proc/self/exe").await;
+    ///     assert!(opened.is_err());
+    /// })?;
+    /// # Ok::<(), corering_runtime::RunError>(())
+    /// ```
+    pub fn resolve(mut self, resolve: Resolve) -> Self {
+        self.resolve = resolve;
+        self
+    }
+
+    fn flag(mut self, flag: i32, on: bool) -> Self {
+        self.flags = if on { self.flags | flag } else { self.flags & !flag };
         self
     }
 
@@ -127,17 +184,40 @@ impl OpenOptions {
     /// `IORING_OP_OPENAT`. With `create` or `truncate` a kernel worker does it. A named pipe is waited for as `open(2)`
     /// does it: for a writer if it is to be read, for a reader if it is to be written.
     pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
-        let path = crate::c_path(path.as_ref())?;
+        self.open_from(None, self.resolve, path.as_ref()).await
+    }
+
+    /// Opens a path that begins in a directory and does not lead out of it.
+    pub(crate) async fn open_below(&self, directory: &Descriptor, path: &Path) -> io::Result<File> {
+        let confined = self.resolve.contains(Resolve::IN_ROOT) || self.resolve.contains(Resolve::BENEATH);
+        let resolve = if confined { self.resolve } else { self.resolve | Resolve::BENEATH };
+        self.open_from(Some(directory), resolve, path).await
+    }
+
+    async fn open_from(&self, directory: Option<&Descriptor>, resolve: Resolve, path: &Path) -> io::Result<File> {
+        let path = crate::c_path(path)?;
         let flags = self.to_flags()?;
-        let open = || OpenAt::new(path.clone(), flags, self.mode);
+        let open = |in_worker| {
+            let name = match directory {
+                Some(directory) => Name::below(directory, path.clone()),
+                None => Name::new(path.clone()),
+            };
+            if resolve.is_empty() {
+                let open = OpenAt::at(name, flags, self.mode);
+                Opening::Plain(Op::new(if in_worker { open.in_worker() } else { open }))
+            } else {
+                let open = OpenAt2::new(name, flags, self.mode, resolve);
+                Opening::Resolving(Op::new(if in_worker { open.in_worker() } else { open }))
+            }
+        };
         let may_wait = flags & libc::O_NONBLOCK == 0;
-        let file = match Op::new(open()).await {
-            Err(error) if may_wait && error.raw_os_error() == Some(libc::ENXIO) => Op::new(open().in_worker()).await?,
+        let file = match open(false).await {
+            Err(error) if may_wait && error.raw_os_error() == Some(libc::ENXIO) => open(true).await?,
             opened => opened?,
         };
         let only_reads = flags & libc::O_ACCMODE == libc::O_RDONLY;
         if may_wait && only_reads && !file.is_seekable() && Stat::of(&file)?.is_fifo() {
-            wait_for_writer(&file, Op::new(open().in_worker())).await?;
+            wait_for_writer(&file, open(true)).await?;
         }
         Ok(File::new(file, self.append))
     }
@@ -154,12 +234,19 @@ impl OpenOptions {
         if changes && !(self.write || self.append) {
             return invalid("a file is made or cut only if it is opened for writing");
         }
+        if self.temporary && !(self.write || self.append) {
+            return invalid("a temporary file is opened for writing");
+        }
+        if self.temporary && changes {
+            return invalid("a temporary file has no name: it is neither found nor cut");
+        }
         if self.append && self.truncate {
             return invalid("a file cannot be cut and appended to at once");
         }
         let mut flags = access | self.flags & !libc::O_ACCMODE;
         for (on, flag) in [
             (self.append, libc::O_APPEND),
+            (self.temporary, libc::O_TMPFILE),
             (self.truncate && !self.create_new, libc::O_TRUNC),
             (self.create, libc::O_CREAT),
             (self.create_new, libc::O_CREAT | libc::O_EXCL),
@@ -172,9 +259,27 @@ impl OpenOptions {
     }
 }
 
+/// An open of either kind.
+enum Opening {
+    Plain(Op<OpenAt>),
+    Resolving(Op<OpenAt2>),
+}
+
+impl Future for Opening {
+    type Output = io::Result<Descriptor>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Opening::Plain(op) => Pin::new(op).poll(cx),
+            Opening::Resolving(op) => Pin::new(op).poll(cx),
+        }
+    }
+}
+
 /// The ring opens a named pipe without waiting for a writer (K41): so this waits until it can be opened by waiting for
 /// one, or until one has come, and perhaps has gone again.
-async fn wait_for_writer(pipe: &Descriptor, mut open: Op<OpenAt>) -> io::Result<()> {
+async fn wait_for_writer(pipe: &Descriptor, mut open: Opening) -> io::Result<()> {
     let mut ready = Op::new(Readiness::of(pipe, libc::POLLIN));
     poll_fn(|cx| match Pin::new(&mut open).poll(cx) {
         Poll::Ready(opened) => Poll::Ready(opened.map(drop)),
@@ -199,6 +304,9 @@ mod tests {
         assert_eq!(flags(OpenOptions::new().read(true)), libc::O_RDONLY);
         assert_eq!(flags(OpenOptions::new().read(true).write(true).create(true)), libc::O_RDWR | libc::O_CREAT);
         assert_eq!(flags(OpenOptions::new().append(true)), libc::O_WRONLY | libc::O_APPEND);
+        assert_eq!(flags(OpenOptions::new().write(true).temporary(true)), libc::O_WRONLY | libc::O_TMPFILE);
+        let twice = OpenOptions::new().read(true).direct(true).no_follow(true).direct(false);
+        assert_eq!(flags(twice), libc::O_RDONLY | libc::O_NOFOLLOW);
     }
 
     #[test]
@@ -208,6 +316,8 @@ mod tests {
             OpenOptions::new().read(true).truncate(true),
             OpenOptions::new().read(true).create(true),
             OpenOptions::new().append(true).truncate(true),
+            OpenOptions::new().read(true).temporary(true),
+            OpenOptions::new().write(true).create(true).temporary(true),
         ] {
             let error = options.to_flags().expect_err("impossible");
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);

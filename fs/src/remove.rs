@@ -1,12 +1,12 @@
 //! Removing a folder with everything in it.
 
 use std::ffi::{CStr, CString};
-use std::future::poll_fn;
 use std::io;
 use std::path::Path;
 
-use corering_runtime::blocking;
-use corering_runtime::op::{Descriptor, Stat, change_names_elsewhere, folder, plain, poll_names_settled};
+use corering_runtime::op::{Descriptor, Stat, folder, plain};
+
+use crate::elsewhere::change_names;
 
 /// Names that one job removes.
 const SHARE: usize = 512;
@@ -50,15 +50,7 @@ const TRIES: u32 = 8;
 pub async fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
     let mut removal = Removal::new(path.as_ref())?;
     loop {
-        poll_fn(poll_names_settled).await;
-        let (here, elsewhere) = change_names_elsewhere();
-        let job = move || {
-            let _elsewhere = elsewhere;
-            let over = removal.go_on();
-            (over, removal)
-        };
-        let (over, back) = blocking::call(job).await;
-        drop(here);
+        let (over, back) = change_names(move || (removal.go_on(), removal)).await;
         if over? {
             return Ok(());
         }

@@ -7,6 +7,7 @@
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
 mod addr;
+mod io;
 mod listener;
 mod split;
 mod stream;

@@ -38,6 +38,11 @@ pub(crate) fn owned(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
 macro_rules! reads {
     ($half:ty, $receiver:ident => $get:expr) => {
         impl $half {
+            pub(crate) fn receiver_mut(&mut self) -> &mut Receiver {
+                let $receiver = self;
+                $get
+            }
+
             /// What has arrived; see [`TcpStream::recv`].
             pub fn recv(&mut self) -> Recv<'_> {
                 let $receiver = self;
@@ -56,6 +61,11 @@ macro_rules! reads {
 macro_rules! writes {
     ($half:ty, $sender:ident => $get:expr) => {
         impl $half {
+            pub(crate) fn sender_mut(&mut self) -> &mut Sender {
+                let $sender = self;
+                $get
+            }
+
             /// Writes a part of a buffer; see [`TcpStream::write`].
             pub fn write<B: IoBuf>(&mut self, buffer: B) -> Writing<'_, Op<Send<B>>> {
                 let $sender = self;
@@ -90,7 +100,7 @@ macro_rules! writes {
 reads!(ReadHalf<'_>, half => half.0);
 reads!(OwnedReadHalf, half => &mut half.0);
 writes!(WriteHalf<'_>, half => half.0);
-writes!(OwnedWriteHalf, half => half.sender_mut());
+writes!(OwnedWriteHalf, half => half.whole_mut());
 
 impl OwnedWriteHalf {
     fn sender(&self) -> &Sender {
@@ -102,7 +112,7 @@ impl OwnedWriteHalf {
 }
 
 impl OwnedWriteHalf {
-    fn sender_mut(&mut self) -> &mut Sender {
+    fn whole_mut(&mut self) -> &mut Sender {
         match &mut self.0 {
             Some(sender) => sender,
             None => unreachable!("taken only when the half ends"),

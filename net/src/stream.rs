@@ -114,6 +114,14 @@ impl TcpStream {
         Ok(Self::new(Descriptor::new(stream.into())))
     }
 
+    pub(crate) fn receiver_mut(&mut self) -> &mut Receiver {
+        &mut self.receiver
+    }
+
+    pub(crate) fn sender_mut(&mut self) -> &mut Sender {
+        &mut self.sender
+    }
+
     pub(crate) fn new(socket: Descriptor) -> Self {
         Self { receiver: Receiver::new(socket.clone()), sender: Sender(socket) }
     }

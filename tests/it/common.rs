@@ -95,6 +95,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 }
 
 /// Numbers that are the same in every run.
+#[derive(Debug)]
 pub(crate) struct Random(u64);
 
 impl Random {

@@ -11,8 +11,9 @@
 //! - `deadlocks`: cores on which nothing can run
 //! - `gates`, `scenarios`: programs that hold whatever is cancelled in them
 //! - `blocking`: calls that block
-//! - `files`, `order`: files, and the order of what is done to them
+//! - `files`, `trees`, `order`: files, and the order of what is done to them
 //! - `direct`, `chunks`: direct I/O, and files that are read and written in order
+//! - `io`: readers and writers with buffers, and copies
 //! - `atomic`, `temp`: files that are replaced as a whole, and temporary ones
 //! - `net`, `streams`, `multishots`: connections, and what they carry
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
@@ -51,6 +52,7 @@ mod gates;
 mod gathers;
 mod groups;
 mod guard;
+mod io;
 mod life;
 mod limits;
 mod load;
@@ -68,6 +70,7 @@ mod temp;
 mod time;
 mod timeouts;
 mod tracked;
+mod trees;
 mod waits;
 
 // For the real kernel alone.

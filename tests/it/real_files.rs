@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::pin::pin;
 use std::task::Poll;
 
+use corering::buf::IoBuf as _;
 use corering::fs::{self, File};
 
 use crate::guard::Guarded;
@@ -150,4 +151,53 @@ fn whole_files_are_whole_whatever_they_are() {
         let ours = corering::fs::read("/proc/cpuinfo").await.unwrap().len();
         assert!(ours > 100);
     });
+}
+
+/// Asked not to wait, the kernel waits for the device all the same (K30): the core would stand still meanwhile.
+#[test]
+fn reads_that_pass_the_page_cache_never_wait_in_the_core() {
+    clean(async || {
+        let folder = folder();
+        let path = folder.join("file");
+        std::fs::write(&path, vec![6; 8192]).expect("written");
+        std::fs::File::open(&path).expect("there").sync_all().expect("on the disk");
+        let direct = File::options().read(true).custom_flags(libc::O_DIRECT).open(&path).await.expect("opened");
+        let duplicate = std::os::fd::AsFd::as_fd(&direct).try_clone_to_owned().expect("a descriptor");
+        let taken_over = File::from_std(duplicate.into());
+        for file in [&direct, &taken_over] {
+            let mut read = pin!(file.read_at(Guarded::new(4096), 4096));
+            let at_once = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx).is_ready())).await;
+            assert!(!at_once, "it was read by a call that waits");
+            let (count, buffer) = soon(read).await;
+            assert_eq!(count.expect("read"), 4096);
+            assert!(buffer.as_slice().iter().all(|byte| *byte == 6));
+        }
+        taken_over.close().await.expect("closed");
+        direct.close().await.expect("closed");
+    });
+}
+
+/// The close of a direct descriptor says nothing if it succeeds: to wait for a word of it would take 20 ms at each end.
+#[test]
+fn a_core_with_nothing_but_files_to_close_does_not_wait_at_its_end() {
+    const ROUNDS: i64 = 20;
+    let waits = || {
+        // SAFETY: all-zero bytes are a valid rusage.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: `usage` is valid to write to.
+        assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) }, 0);
+        usage.ru_nvcsw
+    };
+    let directory = folder();
+    let path = directory.join("file");
+    std::fs::write(&path, "short").expect("written");
+    let read = || corering::run(async { fs::read(&path).await.expect("read").len() }).expect("io_uring");
+    assert_eq!(read(), 5);
+    let before = waits();
+    for _ in 0..ROUNDS {
+        read();
+    }
+    // A page that is fetched or a lock that is held may make a thread wait now and then.
+    let waited = waits() - before;
+    assert!(waited < ROUNDS / 2, "{waited} waits in {ROUNDS} runs");
 }

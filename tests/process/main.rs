@@ -14,6 +14,7 @@ mod direct;
 mod leftovers;
 mod outside;
 mod replaced;
+mod stdio;
 mod told;
 
 use std::cell::RefCell;
@@ -243,6 +244,31 @@ const CASES: &[Case] = &[
         name: "the_second_ctrl_c_ends_the_process",
         check: told::is_ended_by_the_second,
         child: told::hang_in_cleanup,
+    },
+    Case {
+        name: "all_goes_through_standard_streams_whatever_they_are",
+        check: stdio::all_goes_through,
+        child: stdio::send_back,
+    },
+    Case {
+        name: "a_process_ends_while_it_reads_standard_input",
+        check: stdio::ends_while_reading,
+        child: stdio::end_while_reading,
+    },
+    Case {
+        name: "a_process_ends_while_nobody_reads_its_standard_output",
+        check: stdio::ends_while_writing,
+        child: stdio::end_while_writing,
+    },
+    Case {
+        name: "a_process_goes_on_without_standard_streams",
+        check: stdio::goes_on_without,
+        child: stdio::go_on_without,
+    },
+    Case {
+        name: "a_buffered_writer_that_is_dropped_unflushed_is_told_in_debug_mode",
+        check: stdio::is_told_once,
+        child: stdio::forget_to_flush,
     },
     Case {
         name: "what_lies_in_a_thread_local_may_outlive_the_core",

@@ -51,6 +51,8 @@ mod gathers;
 mod groups;
 #[path = "../it/guard.rs"]
 mod guard;
+#[path = "../it/io.rs"]
+mod io;
 #[path = "../it/life.rs"]
 mod life;
 #[path = "../it/limits.rs"]
@@ -85,6 +87,8 @@ mod time;
 mod timeouts;
 #[path = "../it/tracked.rs"]
 mod tracked;
+#[path = "../it/trees.rs"]
+mod trees;
 #[path = "../it/waits.rs"]
 mod waits;
 

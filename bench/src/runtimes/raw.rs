@@ -1,21 +1,16 @@
-//! The kernel's own interface: loops on a ring that do one thing, as fast as we can write them.
+//! The kernel's own interface: a ring, and echo servers on it that do one thing, as fast as we can write them.
 
-use std::ffi::CString;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use io_uring::squeue::{Entry, Flags};
-use io_uring::types::{BufRingEntry, DestinationSlot, Fd, Fixed};
-use io_uring::{IoUring, cqueue, opcode};
-
-use super::{BLOCK, DEPTH, Offsets, Until, whole};
+use io_uring::squeue::Entry;
+use io_uring::types::{BufRingEntry, Fd};
+use io_uring::{IoUring, Submitter, cqueue, opcode};
 
 const GETEVENTS: u32 = 1;
+/// Bytes of a buffer that the kernel picks.
+const BLOCK: usize = 4096;
 
 /// A ring with the flags that are best on this kernel, and its own way to enter it.
 pub(crate) struct Ring {
@@ -84,6 +79,10 @@ impl Ring {
             error if result < 0 && error.kind() != io::ErrorKind::Interrupted => Err(error),
             _ => Ok(()),
         }
+    }
+
+    pub(crate) fn submitter(&self) -> Submitter<'_> {
+        self.io.submitter()
     }
 
     /// The next completion: its data, result and flags.
@@ -268,117 +267,4 @@ pub(crate) fn serve_multi(listener: &TcpListener) -> io::Result<()> {
             unsafe { ring.push(entry.user_data(RECEIVE | index as u64)) };
         }
     }
-}
-
-/// The better of two loops that never block: 64 reads under way on a ring, or calls that give up instead of waiting
-/// (`RWF_NOWAIT`), one after the other. Each gets half the time. What may block is the runtime `std`.
-pub(crate) fn read_hot(path: &Path, time: Duration) -> io::Result<(u64, Duration)> {
-    let plain = read_hot_by_calls(path, time / 2)?;
-    let ring = read_hot_by_ring(path, time / 2)?;
-    let rate = |(done, took): &(u64, Duration)| *done as f64 / took.as_secs_f64();
-    Ok(if rate(&plain) > rate(&ring) { plain } else { ring })
-}
-
-fn read_hot_by_calls(path: &Path, time: Duration) -> io::Result<(u64, Duration)> {
-    let file = std::fs::File::open(path)?;
-    let (mut offsets, mut until) = (Offsets::new(0), Until::new(time));
-    let mut buffer = vec![0_u8; BLOCK];
-    let mut done = 0;
-    let start = Instant::now();
-    while !until.is_over() {
-        let part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: BLOCK };
-        let offset = offsets.next() as libc::off_t;
-        // SAFETY: `part` names the buffer, which nobody else uses.
-        let read = unsafe { libc::preadv2(file.as_raw_fd(), &raw const part, 1, offset, libc::RWF_NOWAIT) };
-        match usize::try_from(read) {
-            Ok(read) => whole(read)?,
-            // Not in the page cache any more.
-            Err(_) => file.read_exact_at(&mut buffer, offset as u64)?,
-        }
-        done += 1;
-    }
-    Ok((done, start.elapsed()))
-}
-
-fn read_hot_by_ring(path: &Path, time: Duration) -> io::Result<(u64, Duration)> {
-    let file = std::fs::File::open(path)?;
-    let mut ring = Ring::new(DEPTH as u32)?;
-    ring.io.submitter().register_files(&[file.as_raw_fd()])?;
-    let mut buffers = vec![[0_u8; BLOCK]; DEPTH];
-    let mut offsets: Vec<_> = (0..DEPTH).map(Offsets::new).collect();
-    let mut until = Until::new(time);
-    let (mut done, mut under_way, mut over) = (0, DEPTH, false);
-    let start = Instant::now();
-    let mut read = |ring: &mut Ring, index: usize| {
-        let entry = opcode::Read::new(Fixed(0), buffers[index].as_mut_ptr(), BLOCK as u32)
-            .offset(offsets[index].next())
-            .build()
-            .user_data(index as u64);
-        // SAFETY: the buffer outlives the loop below, which ends when nothing is under way.
-        unsafe { ring.push(entry) };
-    };
-    for index in 0..DEPTH {
-        read(&mut ring, index);
-    }
-    while under_way > 0 {
-        ring.enter(true)?;
-        while let Some((index, result, _)) = ring.next() {
-            whole(result as usize)?;
-            done += 1;
-            over = over || until.is_over();
-            if over {
-                under_way -= 1;
-            } else {
-                read(&mut ring, index as usize);
-            }
-        }
-    }
-    Ok((done, start.elapsed()))
-}
-
-/// Open, read and close as linked operations on direct descriptors, 64 files under way.
-pub(crate) fn small_files(paths: &[PathBuf], time: Duration) -> io::Result<(u64, Duration)> {
-    let paths: Vec<CString> =
-        paths.iter().map(|path| CString::new(path.as_os_str().as_bytes())).collect::<Result<_, _>>()?;
-    let mut ring = Ring::new(4 * DEPTH as u32)?;
-    ring.io.submitter().register_files_sparse(DEPTH as u32)?;
-    let mut buffers = vec![[0_u8; BLOCK]; DEPTH];
-    let (mut until, mut begun) = (Until::new(time), 0);
-    let mut begin = |ring: &mut Ring, slot: usize| {
-        if until.is_over() {
-            return None;
-        }
-        let path = &paths[begun % paths.len()];
-        begun += 1;
-        let place = DestinationSlot::try_from_slot_target(slot as u32).ok();
-        let (file, buffer) = (Fixed(slot as u32), buffers[slot].as_mut_ptr());
-        let open = opcode::OpenAt::new(Fd(libc::AT_FDCWD), path.as_ptr()).file_index(place).build();
-        let read = opcode::Read::new(file, buffer, BLOCK as u32).build();
-        let close = opcode::Close::new(file).build();
-        for entry in [
-            open.flags(Flags::IO_LINK | Flags::SKIP_SUCCESS).user_data(u64::MAX),
-            read.flags(Flags::IO_HARDLINK).user_data(1 << 32 | slot as u64),
-            close.user_data(slot as u64),
-        ] {
-            // SAFETY: path and buffer outlive the loop below, which ends when nothing is under way.
-            unsafe { ring.push(entry) };
-        }
-        Some(())
-    };
-    let start = Instant::now();
-    let mut under_way = (0..DEPTH).filter_map(|slot| begin(&mut ring, slot)).count();
-    while under_way > 0 {
-        ring.enter(true)?;
-        while let Some((data, result, _)) = ring.next() {
-            if result < 0 {
-                return Err(io::Error::from_raw_os_error(-result));
-            }
-            if data >= 1 << 32 {
-                whole(result as usize)?;
-            } else if begin(&mut ring, data as usize).is_none() {
-                under_way -= 1;
-            }
-        }
-    }
-    Ok((begun as u64, start.elapsed()))
 }

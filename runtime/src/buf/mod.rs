@@ -16,6 +16,7 @@
 //! | [`AlignedBuf`], for direct I/O | what it holds | its spare capacity |
 
 mod aligned;
+mod filling;
 mod impls;
 mod pool;
 mod slice;
@@ -26,6 +27,7 @@ use std::ops::RangeBounds;
 
 pub use self::aligned::AlignedBuf;
 pub(crate) use self::aligned::Regions;
+pub(crate) use self::filling::Filling;
 pub use self::pool::Chunk;
 pub(crate) use self::pool::{OwnedPool, Pool};
 pub use self::slice::{Limit, Slice};
@@ -135,6 +137,13 @@ impl Room<'_> {
     pub fn truncate(mut self, bytes: usize) -> Self {
         self.len = self.len.min(bytes);
         self
+    }
+
+    /// The room behind the first `bytes` of it.
+    #[inline]
+    pub(crate) fn skip(self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.len);
+        Self { start: self.start.wrapping_add(bytes), len: self.len - bytes, memory: PhantomData }
     }
 
     /// Copies `bytes` to the start, as many as fit, and says how many these were.

@@ -10,7 +10,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
@@ -160,6 +160,19 @@ pub(crate) fn is_seekable(fd: BorrowedFd<'_>) -> bool {
     }
 }
 
+/// Whether it was opened to pass the page cache (`O_DIRECT`).
+pub(crate) fn is_direct(fd: BorrowedFd<'_>) -> bool {
+    match Kernel::answering(fd.as_raw_fd()) {
+        Kernel::Real => {
+            // SAFETY: takes no pointers.
+            let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+            flags >= 0 && flags & libc::O_DIRECT != 0
+        }
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::is_direct(fd.as_raw_fd()),
+    }
+}
+
 /// Reads into `room` if that needs no waiting: from the page cache, or what lies ready. From the position if `offset`
 /// is [`u64::MAX`].
 #[inline]
@@ -211,20 +224,28 @@ pub(crate) fn truncate(fd: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Closes a descriptor, where no ring does. Whatever close(2) says, the number is free.
+/// Closes a descriptor, where no ring does. Whatever this says, the number is free.
 ///
 /// # Safety
 ///
 /// The caller owns `fd`, and nobody uses or closes it any more.
-pub(crate) unsafe fn close(fd: RawFd) {
+pub(crate) unsafe fn close(fd: RawFd) -> io::Result<()> {
     match Kernel::of(fd) {
-        Kernel::Real => {
-            // SAFETY: takes no pointers; the caller's promise.
-            unsafe { libc::close(fd) };
-        }
+        // SAFETY: takes no pointers; the caller's promise.
+        Kernel::Real => done(unsafe { libc::close(fd) }),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::close(fd),
     }
+}
+
+/// Gives a descriptor of the real system to an owner that closes it.
+///
+/// # Safety
+///
+/// It is open, of the real system, and nobody else closes it.
+pub(crate) unsafe fn owned(fd: RawFd) -> OwnedFd {
+    // SAFETY: the caller's promise.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// A random number. It cannot be foretold from those of other threads or runs, but it can from those that came before:
@@ -289,7 +310,7 @@ pub(super) fn done(result: i32) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+    use std::os::fd::AsFd;
 
     use super::*;
 

@@ -171,10 +171,21 @@ impl Runtime {
     }
 }
 
+thread_local! {
+    /// Whether the core of this thread is in debug mode.
+    static DEBUGGING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the core of this thread is to tell what is suspicious.
+pub(crate) fn is_debugging() -> bool {
+    DEBUGGING.get()
+}
+
 impl Core {
     /// Makes this the core of this thread.
     fn install(&self) {
         current::set(self.id);
+        DEBUGGING.set(self.debug);
         // SAFETY: boxed, so it stays where it is, and `uninstall` is called before it ends.
         unsafe { self.operations.install() };
         // SAFETY: as above.
@@ -188,6 +199,7 @@ impl Core {
     fn uninstall(&self) {
         current::clear(self.id);
         blocking::uninstall();
+        DEBUGGING.set(false);
         task::local::uninstall(&self.tasks);
         operations::uninstall(&self.operations);
         timers::uninstall(&self.timers);
@@ -470,8 +482,10 @@ impl Core {
             let end = began + limit.as_nanos() as u64;
             (now < end).then_some(end.min(now + 20_000_000))
         };
+        // What is only to be submitted (closes of direct descriptors, which say nothing if they succeed) is not waited for.
         let wait = |limit: Duration| match within(limit) {
-            Some(until) => self.driver.enter(Wait::Until(until)).is_ok(),
+            Some(until) if self.operations.awaits_completions() => self.driver.enter(Wait::Until(until)).is_ok(),
+            Some(_) => self.driver.enter(Wait::No).is_ok(),
             None => false,
         };
         self.operations.give_up_all();

@@ -239,7 +239,9 @@ impl Operations {
         self.closing.set(self.closing.get() - 1);
         if completion.result == -libc::ECANCELED {
             // SAFETY: the last holder handed it over to be closed, and the kernel has not done it.
-            unsafe { calls::close(fd) };
+            let closed = unsafe { calls::close(fd) };
+            // Nobody is left who could be told.
+            drop(closed);
         }
     }
 
@@ -414,7 +416,12 @@ impl Operations {
 
     /// Whether the kernel has anything of ours, or we anything for it.
     pub(crate) fn is_busy(&self) -> bool {
-        self.in_flight() > 0 || self.closing.get() > 0 || self.driver.wants_enter()
+        self.awaits_completions() || self.driver.wants_enter()
+    }
+
+    /// Whether the kernel is going to say something.
+    pub(crate) fn awaits_completions(&self) -> bool {
+        self.in_flight() > 0 || self.closing.get() > 0
     }
 
     /// What the kernel would not let go of is leaked: the buffers it may still write to.

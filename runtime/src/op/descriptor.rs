@@ -45,6 +45,8 @@ struct Shared {
 const COLD: u32 = 32;
 /// Reads of this descriptor can never be had at once.
 const ALWAYS_COLD: u32 = u32::MAX;
+/// Nothing was read yet, and nobody has asked what the descriptor was opened for.
+const UNKNOWN: u32 = u32::MAX - 1;
 
 impl Descriptor {
     /// Takes over an open descriptor.
@@ -66,7 +68,7 @@ impl Descriptor {
             orphans: AtomicU32::new(0),
             cancels: AtomicU32::new(0),
             waiting: Mutex::new(Vec::new()),
-            cold: AtomicU32::new(0),
+            cold: AtomicU32::new(UNKNOWN),
         }))
     }
 
@@ -134,26 +136,71 @@ impl Descriptor {
     ///
     /// Dropped, it closes in the background.
     pub async fn close(self) -> io::Result<()> {
+        super::Op::new(Close(self.alone().await?)).await
+    }
+
+    /// Gives it away, once what was dropped and is still in flight has been cancelled or has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::ResourceBusy`] if somebody else still holds it: it is closed when that one lets go.
+    /// [`io::ErrorKind::Unsupported`] if it is of a simulated kernel.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it closes in the background.
+    pub async fn into_owned(self) -> io::Result<OwnedFd> {
+        #[cfg(feature = "sim")]
+        if calls::is_simulated(self.0.fd) {
+            let text = "what is open in a simulated world stays there: the real system does not know it";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+        }
+        let mut shared = self.alone().await?;
+        let fd = std::mem::replace(&mut shared.fd, -1);
+        // SAFETY: the last holder's, who has forgotten it; and of the real system.
+        Ok(unsafe { calls::owned(fd) })
+    }
+
+    /// Waits until no orphan is left, and nobody else holds it.
+    async fn alone(self) -> io::Result<Shared> {
         if self.has_orphans() {
             self.cancel_all();
         }
         std::future::poll_fn(|cx| self.poll_none(&self.0.orphans, cx)).await;
-        let Some(shared) = Arc::into_inner(self.0) else {
-            return Err(io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                "another handle or operation still uses the descriptor: drop or await it before closing",
-            ));
+        Arc::into_inner(self.0).ok_or_else(|| {
+            let text = "another handle or operation still uses the descriptor: drop or await it before closing";
+            io::Error::new(io::ErrorKind::ResourceBusy, text)
+        })
+    }
+
+    /// Closes it by a plain call, which may block: not for the core.
+    pub(super) fn close_now(self) -> io::Result<()> {
+        let Some(mut shared) = Arc::into_inner(self.0) else {
+            return Err(in_use());
         };
-        super::Op::new(Close(shared)).await
+        // SAFETY: the last holder's descriptor, which nobody closes again: it is taken from there.
+        unsafe { calls::close(std::mem::replace(&mut shared.fd, -1)) }
     }
 
     /// Whether a read is likely to need no waiting. It is not for a while after one that would have had to wait.
     #[inline]
     pub(super) fn may_read_now(&self) -> bool {
-        let cold = self.0.cold.load(Ordering::Relaxed);
-        if cold > 0 && cold != ALWAYS_COLD {
-            self.0.cold.store(cold - 1, Ordering::Relaxed);
+        match self.0.cold.load(Ordering::Relaxed) {
+            0 => true,
+            ALWAYS_COLD => false,
+            UNKNOWN => self.is_warm_at_first(),
+            cold => {
+                self.0.cold.store(cold - 1, Ordering::Relaxed);
+                false
+            }
         }
+    }
+
+    /// What passes the page cache would wait for the device, though it was told not to wait (K30).
+    #[cold]
+    fn is_warm_at_first(&self) -> bool {
+        let cold = if calls::is_direct(self.as_fd()) { ALWAYS_COLD } else { 0 };
+        self.0.cold.store(cold, Ordering::Relaxed);
         cold == 0
     }
 
@@ -205,7 +252,9 @@ impl Drop for Shared {
         }
         if context::with(|operations| operations.close(self.fd)).is_none() {
             // SAFETY: the last holder's descriptor, which nobody closes again.
-            unsafe { calls::close(self.fd) };
+            let closed = unsafe { calls::close(self.fd) };
+            // Nobody is left who could be told.
+            drop(closed);
         }
     }
 }
@@ -301,6 +350,13 @@ impl Drop for Held {
         let waiting = std::mem::take(&mut *self.descriptor.waiting());
         wake_all(waiting.into_iter());
     }
+}
+
+fn in_use() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        "another handle or operation still uses the descriptor: drop or await it before closing",
+    )
 }
 
 /// Closes a descriptor that nobody else holds, and says how that went; made by [`Descriptor::close`].

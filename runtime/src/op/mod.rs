@@ -65,6 +65,7 @@ mod send;
 mod slot;
 mod socket;
 mod space;
+pub(crate) mod standard;
 mod write;
 mod xattr;
 

@@ -287,6 +287,17 @@ impl Receiver {
         Poll::Ready(Ok(count))
     }
 
+    /// Takes back the bytes that were read last: the next read gets them first.
+    pub fn put_back(&mut self, mut bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        if let Some(rest) = self.rest.take() {
+            bytes.extend_from_slice(&rest);
+        }
+        self.rest = Some(Chunk::from(bytes));
+    }
+
     /// Whether it receives from `socket`.
     pub fn is_of(&self, socket: &Descriptor) -> bool {
         self.socket.is(socket)

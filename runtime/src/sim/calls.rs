@@ -77,6 +77,18 @@ pub(crate) fn is_seekable(fd: RawFd) -> bool {
     on_file(fd, |_, _, _, _| Ok(())).is_ok()
 }
 
+/// Whether a file was opened to pass the page cache.
+pub(crate) fn is_direct(fd: RawFd) -> bool {
+    let flags = answer(|state, host| {
+        let open = state.find(host, fd)?;
+        match state.opens[open].file {
+            File::Disk { flags, .. } => Ok(flags),
+            _ => Ok(0),
+        }
+    });
+    flags.is_ok_and(|flags| flags & libc::O_DIRECT != 0)
+}
+
 /// What is cached of a file. From its position if `offset` is `u64::MAX`, which then moves.
 pub(crate) fn read_now(fd: RawFd, room: usize, offset: u64) -> io::Result<Vec<u8>> {
     answer(|state, host| {
@@ -117,12 +129,12 @@ pub(crate) fn truncate(fd: RawFd, bytes: u64) -> io::Result<()> {
 }
 
 /// Closes a descriptor. Nothing, if its host has lost its power since.
-pub(crate) fn close(fd: RawFd) {
-    // It answers only that there is no such descriptor any more.
-    let _ = here(|state, _| match super::host::place(fd) {
+pub(crate) fn close(fd: RawFd) -> io::Result<()> {
+    let closed = here(|state, _| match super::host::place(fd) {
         Some((owner, _)) => state.close(owner, fd),
         None => Err(Errno(libc::EBADF)),
     });
+    closed.map(drop).map_err(io::Error::from)
 }
 
 /// A number that follows from the seed.

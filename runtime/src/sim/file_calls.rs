@@ -39,7 +39,16 @@ fn inode_of(state: &mut State, host: HostId, subject: Subject<'_>) -> Answer<Ino
 }
 
 pub(crate) fn read_link(subject: Subject<'_>) -> io::Result<Vec<u8>> {
-    on_subject(subject, |state, host, inode| state.host(host).disk.target(inode))
+    match subject {
+        // What is open by its path alone.
+        Subject::Path { directory: Some(fd), path, .. } if path.is_empty() => answer(|state, host| {
+            let inode = state.inode_of(host, fd.as_raw_fd())?;
+            state.host(host).disk.target(inode).map_err(|_| Errno(libc::ENOENT))
+        }),
+        Subject::Path { .. } | Subject::Open(_) => {
+            on_subject(subject, |state, host, inode| state.host(host).disk.target(inode))
+        }
+    }
 }
 
 pub(crate) fn real_path(path: &CStr) -> io::Result<Vec<u8>> {

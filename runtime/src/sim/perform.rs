@@ -466,6 +466,10 @@ impl State {
         } else {
             disk.write(inode, at, &bytes[..part], now_ns)?
         };
+        if flags & libc::O_DSYNC != 0 {
+            // O_SYNC has one bit more.
+            self.host(host).disk.sync(inode, flags & libc::O_SYNC != libc::O_SYNC)?;
+        }
         if matches!(self.requests[request].submission.request, Request::Write { offset: u64::MAX, .. }) {
             let end = if flags & libc::O_APPEND != 0 { self.host(host).disk.len(inode) } else { at + count as u64 };
             self.set_position(request, end);
@@ -473,7 +477,7 @@ impl State {
         Ok(count as i32)
     }
 
-    fn part_of_file(&mut self, len: usize) -> usize {
+    pub(super) fn part_of_file(&mut self, len: usize) -> usize {
         if len > 1 && self.takes_liberty(|kernel| kernel.short_files) {
             return self.random.within(1..=len as u64 - 1) as usize;
         }

@@ -1,0 +1,82 @@
+//! compio, with the flags of the ring that are fastest on new kernels, which it leaves off by default.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+
+use ::compio::BufResult;
+use ::compio::driver::ProactorBuilder;
+use ::compio::fs::{File, OpenOptions};
+use ::compio::io::{AsyncReadAt, AsyncWriteAt, AsyncWriteAtExt};
+use ::compio::runtime::{JoinHandle, RuntimeBuilder, spawn};
+
+use crate::files::work::Files;
+use crate::files::{Access, Action, Block};
+use crate::micro::Runtime;
+
+pub(crate) struct Local;
+
+impl Runtime for Local {
+    type Handle<T: 'static> = JoinHandle<T>;
+
+    fn block_on<F: Future + 'static>(future: F) -> F::Output
+    where
+        F::Output: 'static,
+    {
+        let mut proactor = ProactorBuilder::new();
+        proactor.capacity(1024).single_issuer(true).coop_taskrun(true).taskrun_flag(true).defer_taskrun(true);
+        match RuntimeBuilder::new().with_proactor(proactor).build() {
+            Ok(runtime) => runtime.block_on(future),
+            Err(error) => {
+                eprintln!("error: {error}");
+                std::process::exit(1)
+            }
+        }
+    }
+
+    fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
+        spawn(future)
+    }
+}
+
+impl Files for Local {
+    type File = File;
+
+    async fn open(path: &Path, access: Access) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        match access.action {
+            Action::Read => options.read(true),
+            Action::Write => options.write(true),
+        };
+        options.custom_flags(access.flags()).open(path).await
+    }
+
+    async fn read_at(file: &File, block: Block, offset: u64) -> (io::Result<usize>, Block) {
+        let BufResult(read, block) = file.read_at(block, offset).await;
+        (read, block)
+    }
+
+    async fn write_at(file: &File, block: Block, offset: u64) -> (io::Result<usize>, Block) {
+        let BufResult(written, block) = (&*file).write_at(block, offset).await;
+        (written, block)
+    }
+
+    async fn read_small(path: &Path, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        let file = match File::open(path).await {
+            Ok(file) => file,
+            Err(error) => return (Err(error), buffer),
+        };
+        let BufResult(read, buffer) = file.read_at(buffer, 0).await;
+        (file.close().await.and(read), buffer)
+    }
+
+    async fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+        ::compio::fs::read(path).await
+    }
+
+    async fn write_small(path: &Path, content: &'static [u8]) -> io::Result<()> {
+        let mut file = File::create(path).await?;
+        file.write_all_at(content, 0).await.0?;
+        file.close().await
+    }
+}

@@ -1,0 +1,100 @@
+//! glommio: files through the page cache by `BufferedFile`, past it by `DmaFile`, with buffers of its own.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+
+use ::glommio::io::{BufferedFile, DmaFile, OpenOptions};
+use ::glommio::{LocalExecutorBuilder, Placement, Task};
+
+use crate::files::work::Files;
+use crate::files::{Access, Action, Block};
+use crate::micro::Runtime;
+
+pub(crate) struct Local;
+
+impl Runtime for Local {
+    type Handle<T: 'static> = Task<T>;
+
+    fn block_on<F: Future + 'static>(future: F) -> F::Output
+    where
+        F::Output: 'static,
+    {
+        // This process is on one core already.
+        match LocalExecutorBuilder::new(Placement::Unbound).ring_depth(1024).make() {
+            Ok(executor) => executor.run(future),
+            Err(error) => {
+                eprintln!("error: {error}");
+                std::process::exit(1)
+            }
+        }
+    }
+
+    fn spawn<F: Future + 'static>(future: F) -> Task<F::Output> {
+        ::glommio::spawn_local(future)
+    }
+}
+
+pub(crate) enum File {
+    Buffered(BufferedFile),
+    Direct(DmaFile),
+}
+
+impl Files for Local {
+    type File = File;
+
+    async fn open(path: &Path, access: Access) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        match access.action {
+            Action::Read => options.read(true),
+            Action::Write => options.write(true),
+        };
+        if access.direct {
+            return Ok(File::Direct(options.dma_open(path).await?));
+        }
+        Ok(File::Buffered(options.buffered_open(path).await?))
+    }
+
+    async fn read_at(file: &File, block: Block, offset: u64) -> (io::Result<usize>, Block) {
+        let read = match file {
+            File::Buffered(file) => file.read_at(offset, block.len()).await,
+            File::Direct(file) => file.read_at_aligned(offset, block.len()).await,
+        };
+        (read.map(|bytes| bytes.len()).map_err(io::Error::from), block)
+    }
+
+    async fn write_at(file: &File, block: Block, offset: u64) -> (io::Result<usize>, Block) {
+        // A buffer is given up with each write.
+        let written = match file {
+            File::Buffered(file) => file.write_at(vec![0; block.len()], offset).await,
+            File::Direct(file) => file.write_at(file.alloc_dma_buffer(block.len()), offset).await,
+        };
+        (written.map_err(io::Error::from), block)
+    }
+
+    async fn read_small(path: &Path, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        let read = async {
+            let file = BufferedFile::open(path).await?;
+            let count = file.read_at(0, buffer.capacity()).await?.len();
+            file.close().await?;
+            Ok(count)
+        };
+        (read.await, buffer)
+    }
+
+    /// It has no call for that.
+    async fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+        let file = BufferedFile::open(path).await?;
+        let bytes = file.file_size().await?;
+        let content = file.read_at(0, bytes as usize).await?.to_vec();
+        file.close().await?;
+        Ok(content)
+    }
+
+    async fn write_small(path: &Path, content: &'static [u8]) -> io::Result<()> {
+        let file = BufferedFile::create(path).await?;
+        file.write_at(content.to_vec(), 0).await?;
+        file.close().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! The comparison, run as a program: each workload for a moment, to see that all that was asked for is in the report.
+//! How fast anything is, no test says.
+#![allow(missing_docs, clippy::disallowed_methods, reason = "a test binary, which runs a program")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_corering-bench");
+
+fn bench(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).output().expect("the program runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+/// Each workload that `list` names, with its runtimes; and the runtimes that cannot be measured here.
+fn listed() -> (Vec<(String, Vec<String>)>, Vec<String>) {
+    let output = bench(&["list"]);
+    let list = text(&output.stdout);
+    let (workloads, runtimes) = list.split_once("runtimes:\n").expect("both parts");
+    let workloads = workloads.lines().skip(1).filter(|line| !line.starts_with("* if")).map(|line| {
+        let name = line[1..].split_whitespace().next().expect("a name");
+        let (_, names) = line.rsplit_once('(').expect("runtimes at the end");
+        (name.to_owned(), names.trim_end_matches(')').split(", ").map(str::to_owned).collect())
+    });
+    let missing = runtimes.lines().filter_map(|line| {
+        let (name, reason) = line.trim().split_once(' ')?;
+        (!reason.trim().is_empty()).then(|| name.to_owned())
+    });
+    (workloads.collect(), missing.collect())
+}
+
+/// Runs for a moment, and gives the rows of the report; `None`, with a word about it, if there is no disk to measure on.
+fn report(arguments: &[&str]) -> Option<(String, Vec<Value>)> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let file = tempfile::NamedTempFile::new_in(folder).expect("a file");
+    let path = file.path().to_str().expect("text").to_owned();
+    let directory = folder.to_str().expect("text");
+    let moment = ["--seconds", "0.02", "--rounds", "1", "--size", "4", "--tree", "1"];
+    let output = bench(&[arguments, &moment, &["--dir", directory, "--json", &path]].concat());
+    let said = text(&output.stderr);
+    if output.status.code() == Some(2) && said.contains("is in memory") {
+        assert!(std::env::var_os("CORERING_REQUIRE_ALL").is_none(), "{said}");
+        println!("SKIPPED: {said}");
+        return None;
+    }
+    assert!(output.status.success(), "{said}");
+    let rows = std::fs::read_to_string(path).expect("a report");
+    Some((text(&output.stdout), serde_json::from_str(&rows).expect("JSON")))
+}
+
+#[test]
+fn every_file_workload_runs_with_everything_that_is_there() {
+    let Some((printed, rows)) = report(&["--files"]) else { return };
+    let (workloads, missing) = listed();
+    let mut files = 0;
+    for (workload, runtimes) in &workloads {
+        if ["echo", "idle", "spawn", "yield", "pingpong", "timer", "sleepers"].iter().any(|k| workload.starts_with(k)) {
+            continue;
+        }
+        files += 1;
+        assert!(printed.contains(&format!("\n{workload}: ")), "{workload} in {printed}");
+        for runtime in runtimes {
+            let found = rows.iter().any(|row| {
+                row["workload"] == workload.as_str()
+                    && row["runtime"] == runtime.as_str()
+                    && row["median"].as_f64().is_some_and(|median| median > 0.0)
+            });
+            assert_ne!(found, missing.contains(runtime), "{workload} with {runtime}");
+        }
+    }
+    assert!(files > 15, "{files} workloads are about files");
+    for name in &missing {
+        assert!(printed.contains(&format!("without {name}: ")), "it is said that {name} is missing: {printed}");
+    }
+    assert!(printed.contains("files are on "), "it says where: {printed}");
+    assert!(rows.iter().any(|row| row["goal"].is_string()), "goals are among the results");
+}
+
+#[test]
+fn only_what_is_named_is_measured() {
+    let Some((_, rows)) = report(&["read-hot-1", "yield", "--against", "corering,std"]) else { return };
+    let mut found: Vec<_> = rows
+        .iter()
+        .filter_map(|row| Some((row["workload"].as_str()?.to_owned(), row["runtime"].as_str()?.to_owned())))
+        .collect();
+    found.dedup();
+    let expected = [("read-hot-1", "corering"), ("read-hot-1", "std"), ("yield", "corering")];
+    assert_eq!(found, expected.map(|(workload, runtime)| (workload.to_owned(), runtime.to_owned())));
+}
+
+#[test]
+fn nothing_is_left_of_the_files_to_measure_with() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let directory = folder.path().to_str().expect("text");
+    let output = bench(&["whole-files", "--against", "std", "--seconds", "0.02", "--rounds", "1", "--dir", directory]);
+    let is_in_memory = text(&output.stderr).contains("is in memory");
+    assert!(output.status.success() || is_in_memory, "{}", text(&output.stderr));
+    assert_eq!(std::fs::read_dir(folder.path()).expect("it is there").count(), 0);
+}
+
+#[test]
+fn what_cannot_be_measured_is_said_before_anything_is() {
+    for (arguments, reason) in [
+        (&["read-warm"][..], "no workload is called 'read-warm'"),
+        (&["yield", "--against", "tokyo"], "no runtime is called 'tokyo'"),
+        (&["yield", "--seconds", "0"], "give --seconds a number above 0"),
+        (&["yield", "--dir", "/nowhere/at/all"], "/nowhere/at/all"),
+    ] {
+        let output = bench(arguments);
+        assert!(!output.status.success() && output.stdout.is_empty(), "{arguments:?}");
+        assert!(text(&output.stderr).contains(reason), "{}", text(&output.stderr));
+    }
+    if Path::new("/dev/shm").is_dir() {
+        let output = bench(&["small-files", "--dir", "/dev/shm", "--rounds", "1"]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("/dev/shm is in memory (tmpfs)"), "{}", text(&output.stderr));
+    }
+}

@@ -1,0 +1,338 @@
+//! An open directory, and paths that begin in it and do not lead out of it.
+//!
+//! Invariant: a call is made on a directory that was reached without leaving, and on one name in it that the kernel does
+//! not follow. So whatever somebody else does to the names meanwhile, what is opened or changed lies below.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use corering_runtime::op::plain;
+use corering_runtime::op::{
+    Descriptor, MakeDir, Metadata, Name, Op, OpenAt, OpenAt2, Rename, Resolve, Stat, Symlink, Sync, Unlink,
+};
+
+use crate::{File, OpenOptions, c_path, elsewhere};
+
+const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY;
+
+/// An open directory. Its paths begin in it, wherever it is moved, and do not lead out of it: neither by `..`, nor by
+/// an absolute path, nor by a symbolic link (`EXDEV`); also not if somebody changes names while they are followed.
+///
+/// # Examples
+///
+/// ```
+/// # let path = std::env::temp_dir().join(format!("corering-beneath-{}", std::process::id()));
+/// use corering_fs::{self as fs, Dir};
+///
+/// corering_runtime::run(async {
+///     fs::create_dir(&path).await?;
+///     let dir = Dir::open(&path).await?;
+///     dir.create_dir("uploads").await?;
+///     let file = dir.create_file("uploads/one").await?;
+///     file.write_all_at("from a stranger", 0).await.0?;
+///     file.close().await?;
+///     assert!(dir.open_file("uploads/../../secret").await.is_err());
+///     dir.symlink("/etc", "uploads/etc").await?;
+///     assert!(dir.open_file("uploads/etc/hostname").await.is_err());
+///     # dir.remove_file("uploads/etc").await?;
+///     dir.remove_file("uploads/one").await?;
+///     dir.remove_dir("uploads").await?;
+///     fs::remove_dir(&path).await
+/// })??;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Dir {
+    descriptor: Descriptor,
+}
+
+impl Dir {
+    /// Opens a directory, wherever the path leads.
+    ///
+    /// # Errors
+    ///
+    /// What `open(2)` says: [`NotADirectory`](io::ErrorKind::NotADirectory) if it is none.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it cancels; what was opened all the same is closed again.
+    pub async fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        let descriptor = Op::new(OpenAt::new(c_path(path.as_ref())?, DIRECTORY, 0)).await?;
+        Ok(Self { descriptor })
+    }
+
+    /// Takes over a directory that was opened otherwise.
+    pub fn from_std(directory: std::fs::File) -> Self {
+        Self { descriptor: Descriptor::new(directory.into()) }
+    }
+
+    /// Opens a directory in it.
+    ///
+    /// # Errors
+    ///
+    /// What `openat2(2)` says: [`CrossesDevices`](io::ErrorKind::CrossesDevices) if the path leads out.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_dir(&self, path: impl AsRef<Path>) -> io::Result<Self> {
+        let name = Name::below(&self.descriptor, c_path(path.as_ref())?);
+        let descriptor = Op::new(OpenAt2::new(name, DIRECTORY, 0, Resolve::BENEATH)).await?;
+        Ok(Self { descriptor })
+    }
+
+    /// Opens a file in it for reading.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_dir`](Self::open_dir).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_file(&self, path: impl AsRef<Path>) -> io::Result<File> {
+        self.open_with(OpenOptions::new().read(true), path).await
+    }
+
+    /// Opens a file in it for writing: made if it is not there, cut to nothing if it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_dir`](Self::open_dir).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`OpenOptions::open`].
+    pub async fn create_file(&self, path: impl AsRef<Path>) -> io::Result<File> {
+        self.open_with(OpenOptions::new().write(true).create(true).truncate(true), path).await
+    }
+
+    /// Opens a file in it with all the ways to open a file. What the options say of how the path is followed counts
+    /// beside that it does not lead out: with [`Resolve::IN_ROOT`] the directory is taken as the root instead.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_dir`](Self::open_dir); [`InvalidInput`](io::ErrorKind::InvalidInput) if the options contradict each
+    /// other.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`OpenOptions::open`].
+    pub async fn open_with(&self, options: OpenOptions, path: impl AsRef<Path>) -> io::Result<File> {
+        options.open_below(&self.descriptor, path.as_ref()).await
+    }
+
+    /// What the system knows of what is at `path`, links followed as long as they do not lead out.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_dir`](Self::open_dir).
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_OPENAT2` of the path alone (`O_PATH`), then a plain `statx(2)`: the inode is in memory.
+    pub async fn metadata(&self, path: impl AsRef<Path>) -> io::Result<Metadata> {
+        Stat::of(&self.reach(path.as_ref(), 0).await?)
+    }
+
+    /// What the system knows of what is at `path`, also if that is a link.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_dir`](Self::open_dir).
+    pub async fn symlink_metadata(&self, path: impl AsRef<Path>) -> io::Result<Metadata> {
+        Stat::of(&self.reach(path.as_ref(), libc::O_NOFOLLOW).await?)
+    }
+
+    /// Makes a directory in it.
+    ///
+    /// # Errors
+    ///
+    /// What `mkdirat(2)` says; [`CrossesDevices`](io::ErrorKind::CrossesDevices) if the path leads out.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped in flight, it happens all the same; whatever comes later on names of this core waits for it.
+    pub async fn create_dir(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        Op::new(MakeDir::new(self.name(path.as_ref()).await?, 0o777)).await
+    }
+
+    /// Removes the name of anything that is no directory.
+    ///
+    /// # Errors
+    ///
+    /// What `unlinkat(2)` says; [`CrossesDevices`](io::ErrorKind::CrossesDevices) if the path leads out.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`create_dir`](Self::create_dir).
+    pub async fn remove_file(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        Op::new(Unlink::file(self.name(path.as_ref()).await?)).await
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove_file`](Self::remove_file).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`create_dir`](Self::create_dir).
+    pub async fn remove_dir(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        Op::new(Unlink::directory(self.name(path.as_ref()).await?)).await
+    }
+
+    /// Gives what is at `from` the name `to` in `directory`, which may be this one, at once. What had that name before
+    /// loses it.
+    ///
+    /// # Errors
+    ///
+    /// What `renameat2(2)` says; [`CrossesDevices`](io::ErrorKind::CrossesDevices) if a path leads out.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`create_dir`](Self::create_dir).
+    pub async fn rename(&self, from: impl AsRef<Path>, directory: &Dir, to: impl AsRef<Path>) -> io::Result<()> {
+        let from = self.name(from.as_ref()).await?;
+        let to = directory.name(to.as_ref()).await?;
+        Op::new(Rename::new(from, to)).await
+    }
+
+    /// Makes a symbolic link at `link`, which leads to `original`, wherever that is.
+    ///
+    /// # Errors
+    ///
+    /// What `symlinkat(2)` says; [`CrossesDevices`](io::ErrorKind::CrossesDevices) if the path of the link leads out.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`create_dir`](Self::create_dir).
+    pub async fn symlink(&self, original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
+        let original = c_path(original.as_ref())?;
+        Op::new(Symlink::new(original, self.name(link.as_ref()).await?)).await
+    }
+
+    /// Where a symbolic link leads, as it was made.
+    ///
+    /// # Errors
+    ///
+    /// What `readlinkat(2)` says: `ENOENT` if what is at `path` is none.
+    pub async fn read_link(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
+        let link = self.reach(path.as_ref(), libc::O_NOFOLLOW).await?;
+        let target = elsewhere::with_open(&link, |link| plain::read_link_below(link, c"")).await?;
+        Ok(OsString::from_vec(target).into())
+    }
+
+    /// Brings the names in it to the disk.
+    ///
+    /// # Errors
+    ///
+    /// What `fsync(2)` says.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped in flight, it happens all the same.
+    pub async fn sync_all(&self) -> io::Result<()> {
+        // A name that was dropped on its way is there then, or is not.
+        std::future::poll_fn(corering_runtime::op::poll_names_settled).await;
+        Op::new(Sync::all(&self.descriptor)).await
+    }
+
+    /// Closes it, and says how that went. Dropping it closes it in the background.
+    ///
+    /// # Errors
+    ///
+    /// What `close(2)` says; [`ResourceBusy`](io::ErrorKind::ResourceBusy) while it is used elsewhere.
+    pub async fn close(self) -> io::Result<()> {
+        self.descriptor.close().await
+    }
+
+    /// What is open.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// Opens no more than the path.
+    async fn reach(&self, path: &Path, flags: i32) -> io::Result<Descriptor> {
+        let name = Name::below(&self.descriptor, c_path(path)?);
+        Op::new(OpenAt2::new(name, libc::O_PATH | flags, 0, Resolve::BENEATH)).await
+    }
+
+    /// The directory that has the last name of a path, reached without leaving, and that name.
+    async fn name(&self, path: &Path) -> io::Result<Name> {
+        let (above, last) = split(path)?;
+        let last = c_path(Path::new(last))?;
+        match above {
+            None => Ok(Name::below(&self.descriptor, last)),
+            Some(above) => {
+                let directory = self.reach(above, libc::O_DIRECTORY).await?;
+                Ok(Name::below(&directory, last))
+            }
+        }
+    }
+}
+
+/// What is above the last name of a path, and that name with the slashes behind it.
+fn split(path: &Path) -> io::Result<(Option<&Path>, &OsStr)> {
+    let leads_out = || io::Error::from_raw_os_error(libc::EXDEV);
+    let bytes = path.as_os_str().as_bytes();
+    let end = bytes.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    let start = bytes[..end].iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    match &bytes[start..end] {
+        _ if bytes.first() == Some(&b'/') => Err(leads_out()),
+        b".." => Err(leads_out()),
+        b"." => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+        _ => {
+            Ok(((start > 0).then(|| Path::new(OsStr::from_bytes(&bytes[..start]))), OsStr::from_bytes(&bytes[start..])))
+        }
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl fmt::Debug for Dir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dir({:?})", self.descriptor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_split_before_its_last_name() {
+        let split = |path: &'static str| {
+            let (above, last) = split(Path::new(path)).expect("below");
+            (above.map(|above| above.to_str().expect("text")), last.to_str().expect("text"))
+        };
+        assert_eq!(split("a"), (None, "a"));
+        assert_eq!(split("a/"), (None, "a/"));
+        assert_eq!(split("a/b"), (Some("a/"), "b"));
+        assert_eq!(split("a//b//"), (Some("a//"), "b//"));
+        assert_eq!(split("../b"), (Some("../"), "b"));
+        assert_eq!(split(""), (None, ""));
+        assert_eq!(split("..."), (None, "..."));
+    }
+
+    #[test]
+    fn a_path_that_leads_out_or_has_no_last_name_is_refused() {
+        for (path, errno) in [
+            ("/", libc::EXDEV),
+            ("/a", libc::EXDEV),
+            ("..", libc::EXDEV),
+            ("a/..//", libc::EXDEV),
+            ("a/.", libc::EINVAL),
+        ] {
+            assert_eq!(split(Path::new(path)).expect_err("refused").raw_os_error(), Some(errno), "{path}");
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Folders and what is in them: listed, walked through, copied, removed.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use corering::fs::{self, File, Permissions};
+
+use crate::{clean, folder, found_in, poll_once, put_into, soon, turn};
+
+/// A small tree: two folders in one another, three files, a link.
+async fn make_tree(root: &Path) {
+    fs::create_dir_all(root.join("a/b")).await.expect("made");
+    fs::create_dir(root.join("empty")).await.expect("made");
+    put_into(root.join("one"), "1");
+    put_into(root.join("a/two"), "22");
+    put_into(root.join("a/b/three"), "333");
+    fs::symlink("../one", root.join("a/link")).await.expect("made");
+}
+
+const ALL: [&str; 8] = ["", "a", "a/b", "a/b/three", "a/link", "a/two", "empty", "one"];
+
+async fn walked(mut walk: fs::Walk, root: &Path) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    while let Some(entry) = soon(walk.next()).await {
+        let path = entry.expect("readable").path();
+        paths.push(path.strip_prefix(root).expect("below the root").to_path_buf());
+    }
+    paths
+}
+
+#[test]
+fn the_names_in_a_folder_are_its_files_folders_and_links() {
+    clean(async || {
+        let folder = folder();
+        let root = folder.join("root");
+        make_tree(&root).await;
+        let mut names = soon(fs::read_dir(root.join("a"))).await.expect("a folder");
+        let mut found = Vec::new();
+        while let Some(entry) = soon(names.next()).await {
+            let entry = entry.expect("readable");
+            assert_eq!(entry.parent(), root.join("a"));
+            assert_eq!(entry.path(), root.join("a").join(entry.file_name()));
+            let metadata = entry.metadata().await.expect("known");
+            assert_eq!((entry.ino(), entry.file_type()), (metadata.ino(), metadata.file_type()));
+            found.push((entry.file_name().to_str().expect("text").to_owned(), entry.file_type().is_dir()));
+        }
+        found.sort();
+        assert_eq!(found, [("b".to_owned(), true), ("link".to_owned(), false), ("two".to_owned(), false)]);
+        assert!(soon(names.next()).await.is_none(), "the end stays the end");
+        let mut names = soon(fs::read_dir(root.join("empty"))).await.expect("a folder");
+        assert!(soon(names.next()).await.is_none());
+        soon(fs::remove_dir_all(&root)).await.expect("removed");
+    });
+}
+
+#[test]
+fn a_walk_goes_through_everything_once_folders_before_what_is_in_them() {
+    clean(async || {
+        let folder = folder();
+        let root = folder.join("root");
+        make_tree(&root).await;
+        for metadata in [false, true] {
+            let paths = walked(fs::walk(&root).metadata(metadata).sorted(true), &root).await;
+            assert_eq!(paths, ALL.map(PathBuf::from));
+            let mut unsorted = walked(fs::walk(&root).metadata(metadata), &root).await;
+            for path in &unsorted {
+                let at = |path: &Path| unsorted.iter().position(|found| found == path);
+                assert!(path.parent().is_none_or(|parent| at(parent) < at(path)), "{path:?} after its folder");
+            }
+            unsorted.sort();
+            assert_eq!(unsorted, ALL.map(PathBuf::from));
+        }
+        let mut walk = fs::walk(&root).metadata(true);
+        let mut bytes = 0;
+        while let Some(entry) = soon(walk.next()).await {
+            let entry = entry.expect("readable");
+            let known = *entry.known_metadata().expect("asked for");
+            assert_eq!(known.file_type(), entry.file_type());
+            bytes += if known.is_file() { known.len() } else { 0 };
+        }
+        assert_eq!(bytes, 6);
+    });
+}
+
+#[test]
+fn a_walk_leaves_out_what_it_is_told_to() {
+    clean(async || {
+        let folder = folder();
+        let root = folder.join("root");
+        make_tree(&root).await;
+        let sorted = || fs::walk(&root).sorted(true);
+        let depths = |most: usize| ALL.iter().filter(move |path| Path::new(path).components().count() <= most);
+        for most in 0..4 {
+            let expected: Vec<_> = depths(most).map(PathBuf::from).collect();
+            assert_eq!(walked(sorted().max_depth(most), &root).await, expected, "at most {most} down");
+            let expected: Vec<_> = ALL.iter().filter(|path| !depths(most).any(|left| left == *path)).collect();
+            let expected: Vec<_> = expected.into_iter().map(PathBuf::from).collect();
+            assert_eq!(walked(sorted().min_depth(most + 1), &root).await, expected, "more than {most} down");
+        }
+        let kept = walked(sorted().filter(|entry| entry.file_name() != "b"), &root).await;
+        assert_eq!(kept, ["", "a", "a/link", "a/two", "empty", "one"].map(PathBuf::from));
+
+        let mut walk = sorted();
+        let mut paths = Vec::new();
+        while let Some(entry) = soon(walk.next()).await {
+            let entry = entry.expect("readable");
+            if entry.file_name() == "a" {
+                walk.skip_folder();
+            }
+            paths.push(entry.depth());
+        }
+        assert_eq!(paths, [0, 1, 1, 1], "the root, a, empty, one");
+    });
+}
+
+#[test]
+fn a_walk_follows_links_if_it_is_told_to_and_names_those_that_lead_back() {
+    clean(async || {
+        let folder = folder();
+        let root = folder.join("root");
+        make_tree(&root).await;
+        fs::symlink("../a", root.join("empty/to-a")).await.expect("made");
+        fs::symlink("nowhere", root.join("dangling")).await.expect("made");
+        let paths = walked(fs::walk(&root).sorted(true).follow_links(true), &root).await;
+        assert!(paths.contains(&PathBuf::from("empty/to-a/b/three")), "{paths:?}");
+        assert!(paths.contains(&PathBuf::from("dangling")), "{paths:?}");
+        fs::symlink("..", root.join("a/up")).await.expect("made");
+        let mut walk = fs::walk(&root).follow_links(true);
+        let mut loops = Vec::new();
+        while let Some(entry) = soon(walk.next()).await {
+            if let Err(error) = entry {
+                loops.push((error.path().to_path_buf(), error.leads_back_to().expect("a loop").to_path_buf()));
+            }
+        }
+        loops.sort();
+        let through = root.join("empty/to-a/up");
+        assert_eq!(loops, [(root.join("a/up"), root.clone()), (through, root.clone())]);
+    });
+}
+
+#[test]
+fn a_walk_may_be_dropped_anywhere_and_a_next_that_was_dropped_loses_nothing() {
+    clean(async || {
+        let folder = folder();
+        let root = folder.join("root");
+        make_tree(&root).await;
+        for steps in 0..20 {
+            let mut walk = fs::walk(&root).sorted(true).metadata(true);
+            let mut found = Vec::new();
+            for _ in 0..steps {
+                let mut next = Box::pin(async { walk.next().await.map(|entry| entry.expect("readable").path()) });
+                if !poll_once(&mut next).await {
+                    drop(next);
+                    turn().await;
+                    continue;
+                }
+                // It was ready: so it is asked anew, from its beginning.
+                drop(next);
+                found.clear();
+                walk = fs::walk(&root).sorted(true).metadata(true);
+            }
+            while let Some(entry) = soon(walk.next()).await {
+                found.push(entry.expect("readable").path());
+            }
+            assert_eq!(found.len(), ALL.len(), "after {steps} steps");
+        }
+    });
+}
+
+#[test]
+fn a_tree_that_is_removed_is_gone_and_what_links_in_it_lead_to_stays() {
+    clean(async || {
+        let folder = folder();
+        let (root, kept) = (folder.join("root"), folder.join("kept"));
+        make_tree(&root).await;
+        fs::create_dir(&kept).await.expect("made");
+        put_into(kept.join("file"), "kept");
+        fs::symlink(&kept, root.join("a/b/to-kept")).await.expect("made");
+        soon(fs::remove_dir_all(&root)).await.expect("removed");
+        assert!(!fs::exists(&root).await);
+        assert_eq!(found_in(kept.join("file")), b"kept");
+        let error = soon(fs::remove_dir_all(&root)).await.expect_err("gone");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        fs::symlink(&kept, &root).await.expect("made");
+        soon(fs::remove_dir_all(&root)).await.expect("the link is removed");
+        assert_eq!(found_in(kept.join("file")), b"kept");
+        let error = soon(fs::remove_dir_all(kept.join("file"))).await.expect_err("a file");
+        assert_eq!(error.raw_os_error(), Some(libc::ENOTDIR));
+    });
+}
+
+#[test]
+fn a_removal_that_is_dropped_never_removes_what_is_made_after_it() {
+    clean(async || {
+        let folder = folder();
+        let root = folder.join("root");
+        for round in 0..20 {
+            make_tree(&root).await;
+            let mut removal = Box::pin(fs::remove_dir_all(&root));
+            if !poll_once(&mut removal).await && round % 2 == 1 {
+                turn().await;
+            }
+            drop(removal);
+            // Waits for what is under way; some of the tree may be left.
+            fs::create_dir_all(root.join("a/b")).await.expect("made");
+            fs::write(root.join("a/b/new"), "new").await.expect("written");
+            turn().await;
+            assert_eq!(found_in(root.join("a/b/new")), b"new", "in round {round}");
+            soon(fs::remove_dir_all(&root)).await.expect("removed");
+        }
+    });
+}
+
+#[test]
+fn a_copy_has_the_contents_and_the_permissions_and_replaces_what_was_there() {
+    clean(async || {
+        let folder = folder();
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        for length in [0_usize, 1, 4095, 4096, 300_000] {
+            let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            put_into(&from, &bytes);
+            fs::set_permissions(&from, Permissions::from_mode(0o640)).await.expect("set");
+            assert_eq!(soon(fs::copy(&from, &to)).await.expect("copied"), length as u64);
+            assert_eq!(found_in(&to), bytes);
+            assert_eq!(fs::metadata(&to).await.expect("known").mode() & 0o777, 0o640);
+        }
+        // A shorter one leaves nothing of the longer.
+        put_into(&from, "short");
+        assert_eq!(soon(fs::copy(&from, &to)).await.expect("copied"), 5);
+        assert_eq!(found_in(&to), b"short");
+    });
+}
+
+#[test]
+fn a_copy_keeps_holes() {
+    clean(async || {
+        const HOLE: u64 = 64 << 20;
+        let folder = folder();
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        let file = File::create(&from).await.expect("made");
+        file.write_all_at("begin", 0).await.0.expect("written");
+        file.write_all_at("middle", HOLE).await.0.expect("written");
+        file.set_len(2 * HOLE).await.expect("extended");
+        file.close().await.expect("closed");
+        assert_eq!(soon(fs::copy(&from, &to)).await.expect("copied"), 2 * HOLE);
+        let metadata = fs::metadata(&to).await.expect("known");
+        assert_eq!(metadata.len(), 2 * HOLE);
+        assert!(metadata.blocks() * 512 < HOLE / 8, "{} blocks", metadata.blocks());
+        let file = File::open(&to).await.expect("opened");
+        for (offset, expected) in [(0, "begin"), (HOLE, "middle"), (HOLE + 6, "\0\0\0\0\0")] {
+            let (read, bytes) = file.read_at(Vec::with_capacity(expected.len()), offset).await;
+            assert_eq!((read.expect("read"), &*bytes), (expected.len(), expected.as_bytes()));
+        }
+        file.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn nothing_is_copied_onto_itself_and_only_files_are_copied() {
+    clean(async || {
+        let folder = folder();
+        let (file, link, other) = (folder.join("file"), folder.join("link"), folder.join("other"));
+        put_into(&file, "kept");
+        fs::symlink(&file, &link).await.expect("made");
+        fs::hard_link(&file, &other).await.expect("made");
+        for same in [&file, &link, &other] {
+            let error = soon(fs::copy(&file, same)).await.expect_err("the same");
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert_eq!(found_in(&file), b"kept");
+        }
+        let error = soon(fs::copy(folder.path(), folder.join("copy"))).await.expect_err("a folder");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(!fs::exists(folder.join("copy")).await);
+        let error = soon(fs::copy(folder.join("missing"), &file)).await.expect_err("nothing");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert_eq!(found_in(&file), b"kept");
+    });
+}
+
+#[test]
+fn a_tree_is_copied_with_its_links_and_permissions_and_never_into_itself() {
+    clean(async || {
+        let folder = folder();
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        make_tree(&from).await;
+        fs::set_permissions(from.join("a"), Permissions::from_mode(0o555)).await.expect("set");
+        for _ in 0..2 {
+            // Once more, over what is there.
+            let copied = soon(fs::copy_tree(&from, &to)).await.expect("copied");
+            assert_eq!((copied.files, copied.folders, copied.links, copied.bytes), (3, 4, 1, 6));
+            assert!(copied.left_out.is_empty());
+            assert_eq!(walked(fs::walk(&to).sorted(true), &to).await, ALL.map(PathBuf::from));
+            assert_eq!(found_in(to.join("a/b/three")), b"333");
+            assert_eq!(fs::read_link(to.join("a/link")).await.expect("a link"), Path::new("../one"));
+            assert_eq!(fs::metadata(to.join("a")).await.expect("known").mode() & 0o777, 0o555);
+            fs::set_permissions(to.join("a"), Permissions::from_mode(0o755)).await.expect("set");
+        }
+        for inside in ["", "a/b", "a/new", "empty/new/newer"] {
+            let error = soon(fs::copy_tree(&from, from.join(inside))).await.expect_err("inside");
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{inside}: {error}");
+        }
+        assert_eq!(walked(fs::walk(&from).sorted(true), &from).await, ALL.map(PathBuf::from));
+        fs::set_permissions(from.join("a"), Permissions::from_mode(0o755)).await.expect("set");
+    });
+}
