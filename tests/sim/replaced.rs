@@ -4,11 +4,13 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use corering::fs::{self, AtomicFile};
+use corering::op::{Op, Unlink};
 use corering::sim::{Call, Host, World};
 use corering::{io, sleep};
 
@@ -49,18 +51,8 @@ struct Progress {
 
 /// Writes one version after the other, for ever: in one piece or in several.
 async fn write_versions(progress: Rc<Progress>) -> io::Result<()> {
-    let mut entries = fs::read_dir("/tmp").await?;
-    let mut leftovers = Vec::new();
-    while let Some(entry) = entries.next().await {
-        let entry = entry?;
-        if AtomicFile::is_leftover(entry.path(), Some("settings")) {
-            leftovers.push(entry.path().to_path_buf());
-        }
-    }
-    for leftover in leftovers {
-        let path = std::ffi::CString::new(leftover.into_os_string().into_encoded_bytes()).expect("no zero byte");
-        corering::op::Op::new(corering::op::Unlink::file(path)).await?;
-    }
+    // What cannot be removed now can be at the next start.
+    drop(remove_leftovers().await);
     loop {
         let number = progress.begun.get() + 1;
         progress.begun.set(number);
@@ -70,6 +62,18 @@ async fn write_versions(progress: Rc<Progress>) -> io::Result<()> {
             progress.certain.set(number);
         }
     }
+}
+
+async fn remove_leftovers() -> io::Result<()> {
+    let mut entries = fs::read_dir("/tmp").await?;
+    while let Some(entry) = entries.next().await {
+        let entry = entry?;
+        if AtomicFile::is_leftover(entry.path(), Some("settings")) {
+            let path = CString::new(entry.path().as_os_str().as_encoded_bytes()).expect("no zero byte");
+            Op::new(Unlink::file(path)).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn in_parts(number: u32) -> io::Result<()> {
