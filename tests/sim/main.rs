@@ -63,6 +63,8 @@ mod load;
 mod locals;
 #[path = "../it/multishots.rs"]
 mod multishots;
+#[path = "../it/names.rs"]
+mod names;
 #[path = "../it/net.rs"]
 mod net;
 #[path = "../it/order.rs"]
