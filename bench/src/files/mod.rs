@@ -304,7 +304,8 @@ pub(crate) fn run(job: Job, runtime: &str, time: Duration, sizes: Sizes, directo
             data::warm(&path)?;
             match runtime {
                 "std" => blocking::lines(&path, time)?,
-                _ => tokio::lines(&path, time)?,
+                "tokio" => tokio::lines(&path, time)?,
+                _ => corering::lines(&path, time)?,
             }
         }
     };
@@ -325,6 +326,14 @@ fn read_or_write(runtime: &str, path: &Path, blocks: Blocks, time: Duration) -> 
         "raw-nowait" => raw_files::reads_by_calls(path, blocks, time),
         "fio" => programs::fio(path, blocks, time),
         "tokio-fs" => tokio::sequential(path, blocks, time),
+        "corering" => match (blocks.order, blocks.access) {
+            (Order::Ascending, Access { action: Action::Read, .. }) => corering::read_in_order(path, blocks, time),
+            (Order::Ascending, Access { action: Action::Write, direct: false }) => {
+                corering::write_in_order(path, blocks, time)
+            }
+            // Random places; and direct writes, whose buffers come back only so.
+            _ => work::blocks(runtime, path, blocks, time),
+        },
         _ => work::blocks(runtime, path, blocks, time),
     }
 }
