@@ -10,7 +10,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{BufWriter, StdoutLock, Write};
+use std::io::{self, BufWriter, StdoutLock, Write};
 use std::iter::Enumerate;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +18,6 @@ use std::rc::Rc;
 
 use clap::Parser;
 use corering::fs::{self, File};
-use corering::io;
 
 /// Prints the BLAKE3 digest of each file, as b3sum does. Directories are walked; links in them are not followed, and
 /// what is neither file nor directory is left out. What cannot be read is reported, and the rest goes on.

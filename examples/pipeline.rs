@@ -14,12 +14,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::Parser;
+use corering::io::AsyncWrite as _;
 use corering::sync::{self, Queue};
 use corering::time::{Duration, sleep};
 use corering::{TaskGroup, fs, io};
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = corering::run(async {
         let (text, code) = if arguments.tutorial { tutorial().await? } else { count(arguments).await? };
-        io::stdout().write_all(text.as_bytes())?;
+        io::stdout().write_all(text).await.0?;
         Ok(code)
     });
     match result.map_err(io::Error::from).and_then(|result| result) {

@@ -116,7 +116,7 @@ const fn in_order(action: Action, direct: bool, block: usize, depth: usize) -> J
     Job::Sequential { action, direct, block, depth }
 }
 
-const K128: usize = 128 << 10;
+const KIB_128: usize = 128 << 10;
 const M1: usize = 1 << 20;
 
 pub(crate) const WORKLOADS: &[Workload] = &[
@@ -185,7 +185,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     files(
         "seq-read-128k",
         "a cached file in order, 128 KiB at once, 8 under way",
-        in_order(Action::Read, false, K128, 8),
+        in_order(Action::Read, false, KIB_128, 8),
         SEQUENTIAL,
         SEQUENTIAL_GOALS,
     ),
@@ -199,7 +199,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     files(
         "seq-write-128k",
         "over a cached file in order, 128 KiB at once, 8 under way",
-        in_order(Action::Write, false, K128, 8),
+        in_order(Action::Write, false, KIB_128, 8),
         SEQUENTIAL,
         SEQUENTIAL_GOALS,
     ),
@@ -213,7 +213,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     files(
         "seq-read-direct-128k",
         "a file in order, past the page cache, 128 KiB at once, 8 under way",
-        in_order(Action::Read, true, K128, 8),
+        in_order(Action::Read, true, KIB_128, 8),
         DIRECT,
         DEVICE_GOALS,
     ),
@@ -227,7 +227,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     files(
         "seq-write-direct-128k",
         "over a file in order, past the page cache, 128 KiB at once, 8 under way",
-        in_order(Action::Write, true, K128, 8),
+        in_order(Action::Write, true, KIB_128, 8),
         DIRECT,
         DEVICE_GOALS,
     ),

@@ -59,7 +59,7 @@ fn an_operation_that_is_not_simulated_ends_the_run_with_its_name() {
     let unknown: [(&str, Ask); 7] = [
         ("SPLICE", || opcode::Splice::new(types::Fd(0), -1, types::Fd(1), -1, 8).build()),
         ("TIMEOUT", || opcode::Timeout::new(&raw const NO_TIME).build()),
-        ("FALLOCATE", || opcode::Fallocate::new(types::Fd(0), 8).build()),
+        ("MADVISE", || opcode::Madvise::new(std::ptr::null(), 8, 0).build()),
         ("SHUTDOWN", || opcode::Shutdown::new(types::Fd(0), 0).build()),
         ("RECV with the flags 0x1", || {
             opcode::Recv::new(types::Fd(0), std::ptr::null_mut(), 0).flags(libc::MSG_OOB).build()
