@@ -120,6 +120,13 @@ impl Tool {
         drop(turn);
     }
 
+    /// Writes all that was printed.
+    pub(crate) fn flush(&self) {
+        if !self.output.borrow().is_empty() {
+            self.progress.suspend(|| self.output.borrow_mut().write());
+        }
+    }
+
     /// Whether nobody reads any more what is printed. Then there is nothing left to do.
     pub(crate) fn is_over(&self) -> bool {
         self.output.borrow().is_closed()

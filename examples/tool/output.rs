@@ -31,6 +31,10 @@ impl Output {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// Whether it is time to write.
     pub(crate) fn is_due(&self) -> bool {
         self.pending.len() >= if self.terminal { 1 } else { ENOUGH }

@@ -62,6 +62,18 @@ const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "with_too_many_watchers_the_setting_is_named",
+        check: |case| says(case, &["raise fs.inotify.max_user_instances"]),
+        child: || {
+            become_nobody(8 << 20);
+            let most = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").expect("a setting");
+            let most: usize = most.trim().parse().expect("a number");
+            let watchers: Result<Vec<_>, _> =
+                (0..most.min(100_000) + 1).map(|_| corering::fs::Watcher::new()).collect();
+            println!("{}", watchers.expect_err("too many"));
+        },
+    },
+    Case {
         name: "without_locked_memory_the_limit_is_named",
         check: |case| says(case, &["RLIMIT_MEMLOCK is 0 KiB", "ulimit -l"]),
         child: || {
