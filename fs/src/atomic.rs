@@ -23,8 +23,8 @@ const END: &str = ".tmp";
 /// Replaces a file by one that holds `bytes`, or makes it: as a whole, and durably.
 ///
 /// Whoever opens the file finds the old or the new contents, never a mixture and never nothing; so does whoever looks
-/// after a loss of power at any moment. When this has returned, it is the new ones. See [`AtomicFile`], of which this is
-/// the short form.
+/// after a loss of power at any moment. When this has returned, it is the new ones. See [`AtomicFile`], of which this
+/// is the short form.
 ///
 /// # Errors
 ///
@@ -55,8 +55,8 @@ pub async fn write_atomic(path: impl AsRef<Path>, bytes: impl IoBuf) -> io::Resu
 /// [`commit`](Self::commit). Dropped before, it is removed. If the machine fails meanwhile, that temporary file may be
 /// left: [`is_leftover`](Self::is_leftover) knows it by its name.
 ///
-/// It gets the permissions of the file that it replaces; its owner, times, links and attributes are those of a new file.
-/// A symbolic link is itself replaced, not what it leads to.
+/// It gets the permissions of the file that it replaces; its owner, times, links and attributes are those of a new
+/// file. A symbolic link is itself replaced, not what it leads to.
 ///
 /// # Examples
 ///
@@ -91,8 +91,8 @@ impl AtomicFile {
     ///
     /// # Errors
     ///
-    /// What `open(2)` and `statx(2)` say; [`InvalidInput`](io::ErrorKind::InvalidInput) if `path` names no file, such as "/"
-    /// or "..".
+    /// What `open(2)` and `statx(2)` say; [`InvalidInput`](io::ErrorKind::InvalidInput) if `path` names no file, such
+    /// as "/" or "..".
     ///
     /// # Cancel safety
     ///
@@ -136,8 +136,8 @@ impl AtomicFile {
         (result, buffer)
     }
 
-    /// The temporary file, to be written in other ways: at an offset, or [behind](File::sink). All of that has to be over
-    /// before [`commit`](Self::commit), and whether it went well is for the caller to look at.
+    /// The temporary file, to be written in other ways: at an offset, or [behind](File::sink). All of that has to be
+    /// over before [`commit`](Self::commit), and whether it went well is for the caller to look at.
     pub fn file(&self) -> &File {
         &self.file
     }
@@ -151,9 +151,9 @@ impl AtomicFile {
     ///
     /// # Errors
     ///
-    /// What `fsync(2)` and `rename(2)` say; the old contents are then untouched, and the temporary file is removed. Also
-    /// what the `fsync(2)` of the folder says: then the new contents are there, but may be gone after a loss of power, and
-    /// the old ones back.
+    /// What `fsync(2)` and `rename(2)` say; the old contents are then untouched, and the temporary file is removed.
+    /// Also what the `fsync(2)` of the folder says: then the new contents are there, but may be gone after a loss of
+    /// power, and the old ones back.
     ///
     /// # Cancel safety
     ///
@@ -189,8 +189,8 @@ impl AtomicFile {
         self.temporary.remove().await
     }
 
-    /// Whether a name (or the last part of a path) is that of such a temporary file, for `of` or, if that is `None`, for any
-    /// file: one that is found when a program starts is of a run that has failed, and may be removed.
+    /// Whether a name (or the last part of a path) is that of such a temporary file, for `of` or, if that is `None`,
+    /// for any file: one that is found when a program starts is of a run that has failed, and may be removed.
     ///
     /// # Examples
     ///

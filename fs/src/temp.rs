@@ -20,7 +20,8 @@ fn private() -> OpenOptions {
     OpenOptions::new().read(true).write(true).mode(0o600)
 }
 
-/// Makes a file without a name, in the system's folder for temporary files (`TMPDIR`, or /tmp). It goes when it is closed.
+/// Makes a file without a name, in the system's folder for temporary files (`TMPDIR`, or /tmp). It goes when it is
+/// closed.
 ///
 /// # Errors
 ///
