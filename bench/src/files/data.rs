@@ -79,7 +79,7 @@ pub(crate) fn small(directory: &Path, count: usize) -> io::Result<Vec<PathBuf>> 
 /// tens of times slower, or twice, as it happens. So nothing is removed meanwhile, ext4 is asked to place each folder
 /// anywhere on the disk, and of some the one is taken in which files are made fastest.
 pub(crate) fn fresh(directory: &Path, count: usize) -> io::Result<Vec<PathBuf>> {
-    const FOLDERS: usize = 12;
+    const FOLDERS: usize = 8;
     const TRIED: usize = 50;
     let parent = directory.join("fresh");
     if !parent.exists() {
