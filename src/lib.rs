@@ -240,6 +240,8 @@ mod guides {
     struct FromAsyncio;
     #[doc = include_str!("../docs/from-tokio.md")]
     struct FromTokio;
+    #[doc = include_str!("../docs/io.md")]
+    struct Io;
     #[cfg(feature = "sim")]
     #[doc = include_str!("../docs/simulation.md")]
     struct Simulation;

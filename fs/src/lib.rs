@@ -20,9 +20,11 @@ mod options;
 mod permissions;
 mod remove;
 mod space;
+mod stream;
 mod temp;
 mod times;
 mod walk;
+mod watch;
 mod whole;
 mod xattr;
 
@@ -47,6 +49,7 @@ pub use space::{Advice, statvfs};
 pub use temp::{NamedTempFile, PersistError, SpooledTempFile, TempDir, tempfile, tempfile_in};
 pub use times::{FileTimes, set_link_times, set_times};
 pub use walk::{Walk, WalkError, walk};
+pub use watch::{Change, Cookie, Event, Events, WatchId, Watcher, watch};
 pub use whole::{metadata, read, read_into, read_to_string, symlink_metadata, write};
 pub use xattr::{get_link_xattr, get_xattr, list_xattr, remove_xattr, set_link_xattr, set_xattr};
 

@@ -29,6 +29,7 @@
 //! - `real_files`, `real_names`, `real_trees`, `real_net`: devices, other users, whole trees, descriptors and sockets that
 //!   only this machine has
 //! - `real_time`: the clock of the world
+//! - `real_watch`: being told of what happens to files
 #![allow(
     missing_docs,
     clippy::disallowed_methods,
@@ -88,6 +89,7 @@ mod real_runtimes;
 mod real_threads;
 mod real_time;
 mod real_trees;
+mod real_watch;
 mod scene;
 mod wakers;
 

@@ -10,8 +10,10 @@
 )]
 
 mod cancels;
+mod direct;
 mod leftovers;
 mod outside;
+mod replaced;
 mod stdio;
 mod told;
 
@@ -57,6 +59,18 @@ const CASES: &[Case] = &[
         child: || {
             set_limit(libc::RLIMIT_NOFILE, 3);
             report_setup();
+        },
+    },
+    Case {
+        name: "with_too_many_watchers_the_setting_is_named",
+        check: |case| says(case, &["raise fs.inotify.max_user_instances"]),
+        child: || {
+            become_nobody(8 << 20);
+            let most = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").expect("a setting");
+            let most: usize = most.trim().parse().expect("a number");
+            let watchers: Result<Vec<_>, _> =
+                (0..most.min(100_000) + 1).map(|_| corering::fs::Watcher::new()).collect();
+            println!("{}", watchers.expect_err("too many"));
         },
     },
     Case {
@@ -195,6 +209,16 @@ const CASES: &[Case] = &[
         name: "memory_is_untouched_after_a_core_has_ended",
         check: |case| says(case, &["untouched"]),
         child: leftovers::end_while_the_disk_is_read,
+    },
+    Case {
+        name: "a_process_that_is_killed_leaves_the_old_or_the_new_file",
+        check: replaced::kill_often,
+        child: replaced::write_for_ever,
+    },
+    Case {
+        name: "without_locked_memory_direct_files_work_all_the_same",
+        check: |case| says(case, &["100 blocks"]),
+        child: direct::read_without_locked_memory,
     },
     Case {
         name: "a_port_is_free_as_soon_as_its_core_has_ended",

@@ -14,6 +14,7 @@ mod hunts;
 mod lent;
 mod life_cycle;
 mod refusals;
+mod replaced;
 mod scene;
 mod simulated;
 mod worlds;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corering::fs::File;
-use corering::io;
+use corering::io::{self, AsyncRead as _, AsyncWrite as _};
 use corering::net::{TcpListener, TcpStream};
 use corering::op::io_uring::{opcode, types};
 use corering::op::socket2::{Domain, Type};
@@ -107,6 +107,8 @@ fn sockets_and_files_of_the_real_system_are_refused() {
     assert_says(&read, OPEN_THERE);
     let write = reason(async |_| drop(File::from_std(file.try_clone().unwrap()).write_at("fake", 0).await));
     assert_says(&write, OPEN_THERE);
+    assert_says(&reason(async |_| drop(io::stdin().read(vec![0; 4]).await)), OPEN_THERE);
+    assert_says(&reason(async |_| drop(io::stdout().write_all("fake").await)), OPEN_THERE);
     let described = reason(async |_| drop(File::from_std(file.try_clone().unwrap()).metadata().await));
     assert_says(&described, OPEN_THERE);
     let descriptor = reason(async |_| {

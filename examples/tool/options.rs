@@ -1,0 +1,62 @@
+//! The options that all tools have.
+
+use clap::Args;
+
+/// How many files at once.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Jobs {
+    /// How many files are worked on at once.
+    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(crate) jobs: u16,
+}
+
+impl Jobs {
+    pub(crate) fn count(&self) -> usize {
+        usize::from(self.jobs)
+    }
+}
+
+/// Which files.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Selection {
+    /// Only files that match, or with "!" in front, that do not; may be given several times.
+    #[arg(short, long, value_name = "GLOB")]
+    pub(crate) glob: Vec<String>,
+    /// Follow symbolic links below folders. (Those that are named are always followed.)
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Go no further down than so many folders.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_depth: Option<usize>,
+    /// Do not go into other file systems.
+    #[arg(short = 'x', long)]
+    pub(crate) one_file_system: bool,
+    /// Go through folders in the order of their names: the output then is the same each time.
+    #[arg(long)]
+    pub(crate) sort: bool,
+}
+
+/// How it is told.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Telling {
+    /// One JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// End lines with a zero byte, and print names as they are.
+    #[arg(short = '0', long)]
+    pub(crate) null: bool,
+    /// No progress bar. (There is none either if standard error is no terminal.)
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+impl Telling {
+    pub(crate) fn progress(&self) -> bool {
+        !self.no_progress
+    }
+
+    /// What ends a line.
+    pub(crate) fn end(&self) -> u8 {
+        if self.null && !self.json { 0 } else { b'\n' }
+    }
+}
