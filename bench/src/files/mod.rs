@@ -262,7 +262,7 @@ pub(crate) fn run(job: Job, runtime: &str, time: Duration, sizes: Sizes, directo
             done
         }
         Job::SmallFiles(how) => {
-            let paths = data::small(directory, SMALL_FILES)?;
+            let paths = data::small(directory, small_count(time))?;
             match runtime {
                 "std" => blocking::small_files(how, &paths, time)?,
                 "raw" => raw_files::small_files(&paths, time)?,
@@ -270,9 +270,7 @@ pub(crate) fn run(job: Job, runtime: &str, time: Duration, sizes: Sizes, directo
             }
         }
         Job::SmallWrites => {
-            // All of them, unless this is only to see whether it works.
-            let count = SMALL_FILES.min((time.as_secs_f64() * 50_000.0) as usize).max(100);
-            let paths = data::fresh(directory, count)?;
+            let paths = data::fresh(directory, small_count(time))?;
             match runtime {
                 "std" => blocking::small_writes(&paths)?,
                 "raw" => raw_files::small_writes(&paths)?,
@@ -280,7 +278,7 @@ pub(crate) fn run(job: Job, runtime: &str, time: Duration, sizes: Sizes, directo
             }
         }
         Job::StatTree => {
-            let root = Path::new("/usr");
+            let root = Path::new(if is_trial(time) { "/usr/share" } else { "/usr" });
             // Once for the caches of names.
             data::count(root)?;
             match runtime {
@@ -330,6 +328,15 @@ pub(crate) fn run(job: Job, runtime: &str, time: Duration, sizes: Sizes, directo
         measured.insert("late_p99_us".to_owned(), late);
     }
     Ok(measured)
+}
+
+/// Whether this is only to see that it works.
+fn is_trial(time: Duration) -> bool {
+    time < Duration::from_millis(50)
+}
+
+fn small_count(time: Duration) -> usize {
+    if is_trial(time) { SMALL_FILES / 10 } else { SMALL_FILES }
 }
 
 fn read_or_write(runtime: &str, path: &Path, blocks: Blocks, time: Duration) -> io::Result<Done> {
