@@ -38,6 +38,17 @@ impl Globs {
         Ok(Some(Self { parts: parts? }))
     }
 
+    /// Whether a path matches, as [`expand`](Self::expand) would write it.
+    pub(crate) fn is_match(&self, path: &Path) -> bool {
+        let mut names = path.components();
+        let each = self.parts.iter().all(|part| match (part, names.next()) {
+            (Part::Plain(plain), Some(name)) => plain.as_os_str() == name.as_os_str(),
+            (Part::Glob(glob), Some(name)) => glob.is_match(name.as_os_str()),
+            (Part::Plain(_) | Part::Glob(_), None) => false,
+        });
+        each && names.next().is_none()
+    }
+
     /// The paths that match now, in order, and the folders in which more could come. What cannot be read has none.
     pub(crate) async fn expand(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
         let (mut paths, mut folders) = (vec![PathBuf::new()], Vec::new());
@@ -52,7 +63,7 @@ impl Globs {
                     let mut found = Vec::new();
                     for folder in paths {
                         let listed = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
-                        folders.push(listed.to_path_buf());
+                        folders.push(folder.clone());
                         let Ok(mut names) = fs::read_dir(listed).await else { continue };
                         while let Some(Ok(entry)) = names.next().await {
                             if glob.is_match(entry.file_name()) {

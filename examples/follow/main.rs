@@ -24,7 +24,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Parser;
-use corering::fs;
+use corering::fs::{self, Change};
 use corering::time::Instant;
 
 use generation::Identity;
@@ -160,7 +160,11 @@ impl Follow {
             let idle_for = self.told.last_told.elapsed();
             let next_look =
                 Instant::now() + self.until_idle.map_or(pause, |limit| pause.min(limit.saturating_sub(idle_for)));
-            while self.watching.wait(next_look, |happened| take_note(&mut self.names, &self.tool, happened)).await {
+            while self
+                .watching
+                .wait(next_look, |happened| take_note(&mut self.names, &self.globs, &self.tool, happened))
+                .await
+            {
                 self.open_unseen().await;
                 self.read_due().await;
                 if self.tool.is_over() {
@@ -207,7 +211,7 @@ impl Follow {
             self.watching.add(&self.tool, &name.path).await;
         }
         // What has happened until now comes before what is seen now.
-        self.watching.catch_up(|happened| take_note(&mut self.names, &self.tool, happened)).await;
+        self.watching.catch_up(|happened| take_note(&mut self.names, &self.globs, &self.tool, happened)).await;
         for name in &mut self.names {
             name.look(&self.tool).await;
             name.is_due = true;
@@ -232,7 +236,7 @@ impl Follow {
             self.watching.catch_up(|happened| meanwhile.push(happened)).await;
             // Moves first, for these decide which answers hold; what came meanwhile is behind what was asked.
             for happened in meanwhile {
-                take_note(&mut self.names, &self.tool, happened);
+                take_note(&mut self.names, &self.globs, &self.tool, happened);
             }
             for (at, answers) in all {
                 let (before, rest) = self.names.split_at_mut(at);
@@ -262,9 +266,14 @@ impl Follow {
 }
 
 /// Notes for each name what has happened in its folder.
-fn take_note(names: &mut [Name], tool: &Tool, happened: Happened) {
+fn take_note(names: &mut Vec<Name>, globs: &[Globs], tool: &Tool, happened: Happened) {
     match happened {
         Happened::In { path, change } => {
+            // A name that a glob is for. It is known from its first file on, however soon that is moved.
+            let came = matches!(change, Change::Created | Change::MovedTo(_));
+            if came && globs.iter().any(|globs| globs.is_match(&path)) && !names.iter().any(|name| name.path == path) {
+                names.push(Name::new(path.clone(), None));
+            }
             let folder = folder_of(&path);
             for name in names.iter_mut().filter(|name| folder_of(&name.path) == folder) {
                 if name.path == path || name.reads_others() {

@@ -38,6 +38,8 @@ pub(crate) struct Name {
     /// How many files have come.
     count: u64,
     missing: bool,
+    /// What it leads to is followed by another name.
+    others: Option<Identity>,
     /// The file that was read last has another name now, or none.
     moved_away: bool,
     /// Something may have happened to it.
@@ -54,6 +56,7 @@ impl Name {
             from,
             count: 0,
             missing: false,
+            others: None,
             moved_away: false,
             is_due: true,
         }
@@ -195,6 +198,7 @@ impl Name {
                         Generation::Unseen(_) => false,
                     });
                     if is_open || others(identity) {
+                        self.others = Some(identity).filter(|_| !is_open);
                         self.generations.remove(at);
                         continue;
                     }
@@ -252,7 +256,7 @@ impl Name {
                 let identity = Identity::of(&metadata);
                 let last = self.generations.back();
                 let is_last = matches!(last, Some(Generation::Open(opened)) if opened.identity == identity);
-                if !is_last {
+                if !is_last && self.others != Some(identity) {
                     self.came();
                 }
             }

@@ -14,6 +14,7 @@ mod read;
 mod scan;
 
 use std::cell::Cell;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ struct Arguments {
     /// A regular expression (unless -e is given: then all of these are paths), then files and folders; "-" is standard
     /// input.
     #[arg(value_name = "PATTERN] [PATH")]
-    names: Vec<PathBuf>,
+    names: Vec<OsString>,
     /// A pattern; may be given several times.
     #[arg(short = 'e', long = "regexp", value_name = "PATTERN", allow_hyphen_values = true)]
     patterns: Vec<String>,
@@ -143,7 +144,7 @@ fn main() -> ExitCode {
         if arguments.names.is_empty() {
             tool::usage("search", "what to search for is missing");
         }
-        match arguments.names.remove(0).into_os_string().into_string() {
+        match arguments.names.remove(0).into_string() {
             Ok(pattern) => arguments.patterns.push(pattern),
             Err(pattern) => tool::usage("search", format_args!("the pattern {pattern:?} is not UTF-8")),
         }
@@ -164,7 +165,8 @@ fn main() -> ExitCode {
     if here {
         arguments.names.push(if is_piped_into() { "-" } else { "./" }.into());
     }
-    let several = arguments.names.len() > 1 || arguments.names.iter().any(|name| name.is_dir());
+    let paths: Vec<PathBuf> = std::mem::take(&mut arguments.names).into_iter().map(PathBuf::from).collect();
+    let several = paths.len() > 1 || paths.iter().any(|path| path.is_dir());
     let telling = Telling { json: arguments.json, null: arguments.null, no_progress: true };
     let tool = Tool::new("search", &telling, true);
     let wanted = arguments.wanted();
@@ -195,7 +197,7 @@ fn main() -> ExitCode {
         turn: Event::new(),
     });
     let rules = Rules { ignore_files: !arguments.no_ignore, hidden: arguments.hidden };
-    let places = match Places::new(&tool, arguments.names, &arguments.selection, rules, tool::Wanted::default()) {
+    let places = match Places::new(&tool, paths, &arguments.selection, rules, tool::Wanted::default()) {
         Ok(places) => places,
         Err(error) => tool::usage("search", error),
     };

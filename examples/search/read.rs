@@ -29,7 +29,7 @@ pub(crate) enum Binary {
     Text,
     /// That something is found is told, not the line.
     Told,
-    /// The search ends there.
+    /// The search ends before the block that has the first one.
     Skipped,
 }
 
@@ -181,8 +181,8 @@ impl<'a> Search<'a> {
                 let at = self.looked + at;
                 self.zero = Some(self.bytes - (self.block.len() - at) as u64);
                 if self.binary == Binary::Skipped {
-                    // As if the file ended there.
-                    self.block.truncate(at);
+                    // As if the file had ended before what was just read.
+                    self.block.truncate(self.searched);
                     is_end = true;
                 }
             }
