@@ -1,6 +1,7 @@
 //! A file that a followed name leads to, or has led to.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use corering::fs::{Cookie, File, Metadata};
 use corering::io;
@@ -13,6 +14,8 @@ const BLOCK: usize = 64 * 1024;
 /// So many bytes before the place where reading goes on are remembered, and read again: if they are others now, the file
 /// was cut and written anew.
 const REMEMBERED: usize = 256;
+/// What was not found for so long, though nothing more was told of it, has gone.
+const LONG: Duration = Duration::from_secs(2);
 /// After so many blocks it is the turn of others.
 const BLOCKS_AT_ONCE: usize = 64;
 
@@ -45,8 +48,15 @@ pub(crate) struct Unseen {
     pub(crate) moving: Option<Cookie>,
     /// How often it was moved.
     pub(crate) moves: u32,
-    /// How often it could not be opened for that.
-    pub(crate) tries: u32,
+    /// Since when it has not been found.
+    pub(crate) missing: Option<Instant>,
+}
+
+impl Unseen {
+    /// Notes that it was not found, and says whether it has not been for long.
+    pub(crate) fn is_gone(&mut self) -> bool {
+        self.missing.get_or_insert_with(Instant::now).elapsed() > LONG
+    }
 }
 
 /// A file that is being read.

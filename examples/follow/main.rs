@@ -232,8 +232,10 @@ impl Follow {
                     all.push((at, name.open_unseen().await));
                 }
             }
+            let is_watched = self.watching.is_on();
             let mut meanwhile = Vec::new();
             self.watching.catch_up(|happened| meanwhile.push(happened)).await;
+            let nothing_came = meanwhile.is_empty();
             // Moves first, for these decide which answers hold; what came meanwhile is behind what was asked.
             for happened in meanwhile {
                 take_note(&mut self.names, &self.globs, &self.tool, happened);
@@ -242,7 +244,11 @@ impl Follow {
                 let (before, rest) = self.names.split_at_mut(at);
                 let Some((name, behind)) = rest.split_first_mut() else { continue };
                 let others = |identity| before.iter().chain(behind.iter()).any(|other| other.knows(identity));
-                name.take_in(&self.tool, answers, &others).await;
+                name.take_in(&self.tool, answers, is_watched, &others).await;
+            }
+            // What has not been found will be told of.
+            if nothing_came {
+                return;
             }
         }
     }

@@ -24,9 +24,6 @@ const GRACE: Duration = Duration::from_secs(5);
 const REMEMBERED: usize = 64;
 /// So many that were moved away are read on.
 const RETIRED: usize = 4;
-/// A file that is on its way to another name, and has not come there when all that has happened was told so often, has
-/// gone.
-const MOVING: u32 = 20;
 
 pub(crate) struct Name {
     pub(crate) path: PathBuf,
@@ -133,7 +130,7 @@ impl Name {
 
     /// Another file has come to the name.
     fn came(&mut self) {
-        let unseen = Unseen { number: self.count, path: self.path.clone(), moving: None, moves: 0, tries: 0 };
+        let unseen = Unseen { number: self.count, path: self.path.clone(), moving: None, moves: 0, missing: None };
         self.count += 1;
         self.generations.push_back(Generation::Unseen(unseen));
         self.moved_away = false;
@@ -172,7 +169,14 @@ impl Name {
     }
 
     /// Takes in what was opened. `None` for what others have.
-    pub(crate) async fn take_in(&mut self, tool: &Tool, answers: Vec<Answer>, others: &dyn Fn(Identity) -> bool) {
+    /// `is_watched` says that the kernel will tell where a file has gone.
+    pub(crate) async fn take_in(
+        &mut self,
+        tool: &Tool,
+        answers: Vec<Answer>,
+        is_watched: bool,
+        others: &dyn Fn(Identity) -> bool,
+    ) {
         for Answer { number, moves, opened } in answers {
             // It may have been lost meanwhile.
             let Some(at) = self.generations.iter().position(|generation| match generation {
@@ -183,8 +187,7 @@ impl Name {
             };
             let Generation::Unseen(unseen) = &mut self.generations[at] else { continue };
             if unseen.moves != moves || unseen.moving.is_some() {
-                unseen.tries += 1;
-                if unseen.moving.is_some() && unseen.tries > MOVING {
+                if unseen.moving.is_some() && unseen.is_gone() {
                     tool.report(&unseen.path, "a file was moved out of its folder before it could be read");
                     self.generations.remove(at);
                 }
@@ -230,10 +233,14 @@ impl Name {
                     }
                     self.generations[at] = Generation::Open(opened);
                 }
+                // That a file is moved is seen a little earlier than it is told: it is to be looked for where it will be.
+                Err(error) if is_watched && error.kind() == io::ErrorKind::NotFound && !unseen.is_gone() => {}
                 Err(error) => {
+                    let path = unseen.path.clone();
                     self.generations.remove(at);
-                    // The next look tells if it is still not there.
-                    if error.kind() != io::ErrorKind::NotFound {
+                    if path != self.path {
+                        tool.report(&path, "a file was not found again before it could be read");
+                    } else if error.kind() != io::ErrorKind::NotFound {
                         self.is_missing(tool, &error);
                     }
                 }

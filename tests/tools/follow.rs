@@ -221,10 +221,10 @@ fn a_link_that_is_switched_is_told_whole() {
     let mut number = 0;
     write_many(first, 2000, &follower, |_| {
         number += 1;
-        let next = append(&file(number));
-        link_to(number);
         // What a link has led to is not to be found when it leads elsewhere: it has to be seen in time.
         follower.has_told(&format!("line {}", number * 2000 - 2));
+        let next = append(&file(number));
+        link_to(number);
         next
     });
     follower.has_told("line 29999");
