@@ -114,7 +114,8 @@ fn look_at_target(how: &How, source: &Metadata, to: &Path) -> io::Result<Target>
     if target.is_dir() {
         return refuse("it is a folder there, which no file replaces");
     }
-    if target.same_file(source) || folder::stat(None, &to, true).is_ok_and(|target| target.same_file(source)) {
+    let leads_to = if target.is_symlink() { folder::stat(None, &to, true).ok() } else { None };
+    if leads_to.unwrap_or(target).same_file(source) {
         return refuse("both are the same file");
     }
     let is_older = target.modified() < source.modified();

@@ -34,7 +34,7 @@ use tool::{Jobs, Selection, Telling};
 #[command(name = "copy", version)]
 struct Arguments {
     /// What is to be copied, and where to: a folder that is there, or a new name.
-    #[arg(required = true, num_args = 2.., value_names = ["FROM", "TO"])]
+    #[arg(required = true, value_names = ["FROM", "TO"])]
     paths: Vec<PathBuf>,
     /// Copy folders with all that is in them.
     #[arg(short, long, visible_short_alias = 'R')]

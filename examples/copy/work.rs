@@ -31,7 +31,9 @@ struct Object<'a> {
 }
 
 pub(crate) fn run(mut arguments: Arguments) -> ExitCode {
-    let Some(destination) = arguments.paths.pop() else { tool::usage("copy", "nothing to copy") };
+    let Some(destination) = arguments.paths.pop().filter(|_| !arguments.paths.is_empty()) else {
+        tool::usage("copy", "it needs to know what to copy, and where to")
+    };
     arguments.selection.follow |= arguments.dereference;
     let tells = arguments.verbose || arguments.telling.json || arguments.dry_run;
     let tool = Tool::new("copy", &arguments.telling, tells);

@@ -19,7 +19,7 @@ pub(crate) fn strange() -> &'static OsStr {
 pub(crate) fn tree(root: &Path) {
     fs::create_dir_all(root.join("deep/er/empty")).expect("made");
     let write = |name: &OsStr, bytes: &[u8]| fs::write(root.join(name), bytes).expect("written");
-    let bytes = |count: u32| -> Vec<u8> { (0..count).map(|at| (at.wrapping_mul(at) % 251) as u8).collect() };
+    let bytes = |count: u32| -> Vec<u8> { (0..count).map(|at| (at % 1009 * (at % 127) % 251) as u8).collect() };
     write(OsStr::new("empty"), b"");
     write(OsStr::new("text"), "some words\nand a línea\n\n\ttabs  and\x0bmore\x0c\n".as_bytes());
     write(OsStr::new("no end"), b"a line without an end");
