@@ -99,14 +99,14 @@ search_tree() {
 copy_tree() {
     local ours
     if ! ours=$(tool copy); then skip "copy: not built"; return; fi
-    compare "copy a tree" "$ours $tree $new" "cp -r $tree $new"
+    compare "copy a tree" "$ours -r $tree $new" "cp -r $tree $new"
 }
 
 count_tree() {
     local ours
     if ! ours=$(tool count); then skip "count: not built"; return; fi
     compare "count lines, words, bytes" "$ours $tree" "find $tree -type f -print0 | wc --files0-from=-"
-    compare "count disk usage" "$ours $tree" "du -s $tree"
+    compare "count disk usage" "$ours --disk $tree" "du -s $tree"
 }
 
 # The most that is resident, while 10 GiB are read that no disk holds.

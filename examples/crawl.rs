@@ -9,13 +9,12 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::Parser;
-use corering::io;
 use corering::net::{TcpListener, TcpStream};
 use corering::sync::{RateLimiter, Semaphore};
 use corering::task::JoinSet;

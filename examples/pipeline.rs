@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::Parser;
-use corering::io::AsyncWriteExt as _;
+use corering::io::AsyncWrite as _;
 use corering::sync::{self, Queue};
 use corering::time::{Duration, sleep};
 use corering::{TaskGroup, fs, io};

@@ -10,16 +10,16 @@
 //! The sources are servers on loopback ports that the kernel picks, with delays and failures of their own.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::Parser;
+use corering::TaskGroup;
 use corering::net::{TcpListener, TcpStream};
 use corering::task::{first_ok, gather_settled, staggered};
 use corering::time::{Duration, Instant, sleep, timeout};
-use corering::{TaskGroup, io};
 
 /// Asks some sources, and says what each of them knows.
 #[derive(Parser)]

@@ -13,7 +13,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,6 @@ use std::rc::Rc;
 use clap::Parser;
 use corering::buf::IoBufMut;
 use corering::fs::{self, File};
-use corering::io;
 use corering::net::{TcpListener, TcpStream};
 use corering::sim::World;
 use corering::sync::{Receiver, Sender, channel, oneshot};

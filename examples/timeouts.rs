@@ -8,14 +8,14 @@
 //! The clock is that of tests: it jumps to the next timer. With `--real-time` the run takes as long as it says.
 
 use std::cell::{Cell, RefCell};
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::{Parser, ValueEnum};
 use corering::sync::{Lock, Queue};
 use corering::time::{Instant, sleep, timeout, timeout_scope};
-use corering::{Builder, TaskGroup, cancel, io, shield, task};
+use corering::{Builder, TaskGroup, cancel, shield, task};
 
 /// Shows how things are cancelled, limited in time, and cleaned up after.
 #[derive(Parser)]

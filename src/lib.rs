@@ -124,11 +124,14 @@
 //!
 //! # Guides
 //!
-//! [Getting started], [from asyncio], with Python and Rust side by side, and [from tokio]: what is the same, what
+//! [Getting started]; [files]: which call is what in the kernel, direct I/O, what lasts; [streams] and what a drop does in them;
+//! [from asyncio], with Python and Rust side by side, and [from tokio]: what is the same, what
 //! differs and why.
 //!
 //! [simulation]: https://github.com/corering/corering/blob/main/docs/simulation.md
 //! [Getting started]: https://github.com/corering/corering/blob/main/docs/getting-started.md
+//! [files]: https://github.com/corering/corering/blob/main/docs/files.md
+//! [streams]: https://github.com/corering/corering/blob/main/docs/io.md
 //! [from asyncio]: https://github.com/corering/corering/blob/main/docs/from-asyncio.md
 //! [from tokio]: https://github.com/corering/corering/blob/main/docs/from-tokio.md
 //!
@@ -240,6 +243,10 @@ mod guides {
     struct FromAsyncio;
     #[doc = include_str!("../docs/from-tokio.md")]
     struct FromTokio;
+    #[doc = include_str!("../docs/files.md")]
+    struct Files;
+    #[doc = include_str!("../docs/io.md")]
+    struct Io;
     #[cfg(feature = "sim")]
     #[doc = include_str!("../docs/simulation.md")]
     struct Simulation;

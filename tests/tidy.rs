@@ -66,7 +66,7 @@ const REAL: &[(&str, &[&str])] = &[
     ("env!", &[]),
     ("std::time::Instant", &[]),
     ("std::time::SystemTime", &[]),
-    ("tempfile", &[]),
+    ("tempfile::", &[]),
     ("use socket2", &[]),
     ("SockRef", &[]),
     ("corering::run(", &[]),

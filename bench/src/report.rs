@@ -104,7 +104,16 @@ fn goal_line(results: &Results, goal: Goal) -> Option<String> {
     };
     let mark = if is_reached { "reached" } else { "MISSED" };
     let [median, min, max] = [found.median, found.min, found.max].map(number);
-    Some(format!("{wanted:<36} {median:>8} ({min} to {max})  {mark}"))
+    // On a machine that has other work, too, this says more than how long it took.
+    let by_cpu = match goal {
+        Goal::Times(_, other) => results.advantage("corering", other, "cpu_ns_per_op"),
+        Goal::TimesPeers(_) => {
+            results.best_peer().and_then(|best| results.advantage("corering", best, "cpu_ns_per_op"))
+        }
+        Goal::TimesBy(..) | Goal::AtMost(..) => None,
+    };
+    let by_cpu = by_cpu.map_or_else(String::new, |ratio| format!(", {} by processor time", number(ratio.median)));
+    Some(format!("{wanted:<36} {median:>8} ({min} to {max})  {mark}{by_cpu}"))
 }
 
 fn reached(results: &Results, goal: Goal) -> Option<(String, Spread)> {

@@ -280,7 +280,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         "lines",
         "the lines of a cached text, one after the other",
         Job::Lines,
-        &["tokio", "std"],
+        &["corering", "tokio", "std"],
         &[Goal::Times(0.9, "std")],
     ),
     Workload {

@@ -53,7 +53,7 @@ pub(crate) fn run(mut arguments: Arguments) -> ExitCode {
     let only_bytes = !lines && !words && !longest && (!chars || !counted.utf8);
     let rules = Rules { ignore_files: arguments.ignore, hidden: true };
     // Bytes alone need not be read: the length says it.
-    let wanted = Wanted { metadata: only_bytes };
+    let wanted = Wanted { metadata: only_bytes, ..Wanted::default() };
     let places = match Places::new(&tool, arguments.paths.clone(), &arguments.selection, rules, wanted) {
         Ok(places) => places,
         Err(error) => tool::usage("count", error),

@@ -54,7 +54,8 @@ impl Room {
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
     let tool = Tool::new("count", &arguments.telling, true);
     let rules = Rules { ignore_files: arguments.ignore, hidden: true };
-    let wanted = Wanted { metadata: true };
+    // As du: a link that is named takes its own room.
+    let wanted = Wanted { metadata: true, named_links: !arguments.selection.follow };
     let places = match Places::new(&tool, arguments.paths.clone(), &arguments.selection, rules, wanted) {
         Ok(places) => places,
         Err(error) => tool::usage("count", error),

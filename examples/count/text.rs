@@ -141,29 +141,21 @@ impl Counter {
         }
         let mut bytes = bytes;
         while !bytes.is_empty() {
-            match std::str::from_utf8(bytes) {
-                Ok(text) => {
-                    text.chars().for_each(|character| self.character(character));
+            let length = match decode(bytes) {
+                Decoded::Character(code, length) => {
+                    self.counts.chars += 1;
+                    self.one(char::from_u32(code));
+                    length
+                }
+                Decoded::Cut if !whole => {
+                    self.rest = bytes.to_vec();
                     return;
                 }
-                Err(error) => {
-                    let (valid, rest) = bytes.split_at(error.valid_up_to());
-                    let text = std::str::from_utf8(valid).unwrap_or_default();
-                    text.chars().for_each(|character| self.character(character));
-                    if error.error_len().is_none() && !whole {
-                        self.rest = rest.to_vec();
-                        return;
-                    }
-                    // A byte that begins no character is nothing but a byte.
-                    bytes = &rest[1..];
-                }
-            }
+                // A byte that begins no character is nothing but a byte.
+                Decoded::Cut | Decoded::Wrong => 1,
+            };
+            bytes = &bytes[length..];
         }
-    }
-
-    fn character(&mut self, character: char) {
-        self.counts.chars += 1;
-        self.one(Some(character));
     }
 
     /// Takes in a character, or a byte that is none.
@@ -187,7 +179,7 @@ impl Counter {
                 self.in_word = false;
             }
             '\x0b' => self.in_word = false,
-            other if other.is_control() => {}
+            other if other.is_control() || is_none(other) => {}
             '\u{2028}' | '\u{2029}' => {}
             other => {
                 self.column += width(other);
@@ -200,6 +192,43 @@ impl Counter {
             }
         }
     }
+}
+
+enum Decoded {
+    /// Its number, and its length.
+    Character(u32, usize),
+    /// What is there could be the beginning of one.
+    Cut,
+    Wrong,
+}
+
+/// The first character, as the C library takes it: what Unicode has given up since, beyond U+10FFFF, is one as well.
+fn decode(bytes: &[u8]) -> Decoded {
+    let first = bytes[0];
+    let (length, least) = match first {
+        0..0x80 => return Decoded::Character(u32::from(first), 1),
+        0xc2..0xe0 => (2, 0x80),
+        0xe0..0xf0 => (3, 0x800),
+        0xf0..0xf8 => (4, 0x1_0000),
+        0xf8..0xfc => (5, 0x20_0000),
+        0xfc..0xfe => (6, 0x400_0000),
+        0x80..0xc2 | 0xfe.. => return Decoded::Wrong,
+    };
+    let mut code = u32::from(first) & (0x7f >> length);
+    for position in 1..length {
+        match bytes.get(position) {
+            Some(byte @ 0x80..0xc0) => code = code << 6 | u32::from(byte & 0x3f),
+            Some(_) => return Decoded::Wrong,
+            None => return Decoded::Cut,
+        }
+    }
+    let is_surrogate = (0xd800..0xe000).contains(&code);
+    if code < least || is_surrogate { Decoded::Wrong } else { Decoded::Character(code, length) }
+}
+
+/// Whether Unicode says that it will never be a character.
+fn is_none(character: char) -> bool {
+    character as u32 & 0xfffe == 0xfffe || ('\u{fdd0}'..='\u{fdef}').contains(&character)
 }
 
 /// How many columns a character takes on a terminal.

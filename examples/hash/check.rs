@@ -8,7 +8,7 @@ use corering::{fs, io};
 
 use crate::digest::Digest;
 use crate::lines::Claim;
-use crate::tool::{Contents, Input, Items, Telling, Tool, Work, each, escaped, is_input};
+use crate::tool::{Contents, Items, Telling, Tool, Work, each, escaped, is_input, read_all};
 use crate::{Arguments, digest_of};
 
 /// Checks what the files say.
@@ -23,14 +23,7 @@ pub(crate) async fn check(tool: &Rc<Tool>, arguments: &Arguments) {
         counts: Counts::default(),
     });
     for path in &arguments.paths {
-        let text = if is_input(path.as_os_str()) {
-            match Input::new() {
-                Ok(mut input) => input.read_all().await,
-                Err(error) => Err(error),
-            }
-        } else {
-            fs::read(path).await
-        };
+        let text = if is_input(path.as_os_str()) { read_all().await } else { fs::read(path).await };
         match text {
             Ok(text) => check_file(tool, &checks, arguments, path, text).await,
             Err(error) => tool.report(path, error),

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use corering::fs::{self, File};
 use corering::io;
+use corering::io::AsyncRead as _;
 use corering::sync::Semaphore;
 
 use crate::pattern::Pattern;
 use crate::print::Style;
 use crate::scan::{Lines, Scan, Wanted};
-use crate::tool::Input;
 
 /// What is shorter is read in one trip.
 const SMALL: usize = 64 * 1024;
@@ -105,7 +105,7 @@ impl Reader {
         kept: &mut Kept,
         flush: impl AsyncFnMut(&mut Vec<u8>) -> bool,
     ) -> io::Result<Found> {
-        let mut input = Input::new()?;
+        let mut input = corering::io::stdin();
         kept.block.clear();
         Search::new(self, shown, binary, style, kept).go(async |block| input.read(block).await, flush).await
     }

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use corering::fs::{self, File};
+use corering::io::{self, AsyncRead};
+use corering::join;
 use corering::sync::Semaphore;
-use corering::{io, join};
-
-use super::Input;
 
 /// What is shorter is read in one trip.
 const SMALL: usize = 128 * 1024;
@@ -59,13 +58,12 @@ impl Contents {
 
     /// Hands over what comes by standard input.
     pub(crate) async fn input(&self, buffer: &mut Vec<u8>, mut take: impl FnMut(&[u8])) -> io::Result<u64> {
-        let mut input = Input::new()?;
         let mut total = 0;
         loop {
             buffer.clear();
             buffer.reserve_exact(PART);
             let read;
-            (read, *buffer) = input.read(std::mem::take(buffer)).await;
+            (read, *buffer) = io::stdin().read(std::mem::take(buffer)).await;
             match read? {
                 0 => return Ok(total),
                 count => {

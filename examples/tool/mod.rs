@@ -30,10 +30,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use corering::io::AsyncWrite;
+use corering::sync::Lock;
 use corering::{Builder, RunError};
 
 pub(crate) use contents::Contents;
-pub(crate) use input::Input;
+pub(crate) use input::read_all;
 pub(crate) use names::{escaped, text};
 pub(crate) use options::{Jobs, Selection, Telling};
 pub(crate) use output::Output;
@@ -50,6 +52,8 @@ pub(crate) const INTERRUPTED: u8 = 130;
 pub(crate) struct Tool {
     name: &'static str,
     output: RefCell<Output>,
+    /// Held while something is written.
+    writing: Lock<()>,
     progress: Progress,
     failed: Cell<bool>,
     files: Cell<u64>,
@@ -62,6 +66,7 @@ impl Tool {
         Rc::new(Self {
             name,
             output: RefCell::new(Output::new()),
+            writing: Lock::new(()),
             progress: Progress::new(show),
             failed: Cell::new(false),
             files: Cell::new(0),
@@ -100,11 +105,19 @@ impl Tool {
         self.output.borrow_mut().add(bytes);
     }
 
-    /// Writes what was printed, if that is much or a terminal waits for it.
+    /// Writes what was printed, if that is much or a terminal waits for it. A slow reader holds up whoever prints more,
+    /// and nothing else.
     pub(crate) async fn settle(&self) {
-        if self.output.borrow().is_due() {
-            self.progress.suspend(|| self.output.borrow_mut().write());
+        if !self.output.borrow().is_due() {
+            return;
         }
+        let turn = self.writing.lock().await;
+        if self.output.borrow().is_due() {
+            let pending = self.output.borrow_mut().take();
+            let (written, _) = corering::io::stdout().write_all(pending).await;
+            self.output.borrow_mut().written(written);
+        }
+        drop(turn);
     }
 
     /// Writes all that was printed.
@@ -156,11 +169,8 @@ impl Tool {
     }
 
     fn tell(&self, line: &[u8]) {
-        // What was printed before comes before. Whoever closed standard error does not want to know.
+        // Whoever closed standard error does not want to know.
         self.progress.suspend(|| {
-            if io::stdout().is_terminal() {
-                self.output.borrow_mut().write();
-            }
             let _ = io::stderr().write_all(line);
         });
     }

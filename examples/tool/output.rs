@@ -40,11 +40,21 @@ impl Output {
         self.pending.len() >= if self.terminal { 1 } else { ENOUGH }
     }
 
-    /// Writes all that was added.
+    /// What was added, to be written by somebody else.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        std::mem::replace(&mut self.pending, Vec::with_capacity(ENOUGH))
+    }
+
+    /// Writes all that was added, and waits for it.
     pub(crate) fn write(&mut self) {
         let mut output = io::stdout().lock();
         let written = output.write_all(&self.pending).and_then(|()| output.flush());
         self.pending.clear();
+        self.written(written);
+    }
+
+    /// How it went when something was written.
+    pub(crate) fn written(&mut self, written: io::Result<()>) {
         if let Err(error) = written {
             // A reader that has gone, as `head` does, is no failure.
             let error = Some(error).filter(|error| error.kind() != ErrorKind::BrokenPipe);

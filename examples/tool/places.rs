@@ -48,6 +48,8 @@ pub(crate) enum What {
 pub(crate) struct Wanted {
     /// Their metadata: asked for along with the names, but not for nothing.
     pub(crate) metadata: bool,
+    /// Links that are named are places of their own, and not followed.
+    pub(crate) named_links: bool,
 }
 
 /// What is left out of walks.
@@ -117,6 +119,9 @@ impl Places {
             match known {
                 Ok(None) => return Some(Place::named(path, What::Input, None)),
                 Ok(Some(metadata)) if metadata.is_dir() => self.begin_walk(&path).await,
+                Ok(Some(metadata)) if metadata.is_symlink() => {
+                    return Some(Place::named(path, What::Link, Some(metadata)));
+                }
                 Ok(Some(metadata)) => {
                     let is_readable = metadata.is_file() || is_open_file(&path);
                     let what = if is_readable { What::File } else { What::Special(metadata.file_type()) };
@@ -140,9 +145,10 @@ impl Places {
         if paths.is_empty() {
             return;
         }
+        let follow = !self.wanted.named_links;
         let look = move || {
             let known = paths.into_iter().map(|path| {
-                let known = if is_input(path.as_os_str()) { Ok(None) } else { metadata(&path).map(Some) };
+                let known = if is_input(path.as_os_str()) { Ok(None) } else { metadata(&path, follow).map(Some) };
                 (path, known)
             });
             known.collect()
@@ -215,12 +221,12 @@ impl Place {
 
 /// What names lead to, all in one trip to a thread.
 pub(crate) async fn look_at(paths: Vec<PathBuf>) -> Vec<io::Result<Metadata>> {
-    blocking::call(move || paths.iter().map(|path| metadata(path)).collect()).await
+    blocking::call(move || paths.iter().map(|path| metadata(path, true)).collect()).await
 }
 
 /// What a name leads to. Blocks.
-fn metadata(path: &Path) -> io::Result<Metadata> {
-    folder::stat(None, &CString::new(path.as_os_str().as_bytes())?, true)
+fn metadata(path: &Path, follow: bool) -> io::Result<Metadata> {
+    folder::stat(None, &CString::new(path.as_os_str().as_bytes())?, follow)
 }
 
 /// Whether it names a file that this program has open, such as a pipe that the shell made: to be read, whatever it is.

@@ -24,8 +24,8 @@ use crate::{DirectFile, File};
 /// The blocks of a file in order, with some reads under way ahead of them; made by [`File::chunks`] and
 /// [`DirectFile::chunks`].
 ///
-/// It ends at the end of the file, wherever that is when it is reached. A file that is cut while it is read gives what was
-/// there, and what is added behind the end before it is reached is read, too: there are no holes.
+/// It ends at the end of the file, wherever that is when it is reached. A file that is cut while it is read gives what
+/// was there, and what is added behind the end before it is reached is read, too: there are no holes.
 ///
 /// It keeps the file open. It is a [`Stream`], and fused: after the end, or an error, there is nothing.
 ///
@@ -81,8 +81,8 @@ enum Reading {
 impl File {
     /// The file's blocks of `size` bytes in order, from its position on, with up to `depth` reads under way.
     ///
-    /// What is in the page cache is read when it is asked for, one block at a time; reads go ahead only where the disk has
-    /// to be waited for. The file's position stays where it is.
+    /// What is in the page cache is read when it is asked for, one block at a time; reads go ahead only where the disk
+    /// has to be waited for. The file's position stays where it is.
     ///
     /// # Panics
     ///
@@ -117,7 +117,8 @@ impl DirectFile {
         Chunks::new(Source::Direct(self.fixed().another()), size.next_multiple_of(self.alignment()), depth, 0)
     }
 
-    /// Writes what it is given in order, with up to `depth` writes under way. All buffers hold a multiple of the alignment.
+    /// Writes what it is given in order, with up to `depth` writes under way. All buffers hold a multiple of the
+    /// alignment.
     pub fn sink(&self, depth: usize) -> WriteBehind<AlignedBuf> {
         let target = Target { descriptor: self.file().descriptor().clone(), fixed: Some(self.fixed().another()) };
         WriteBehind::new(target, depth, 0, |target, buffer, offset| match &target.fixed {
@@ -152,7 +153,8 @@ impl Chunks {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it loses nothing: the next call gives the same block. Dropping the [`Chunks`] cancels what is under way.
+    /// Dropping it loses nothing: the next call gives the same block. Dropping the [`Chunks`] cancels what is under
+    /// way.
     ///
     /// # Kernel
     ///
@@ -347,8 +349,8 @@ impl fmt::Debug for Block {
 /// It keeps the file open. The first write that fails ends it: nothing is begun any more, and every call from then on
 /// says why, and where.
 ///
-/// Dropped before [`finish`](Self::finish), it leaves what is under way to end, and whatever comes later on the same file
-/// waits for that. Whether it was written well is then told to nobody.
+/// Dropped before [`finish`](Self::finish), it leaves what is under way to end, and whatever comes later on the same
+/// file waits for that. Whether it was written well is then told to nobody.
 ///
 /// # Examples
 ///

@@ -14,8 +14,8 @@ const SAFE: u32 = 4096;
 
 /// A file that is read and written without the page cache (`O_DIRECT`).
 ///
-/// Offsets and lengths are multiples of [`alignment`](Self::alignment), and the bytes lie in [`AlignedBuf`]s. The file is
-/// registered with the ring of the core that opens it, and so is the memory when it is first used: that saves a good
+/// Offsets and lengths are multiples of [`alignment`](Self::alignment), and the bytes lie in [`AlignedBuf`]s. The file
+/// is registered with the ring of the core that opens it, and so is the memory when it is first used: that saves a good
 /// part of what an operation costs. Where they cannot be registered (too many files, a limit on locked memory) and on
 /// other cores everything works all the same.
 ///
@@ -119,7 +119,8 @@ impl DirectFile {
         self.fixed.is_registered()
     }
 
-    /// Reads from `offset` into the room of `buffer`; 0 at the end of the file, and less than there is room for before it.
+    /// Reads from `offset` into the room of `buffer`; 0 at the end of the file, and less than there is room for before
+    /// it.
     ///
     /// # Errors
     ///
@@ -146,9 +147,9 @@ impl DirectFile {
     ///
     /// # Errors
     ///
-    /// What `pwrite(2)` says, such as that the disk is full; [`InvalidInput`](io::ErrorKind::InvalidInput) if the offset or
-    /// the length is not aligned (it says which, and to what); [`WriteZero`](io::ErrorKind::WriteZero) if the file takes no
-    /// more. A part may have been written.
+    /// What `pwrite(2)` says, such as that the disk is full; [`InvalidInput`](io::ErrorKind::InvalidInput) if the
+    /// offset or the length is not aligned (it says which, and to what); [`WriteZero`](io::ErrorKind::WriteZero) if the
+    /// file takes no more. A part may have been written.
     ///
     /// # Cancel safety
     ///
@@ -156,8 +157,8 @@ impl DirectFile {
     ///
     /// # Kernel
     ///
-    /// `IORING_OP_WRITE_FIXED`; `IORING_OP_WRITE` for a buffer that is not registered. One that makes the file longer is
-    /// done by a kernel worker, one at a time.
+    /// `IORING_OP_WRITE_FIXED`; `IORING_OP_WRITE` for a buffer that is not registered. One that makes the file longer
+    /// is done by a kernel worker, one at a time.
     #[inline]
     pub fn write_all_at(&self, buffer: AlignedBuf, offset: u64) -> Op<WriteFixed> {
         self.fixed.write_all_at(buffer, offset)
@@ -220,8 +221,8 @@ impl OpenOptions {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open); [`Unsupported`](io::ErrorKind::Unsupported) if the file system has no direct I/O for this
-    /// file.
+    /// As [`open`](Self::open); [`Unsupported`](io::ErrorKind::Unsupported) if the file system has no direct I/O for
+    /// this file.
     ///
     /// # Cancel safety
     ///

@@ -11,6 +11,7 @@ use corering_runtime::op::{
 };
 
 use crate::OpenOptions;
+use crate::stream::Source;
 use corering_runtime::op::plain;
 
 /// An open file.
@@ -46,11 +47,13 @@ pub struct File {
     descriptor: Descriptor,
     position: u64,
     append: bool,
+    /// What `read` reads from.
+    source: Source,
 }
 
 impl File {
     pub(crate) fn new(descriptor: Descriptor, append: bool) -> Self {
-        Self { descriptor, position: 0, append }
+        Self { descriptor, position: 0, append, source: Source::Unknown }
     }
 
     /// Opens a file for reading.
@@ -160,9 +163,13 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it has not moved the position.
-    pub async fn read<B: IoBufMut>(&mut self, buffer: B) -> (io::Result<usize>, B) {
-        let (result, buffer) = self.read_at(buffer, self.position).await;
+    /// Dropped, it has not moved the position. Of what has none (a named pipe, a terminal) it has taken nothing: what
+    /// arrives nevertheless is given to the next read.
+    pub async fn read<B: IoBufMut>(&mut self, mut buffer: B) -> (io::Result<usize>, B) {
+        let (result, buffer) = match self.source.stream(&self.descriptor) {
+            Some(stream) if !buffer.room().is_empty() => stream.read(&self.descriptor, buffer).await,
+            Some(_) | None => self.read_at(buffer, self.position).await,
+        };
         if let Ok(count) = result {
             self.position += count as u64;
         }
@@ -314,7 +321,8 @@ impl File {
     ///
     /// None: it is a result for the sake of those who know it from `std`.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { descriptor: self.descriptor.clone(), position: self.position, append: self.append })
+        let (descriptor, position, append) = (self.descriptor.clone(), self.position, self.append);
+        Ok(Self { descriptor, position, append, source: Source::Unknown })
     }
 
     /// Gives the file away, once what was dropped and is still in flight has ended. Its position is moved to this one's.
@@ -328,6 +336,7 @@ impl File {
     ///
     /// Dropped, it closes the file in the background.
     pub async fn into_std(self) -> io::Result<std::fs::File> {
+        drop(self.source);
         let seekable = self.descriptor.is_seekable();
         let mut file = std::fs::File::from(self.descriptor.into_owned().await?);
         if seekable {
@@ -355,8 +364,22 @@ impl File {
     /// What `close(2)` says; [`ResourceBusy`](io::ErrorKind::ResourceBusy) while an operation on it is under way
     /// elsewhere.
     pub async fn close(self) -> io::Result<()> {
+        drop(self.source);
         std::future::poll_fn(|cx| self.descriptor.poll_settled(cx)).await;
         self.descriptor.close().await
+    }
+
+    /// Whether it has no positions.
+    pub(crate) fn is_stream(&mut self) -> bool {
+        self.source.stream(&self.descriptor).is_some()
+    }
+
+    /// Takes back what was read last.
+    pub(crate) fn put_back(&mut self, bytes: Vec<u8>) {
+        self.position = self.position.saturating_sub(bytes.len() as u64);
+        if let Some(stream) = self.source.stream(&self.descriptor) {
+            stream.put_back(bytes);
+        }
     }
 
     /// Waits until no dropped operation can change the file any more.

@@ -81,10 +81,21 @@ impl AsyncRead for File {
     }
 
     fn put_back(&mut self, bytes: Vec<u8>) {
-        self.set_position(self.position().saturating_sub(bytes.len() as u64));
+        File::put_back(self, bytes);
     }
 
     async fn read_vectored<B: IoBufMut>(&mut self, buffers: Vec<B>) -> (io::Result<usize>, Vec<B>) {
+        let mut buffers = buffers;
+        if self.is_stream() {
+            return match buffers.iter_mut().position(|buffer| !buffer.room().is_empty()) {
+                Some(first) => {
+                    let (result, buffer) = File::read(self, buffers.remove(first)).await;
+                    buffers.insert(first, buffer);
+                    (result, buffers)
+                }
+                None => self.read_vectored_at(buffers, self.position()).await,
+            };
+        }
         let (result, buffers) = self.read_vectored_at(buffers, self.position()).await;
         if let Ok(count) = result {
             self.set_position(self.position() + count as u64);

@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
+mod atomic;
 mod beneath;
 mod chunks;
 mod copy;
 mod dir;
 mod direct;
+mod doomed;
 mod elsewhere;
 mod file;
 mod io;
@@ -18,12 +20,15 @@ mod options;
 mod permissions;
 mod remove;
 mod space;
+mod stream;
+mod temp;
 mod times;
 mod walk;
 mod watch;
 mod whole;
 mod xattr;
 
+pub use atomic::{AtomicFile, write_atomic};
 pub use beneath::Dir;
 pub use chunks::{Block, Chunks, WriteBehind};
 pub use copy::{Copied, copy, copy_tree};
@@ -41,6 +46,7 @@ pub use options::OpenOptions;
 pub use permissions::{chown, lchown, set_permissions};
 pub use remove::remove_dir_all;
 pub use space::{Advice, statvfs};
+pub use temp::{NamedTempFile, PersistError, SpooledTempFile, TempDir, tempfile, tempfile_in};
 pub use times::{FileTimes, set_link_times, set_times};
 pub use walk::{Walk, WalkError, walk};
 pub use watch::{Change, Cookie, Event, Events, WatchId, Watcher, watch};

@@ -39,7 +39,9 @@ pub struct OpenOptions {
     create: bool,
     create_new: bool,
     mode: u32,
+    /// Those that have a name here.
     flags: i32,
+    custom_flags: i32,
     temporary: bool,
     resolve: Resolve,
 }
@@ -56,6 +58,7 @@ impl OpenOptions {
             create_new: false,
             mode: 0o666,
             flags: 0,
+            custom_flags: 0,
             temporary: false,
             resolve: Resolve::new(),
         }
@@ -103,10 +106,9 @@ impl OpenOptions {
         self
     }
 
-    /// More flags of `open(2)`, instead of those that were set so far by this or by what follows here. The access mode is
-    /// not taken from here.
+    /// More flags of `open(2)`, beside those that the rest asks for. The access mode is not taken from here.
     pub fn custom_flags(mut self, flags: i32) -> Self {
-        self.flags = flags;
+        self.custom_flags = flags;
         self
     }
 
@@ -243,7 +245,7 @@ impl OpenOptions {
         if self.append && self.truncate {
             return invalid("a file cannot be cut and appended to at once");
         }
-        let mut flags = access | self.flags & !libc::O_ACCMODE;
+        let mut flags = access | (self.flags | self.custom_flags) & !libc::O_ACCMODE;
         for (on, flag) in [
             (self.append, libc::O_APPEND),
             (self.temporary, libc::O_TMPFILE),

@@ -48,7 +48,7 @@ const TRIES: u32 = 8;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
-    let mut removal = Removal { path: crate::c_path(path.as_ref())?, levels: Vec::new(), begun: false };
+    let mut removal = Removal::new(path.as_ref())?;
     loop {
         let (over, back) = change_names(move || (removal.go_on(), removal)).await;
         if over? {
@@ -56,6 +56,13 @@ pub async fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
         }
         removal = back;
     }
+}
+
+/// Likewise, here and now. Blocks.
+pub(crate) fn remove_now(path: &Path) -> io::Result<()> {
+    let mut removal = Removal::new(path)?;
+    while !removal.go_on()? {}
+    Ok(())
 }
 
 /// A removal under way, between two jobs.
@@ -81,6 +88,10 @@ struct Level {
 }
 
 impl Removal {
+    fn new(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: crate::c_path(path)?, levels: Vec::new(), begun: false })
+    }
+
     /// Removes some names. Whether all has been removed.
     fn go_on(&mut self) -> io::Result<bool> {
         if !std::mem::replace(&mut self.begun, true) && self.begin()? {

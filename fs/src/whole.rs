@@ -1,19 +1,24 @@
 //! Whole files, in one go.
 
+use std::ffi::CStr;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use corering_runtime::op::{DirectSlot, Metadata, Op, OpenDirect, Operation, ReadDirect, Stat};
+use corering_runtime::buf::IoBuf;
+use corering_runtime::op::{DirectSlot, Metadata, Op, OpenDirect, Operation, ReadDirect, Stat, folder};
 
 use crate::File;
+use crate::elsewhere::change_names;
 
 /// How much the first read asks for: shorter files are read by one submission.
 const AT_ONCE: usize = 16 * 1024;
 /// The page cache gives whole pages of this size, or what is before the end of the file.
 const PAGE: usize = 4096;
+/// How much is written by one trip to a thread: not much longer than a copy of it takes.
+const AT_ONCE_WRITTEN: usize = 64 * 1024;
 /// What a file of unknown length is read by, at first and then.
 const BLOCK: usize = 4096;
 const PART: usize = 64 * 1024;
@@ -133,11 +138,34 @@ pub async fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
 ///
 /// # Cancel safety
 ///
-/// Dropped, it may leave a file that holds a part.
-pub async fn write(path: impl AsRef<Path>, bytes: impl corering_runtime::buf::IoBuf) -> io::Result<()> {
+/// Dropped, it may leave a file that holds a part, or happen all the same; whatever comes later on names of this core waits
+/// for it. For all or nothing there is [`write_atomic`](crate::write_atomic).
+///
+/// # Kernel
+///
+/// Plain calls on a thread beside the core, one trip for all of them: a kernel worker would have to do each. What is longer
+/// than 64 KiB, and named pipes, go by the ring.
+pub async fn write(path: impl AsRef<Path>, bytes: impl IoBuf) -> io::Result<()> {
+    let path = path.as_ref();
+    if bytes.as_slice().len() <= AT_ONCE_WRITTEN {
+        let (c_path, copy) = (crate::c_path(path)?, bytes.as_slice().to_vec());
+        match change_names(move || write_now(&c_path, &copy)).await {
+            // It has no positions, or cannot be opened without waiting.
+            Err(error) if [Some(libc::ESPIPE), Some(libc::ENXIO)].contains(&error.raw_os_error()) => {}
+            written => return written,
+        }
+    }
     let file = File::create(path).await?;
     file.write_all_at(bytes, 0).await.0?;
     file.close().await
+}
+
+/// Blocks.
+fn write_now(path: &CStr, bytes: &[u8]) -> io::Result<()> {
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NONBLOCK;
+    let file = folder::open(None, path, folder::How { flags, mode: 0o666, ..folder::How::default() })?;
+    folder::write_all(&file, bytes, 0)?;
+    folder::close(file)
 }
 
 /// What the system knows of the file at `path`, links followed.

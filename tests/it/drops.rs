@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use corering::fs::{self, File};
+use corering::fs::{self, Dir, File};
 use corering::net::TcpStream;
 use corering::op::{
     AcceptMulti, CloseDirect, DirectSlot, Multishot, Op, OpenAt, OpenDirect, Read, ReadDirect, ReadVectored, Readiness,
@@ -191,6 +191,91 @@ fn calls_of_files_may_be_dropped_anywhere() {
             let file = File::create(s.path("new")).await?;
             file.write_all_at(s.alive.buffer(), 0).await.0?;
             file.close().await
+        };
+    });
+}
+
+#[test]
+fn changes_of_names_may_be_dropped_anywhere() {
+    drop_everywhere(cases! {
+        "directory", false, s => fs::create_dir(s.path("new"));
+        "directories", false, s => fs::create_dir_all(s.path("new/and/newer"));
+        "removal", false, s => fs::remove_file(s.path("small"));
+        "removal of nothing", false, s => fs::remove_file(s.path("nothing"));
+        "removal of a directory", false, s => fs::remove_dir(s.path("nothing"));
+        "move", false, s => fs::rename(s.path("small"), s.path("new"));
+        "move that does not replace", false, s => fs::rename_no_replace(s.path("small"), s.path("large"));
+        "exchange", false, s => fs::rename_exchange(s.path("small"), s.path("large"));
+        "link", false, s => fs::hard_link(s.path("small"), s.path("new"));
+        "symbolic link", false, s => fs::symlink("small", s.path("new"));
+        "where a link leads", false, s => fs::read_link(s.path("small"));
+        "real path", false, s => fs::canonicalize(s.path("small"));
+        "access", false, s => fs::access(s.path("small"), fs::Access::READ);
+        "permissions", false, s => fs::set_permissions(s.path("small"), fs::Permissions::from_mode(0o600));
+        "owner", false, s => fs::chown(s.path("small"), None, None);
+        "times", false, s => fs::set_times(s.path("small"), fs::FileTimes::now());
+        "room of the disk", false, s => fs::statvfs(s.path("small"));
+        "attribute", false, s => fs::set_xattr(s.path("small"), "user.a", "value");
+        "value of an attribute", false, s => fs::get_xattr(s.path("small"), "user.a");
+        "names of attributes", false, s => fs::list_xattr(s.path("small"));
+        "removal of an attribute", false, s => fs::remove_xattr(s.path("small"), "user.a");
+        "creation, then its removal", false, s => async {
+            drop(File::options().write(true).create_new(true).open(s.path("new")).await);
+            fs::remove_file(s.path("new")).await
+        };
+    });
+}
+
+#[test]
+fn calls_of_open_directories_may_be_dropped_anywhere() {
+    drop_everywhere(cases! {
+        "open of a directory", false, s => Dir::open(s.path("."));
+        "open below", false, s => async { Dir::open(s.path(".")).await?.open_file("small").await };
+        "creation below", false, s => async { Dir::open(s.path(".")).await?.create_file("new").await };
+        "metadata below", false, s => async { Dir::open(s.path(".")).await?.metadata("small").await };
+        "directory below", false, s => async {
+            let dir = Dir::open(s.path(".")).await?;
+            dir.create_dir("new").await?;
+            dir.create_dir("new/newer").await?;
+            dir.rename("small", &dir, "new/small").await?;
+            dir.remove_file("new/small").await?;
+            dir.sync_all().await?;
+            dir.close().await
+        };
+        "link below", false, s => async {
+            let dir = Dir::open(s.path(".")).await?;
+            dir.symlink("small", "new").await?;
+            dir.read_link("new").await
+        };
+        "file without a name", false, s => async {
+            let file = File::options().write(true).temporary(true).open(s.path(".")).await?;
+            file.write_all_at(s.alive.buffer(), 0).await.0?;
+            file.link(s.path("new")).await
+        };
+    });
+}
+
+#[test]
+fn what_is_noted_of_open_files_may_be_dropped_anywhere() {
+    drop_everywhere(cases! {
+        "room", false, s => s.file.allocate(0, 100_000);
+        "hole", false, s => s.file.punch_hole(0, 100);
+        "zeroes", false, s => s.file.zero_range(0, 100);
+        "advice", false, s => s.file.advise(fs::Advice::Sequential, 0, 0);
+        "sync of a range", false, s => s.file.sync_range_wait(0, 0);
+        "permissions", false, s => s.file.set_permissions(fs::Permissions::from_mode(0o600));
+        "owner", false, s => s.file.chown(None, None);
+        "times", false, s => s.file.set_times(fs::FileTimes::now());
+        "attribute", false, s => s.file.set_xattr("user.a", "value");
+        "value of an attribute", false, s => s.file.get_xattr("user.a");
+        "names of attributes", false, s => s.file.list_xattr();
+        "removal of an attribute", false, s => s.file.remove_xattr("user.a");
+        "lock", false, s => s.file.lock();
+        "lock that others have", false, s => async {
+            let other = File::open(s.path("small")).await?;
+            other.lock_shared().await?;
+            s.file.lock().await?;
+            other.unlock().await
         };
     });
 }

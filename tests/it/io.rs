@@ -606,17 +606,19 @@ fn a_proxy_that_is_dropped_again_and_again_loses_nothing_and_ends_each_direction
             server.write_all(noise(LENGTH, 2)).await.0.expect("sent");
             server.close().await.expect("closed");
         });
-        let mut random = Random::new(3);
-        loop {
-            let polls = 1 + random.below(5) as usize;
-            if let Some(copied) = polled(polls, copy_bidirectional(&mut left, &mut right)).await {
-                copied.expect("no error");
-                break;
+        let proxy = async {
+            let mut random = Random::new(3);
+            loop {
+                let polls = 1 + random.below(5) as usize;
+                if let Some(copied) = polled(polls, copy_bidirectional(&mut left, &mut right)).await {
+                    return copied.expect("no error");
+                }
+                if random.below(4) == 0 {
+                    turn().await;
+                }
             }
-            if random.below(4) == 0 {
-                turn().await;
-            }
-        }
+        };
+        soon(proxy).await;
         left.close().await.expect("closed");
         right.close().await.expect("closed");
         soon(asks).await.expect("as expected");

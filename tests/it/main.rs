@@ -11,9 +11,10 @@
 //! - `deadlocks`: cores on which nothing can run
 //! - `gates`, `scenarios`: programs that hold whatever is cancelled in them
 //! - `blocking`: calls that block
-//! - `files`, `trees`, `order`: files, and the order of what is done to them
+//! - `files`, `names`, `trees`, `order`: files, their names, and the order of what is done to them
 //! - `direct`, `chunks`: direct I/O, and files that are read and written in order
 //! - `io`: readers and writers with buffers, and copies
+//! - `atomic`, `temp`: files that are replaced as a whole, and temporary ones
 //! - `net`, `streams`, `multishots`: connections, and what they carry
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
@@ -25,7 +26,8 @@
 //! - `pipes`: named pipes, and threads that write to them
 //! - `wakers`, `real_threads`, `real_races`, `real_blocking`: other threads
 //! - `real_runtimes`, `real_panics`: runtimes that are made by hand, since they are used again after a panic, or nested
-//! - `real_files`, `real_trees`, `real_net`: devices, whole trees, descriptors and sockets that only this machine has
+//! - `real_files`, `real_names`, `real_trees`, `real_net`: devices, other users, whole trees, descriptors and sockets that
+//!   only this machine has
 //! - `real_time`: the clock of the world
 //! - `real_watch`: being told of what happens to files
 #![allow(
@@ -37,6 +39,7 @@
 
 // For both fillings.
 mod asyncio;
+mod atomic;
 mod blocking;
 mod cancel;
 mod chunks;
@@ -57,6 +60,7 @@ mod limits;
 mod load;
 mod locals;
 mod multishots;
+mod names;
 mod net;
 mod order;
 mod panics;
@@ -65,6 +69,7 @@ mod selects;
 mod smoke;
 mod streams;
 mod tasks;
+mod temp;
 mod time;
 mod timeouts;
 mod tracked;
@@ -76,6 +81,7 @@ mod pipes;
 mod real;
 mod real_blocking;
 mod real_files;
+mod real_names;
 mod real_net;
 mod real_panics;
 mod real_races;

@@ -1,11 +1,15 @@
 //! Named pipes: opened and read as `open(2)` and `read(2)` would.
 
+use std::future::{Future as _, poll_fn};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use corering::fs::{self, File};
+use corering::io::AsyncReadExt as _;
 use corering::time::timeout;
 
 use crate::{Folder, clean, folder, metrics, turn};
@@ -102,5 +106,44 @@ fn waiting_for_the_other_side_of_a_named_pipe_can_be_given_up() {
         // Nobody is left who has it open: a writer that does not wait says so.
         let nobody = File::options().write(true).custom_flags(libc::O_NONBLOCK).open(&path).await;
         assert_eq!(nobody.expect_err("nobody reads").raw_os_error(), Some(libc::ENXIO));
+    });
+}
+
+#[test]
+fn whatever_reads_of_a_named_pipe_are_dropped_no_byte_is_lost() {
+    clean(async || {
+        let dir = folder();
+        let path = pipe_in(&dir);
+        // For both, so that it does not wait for a reader.
+        let mut writer = std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("there");
+        let mut reader = File::open(&path).await.expect("somebody writes");
+        let (mut sent, mut received) = (Vec::new(), Vec::new());
+        for round in 0..300_u32 {
+            let part: Vec<u8> = (0..round % 7).map(|number| (round * 7 + number) as u8).collect();
+            {
+                let mut read = pin!(reader.read_exact(Vec::with_capacity(1 + round as usize % 11)));
+                for _ in 0..1 + round % 3 {
+                    if let Poll::Ready((read, bytes)) = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await {
+                        read.expect("readable");
+                        received.extend(bytes);
+                        break;
+                    }
+                    turn().await;
+                }
+                // It arrives while the read that is dropped is under way.
+                writer.write_all(&part).expect("room");
+                sent.extend(part);
+            }
+            if round % 50 == 49 {
+                let (read, bytes) = reader.read_exact(Vec::with_capacity(sent.len() - received.len())).await;
+                read.expect("readable");
+                received.extend(bytes);
+                assert_eq!(received, sent);
+            }
+        }
+        drop(writer);
+        let (read, nothing) = reader.read_to_end(Vec::new()).await;
+        assert_eq!((read.expect("the end"), nothing.len()), (0, 0));
+        reader.close().await.expect("closed");
     });
 }

@@ -10,8 +10,10 @@
 )]
 
 mod cancels;
+mod direct;
 mod leftovers;
 mod outside;
+mod replaced;
 mod stdio;
 mod told;
 
@@ -207,6 +209,16 @@ const CASES: &[Case] = &[
         name: "memory_is_untouched_after_a_core_has_ended",
         check: |case| says(case, &["untouched"]),
         child: leftovers::end_while_the_disk_is_read,
+    },
+    Case {
+        name: "a_process_that_is_killed_leaves_the_old_or_the_new_file",
+        check: replaced::kill_often,
+        child: replaced::write_for_ever,
+    },
+    Case {
+        name: "without_locked_memory_direct_files_work_all_the_same",
+        check: |case| says(case, &["100 blocks"]),
+        child: direct::read_without_locked_memory,
     },
     Case {
         name: "a_port_is_free_as_soon_as_its_core_has_ended",

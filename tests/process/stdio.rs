@@ -7,7 +7,7 @@ use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::process::{Child, Command, Stdio};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use corering::io::prelude::*;
@@ -195,6 +195,12 @@ pub(crate) fn end_while_reading() {
     let ran = corering::run(async {
         drop(spawn(async { stdin().read([0; 8]).await.0 }));
         assert!(polled(3, stdin().read([0; 8])).await.is_none(), "nothing came");
+        // What was dropped may still bring something, which comes before what the next one reads.
+        let operations = || corering::metrics().expect("a core").operations;
+        let before = operations();
+        let (mut input, mut cx) = (stdin(), Context::from_waker(Waker::noop()));
+        assert!(pin!(input.read([0; 8])).as_mut().poll(&mut cx).is_pending());
+        assert_eq!(operations(), before, "a read began beside one that was dropped");
         let said = format!("terminal: {} {}\n", stdin().is_terminal(), stdout().is_terminal());
         stderr().write_all(said).await.0.expect("writable");
     });

@@ -12,6 +12,7 @@
 
 mod datagrams;
 mod files;
+mod names;
 mod operations;
 mod sockets;
 mod streams;
@@ -192,6 +193,16 @@ fn difference(seed: u64, world: &str, real: &[String], simulated: &[String]) -> 
 #[test]
 fn files_are_as_on_the_real_kernel() {
     compare("files", 150, |run| Box::pin(files::program(run)));
+}
+
+#[test]
+fn names_are_as_on_the_real_kernel() {
+    compare("names", 200, |run| Box::pin(names::program(run)));
+}
+
+#[test]
+fn what_is_noted_of_files_is_as_on_the_real_kernel() {
+    compare("noted", 100, |run| Box::pin(names::noted(run)));
 }
 
 #[test]

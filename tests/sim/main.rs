@@ -14,12 +14,15 @@ mod hunts;
 mod lent;
 mod life_cycle;
 mod refusals;
+mod replaced;
 mod scene;
 mod simulated;
 mod worlds;
 
 #[path = "../it/asyncio.rs"]
 mod asyncio;
+#[path = "../it/atomic.rs"]
+mod atomic;
 #[path = "../it/blocking.rs"]
 mod blocking;
 #[path = "../it/cancel.rs"]
@@ -60,6 +63,8 @@ mod load;
 mod locals;
 #[path = "../it/multishots.rs"]
 mod multishots;
+#[path = "../it/names.rs"]
+mod names;
 #[path = "../it/net.rs"]
 mod net;
 #[path = "../it/order.rs"]
@@ -76,6 +81,8 @@ mod smoke;
 mod streams;
 #[path = "../it/tasks.rs"]
 mod tasks;
+#[path = "../it/temp.rs"]
+mod temp;
 #[path = "../it/time.rs"]
 mod time;
 #[path = "../it/timeouts.rs"]

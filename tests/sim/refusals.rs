@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use corering::fs::File;
-use corering::io;
+use corering::io::{self, AsyncRead as _, AsyncWrite as _};
 use corering::net::{TcpListener, TcpStream};
 use corering::op::io_uring::{opcode, types};
 use corering::op::socket2::{Domain, Type};
@@ -59,7 +59,7 @@ fn an_operation_that_is_not_simulated_ends_the_run_with_its_name() {
     let unknown: [(&str, Ask); 7] = [
         ("SPLICE", || opcode::Splice::new(types::Fd(0), -1, types::Fd(1), -1, 8).build()),
         ("TIMEOUT", || opcode::Timeout::new(&raw const NO_TIME).build()),
-        ("FALLOCATE", || opcode::Fallocate::new(types::Fd(0), 8).build()),
+        ("MADVISE", || opcode::Madvise::new(std::ptr::null(), 8, 0).build()),
         ("SHUTDOWN", || opcode::Shutdown::new(types::Fd(0), 0).build()),
         ("RECV with the flags 0x1", || {
             opcode::Recv::new(types::Fd(0), std::ptr::null_mut(), 0).flags(libc::MSG_OOB).build()
@@ -107,6 +107,8 @@ fn sockets_and_files_of_the_real_system_are_refused() {
     assert_says(&read, OPEN_THERE);
     let write = reason(async |_| drop(File::from_std(file.try_clone().unwrap()).write_at("fake", 0).await));
     assert_says(&write, OPEN_THERE);
+    assert_says(&reason(async |_| drop(io::stdin().read([0; 4]).await)), OPEN_THERE);
+    assert_says(&reason(async |_| drop(io::stdout().write_all("fake").await)), OPEN_THERE);
     let described = reason(async |_| drop(File::from_std(file.try_clone().unwrap()).metadata().await));
     assert_says(&described, OPEN_THERE);
     let descriptor = reason(async |_| {

@@ -4,6 +4,10 @@
 #![allow(missing_docs, clippy::disallowed_methods, reason = "a test binary, which prepares its input by itself")]
 
 mod common;
+mod trees;
 
+mod copy;
+mod count;
 mod follow;
+mod hash;
 mod search;

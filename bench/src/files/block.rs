@@ -1,4 +1,4 @@
-//! Bytes to read into and write from, for every runtime.
+//! Bytes to read into and write from, for every runtime that has none of its own.
 
 use std::alloc::Layout;
 use std::ops::{Deref, DerefMut};
@@ -37,20 +37,6 @@ impl DerefMut for Block {
         // SAFETY: as above, borrowed exclusively; any byte will do in a page.
         unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), size_of_val(&*self.0)) }
     }
-}
-
-impl corering::buf::IoBuf for Block {
-    fn as_slice(&self) -> &[u8] {
-        self
-    }
-}
-
-impl corering::buf::IoBufMut for Block {
-    fn room(&mut self) -> corering::buf::Room<'_> {
-        corering::buf::Room::from(&mut **self)
-    }
-
-    unsafe fn advance(&mut self, _count: usize) {}
 }
 
 #[cfg(feature = "peers")]

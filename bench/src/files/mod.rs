@@ -120,11 +120,13 @@ pub(crate) enum Order {
 impl Blocks {
     /// The places that are asked for, without end.
     pub(crate) fn offsets(&self) -> Offsets {
-        Offsets { blocks: self.range / self.bytes as u64, bytes: self.bytes as u64, order: self.order, state: SEED }
+        let state = match self.order {
+            Order::Random => 0x9e37_79b9_7f4a_7c15,
+            Order::Ascending => 0,
+        };
+        Offsets { blocks: self.range / self.bytes as u64, bytes: self.bytes as u64, order: self.order, state }
     }
 }
-
-const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Where the reads and writes go: the same places for every runtime.
 #[derive(Debug)]
@@ -137,15 +139,21 @@ pub(crate) struct Offsets {
 
 impl Offsets {
     pub(crate) fn next(&mut self) -> u64 {
-        match self.order {
+        let block = match self.order {
             Order::Random => {
                 self.state ^= self.state << 13;
                 self.state ^= self.state >> 7;
                 self.state ^= self.state << 17;
+                // Scaled, not divided: that would take longer than what is measured differs by.
+                ((self.state >> 32) * self.blocks) >> 32
             }
-            Order::Ascending => self.state = self.state.wrapping_add(1),
-        }
-        self.state % self.blocks * self.bytes
+            Order::Ascending => {
+                let block = if self.state < self.blocks { self.state } else { 0 };
+                self.state = block + 1;
+                block
+            }
+        };
+        block * self.bytes
     }
 }
 
@@ -154,22 +162,27 @@ impl Offsets {
 pub(crate) struct Until {
     end: Instant,
     every: u32,
-    calls: u32,
+    calls_left: u32,
 }
 
 impl Until {
     pub(crate) fn new(time: Duration) -> Self {
-        Self { end: Instant::now() + time, every: 64, calls: 0 }
+        Self { end: Instant::now() + time, every: 64, calls_left: 64 }
     }
 
     /// For blocks of that many bytes: the clock costs little beside a long one.
     pub(crate) fn by(time: Duration, bytes: usize) -> Self {
-        Self { every: if bytes > PAGE { 1 } else { 64 }, ..Self::new(time) }
+        let every = if bytes > PAGE { 1 } else { 64 };
+        Self { every, calls_left: every, ..Self::new(time) }
     }
 
     pub(crate) fn is_over(&mut self) -> bool {
-        self.calls += 1;
-        self.calls % self.every == 0 && Instant::now() >= self.end
+        self.calls_left -= 1;
+        if self.calls_left > 0 {
+            return false;
+        }
+        self.calls_left = self.every;
+        Instant::now() >= self.end
     }
 }
 
@@ -249,7 +262,7 @@ pub(crate) fn run(job: Job, runtime: &str, time: Duration, sizes: Sizes, directo
             done
         }
         Job::SmallFiles(how) => {
-            let paths = data::small(directory, SMALL_FILES)?;
+            let paths = data::small(directory, small_count(time))?;
             match runtime {
                 "std" => blocking::small_files(how, &paths, time)?,
                 "raw" => raw_files::small_files(&paths, time)?,
@@ -257,9 +270,7 @@ pub(crate) fn run(job: Job, runtime: &str, time: Duration, sizes: Sizes, directo
             }
         }
         Job::SmallWrites => {
-            // All of them, unless this is only to see whether it works.
-            let count = SMALL_FILES.min((time.as_secs_f64() * 50_000.0) as usize).max(100);
-            let paths = data::fresh(directory, count)?;
+            let paths = data::fresh(directory, small_count(time))?;
             match runtime {
                 "std" => blocking::small_writes(&paths)?,
                 "raw" => raw_files::small_writes(&paths)?,
@@ -267,7 +278,7 @@ pub(crate) fn run(job: Job, runtime: &str, time: Duration, sizes: Sizes, directo
             }
         }
         Job::StatTree => {
-            let root = Path::new("/usr");
+            let root = Path::new(if is_trial(time) { "/usr/share" } else { "/usr" });
             // Once for the caches of names.
             data::count(root)?;
             match runtime {
@@ -304,7 +315,8 @@ pub(crate) fn run(job: Job, runtime: &str, time: Duration, sizes: Sizes, directo
             data::warm(&path)?;
             match runtime {
                 "std" => blocking::lines(&path, time)?,
-                _ => tokio::lines(&path, time)?,
+                "tokio" => tokio::lines(&path, time)?,
+                _ => corering::lines(&path, time)?,
             }
         }
     };
@@ -318,6 +330,15 @@ pub(crate) fn run(job: Job, runtime: &str, time: Duration, sizes: Sizes, directo
     Ok(measured)
 }
 
+/// Whether this is only to see that it works.
+fn is_trial(time: Duration) -> bool {
+    time < Duration::from_millis(50)
+}
+
+fn small_count(time: Duration) -> usize {
+    if is_trial(time) { SMALL_FILES / 10 } else { SMALL_FILES }
+}
+
 fn read_or_write(runtime: &str, path: &Path, blocks: Blocks, time: Duration) -> io::Result<Done> {
     match runtime {
         "std" => blocking::blocks(path, blocks, time),
@@ -325,6 +346,14 @@ fn read_or_write(runtime: &str, path: &Path, blocks: Blocks, time: Duration) -> 
         "raw-nowait" => raw_files::reads_by_calls(path, blocks, time),
         "fio" => programs::fio(path, blocks, time),
         "tokio-fs" => tokio::sequential(path, blocks, time),
+        "corering" => match (blocks.order, blocks.access) {
+            (Order::Ascending, Access { action: Action::Read, .. }) => corering::read_in_order(path, blocks, time),
+            (Order::Ascending, Access { action: Action::Write, direct: false }) => {
+                corering::write_in_order(path, blocks, time)
+            }
+            // Random places; and direct writes, whose buffers come back only so.
+            _ => work::blocks(runtime, path, blocks, time),
+        },
         _ => work::blocks(runtime, path, blocks, time),
     }
 }
@@ -339,10 +368,8 @@ mod tests {
     fn ascending_blocks_begin_again_at_the_end() {
         let blocks = Blocks { access: READ, bytes: 10, depth: 1, order: Order::Ascending, range: 35 };
         let mut offsets = blocks.offsets();
-        let first = offsets.next();
-        let then: Vec<_> = (0..3).map(|_| offsets.next()).collect();
-        assert_eq!(then[2], first, "three whole blocks fit");
-        assert!(then.iter().all(|offset| [0, 10, 20].contains(offset)), "{then:?}");
+        let found: Vec<_> = (0..7).map(|_| offsets.next()).collect();
+        assert_eq!(found, [0, 10, 20, 0, 10, 20, 0], "three whole blocks fit");
     }
 
     #[test]

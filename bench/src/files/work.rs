@@ -6,19 +6,23 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Access, Action, Block, Blocks, Done, How, Meter, Offsets, PAGE, SMALL_DEPTH, Until, whole};
+use super::{Access, Action, Blocks, Done, How, Meter, Offsets, PAGE, SMALL_DEPTH, Until, whole};
 use crate::micro::Runtime;
 use crate::runtimes::{corering, tokio};
 
 /// What the workloads use of a runtime: what its documentation recommends for that.
 pub(crate) trait Files: Runtime {
     type File: 'static;
+    /// Bytes that begin at a page, as direct I/O wants them.
+    type Block: 'static;
 
+    /// All of it is written, and all of it is read into.
+    fn block(bytes: usize) -> Self::Block;
     async fn open(path: &Path, access: Access) -> io::Result<Self::File>;
     /// Says how many bytes of the block were read.
-    async fn read_at(file: &Self::File, block: Block, offset: u64) -> (io::Result<usize>, Block);
+    async fn read_at(file: &Self::File, block: Self::Block, offset: u64) -> (io::Result<usize>, Self::Block);
     /// Says how many bytes of the block were written.
-    async fn write_at(file: &Self::File, block: Block, offset: u64) -> (io::Result<usize>, Block);
+    async fn write_at(file: &Self::File, block: Self::Block, offset: u64) -> (io::Result<usize>, Self::Block);
 
     /// Opens a file of [`PAGE`] bytes, reads it into the room of an empty buffer, and closes it.
     async fn read_small(path: &Path, buffer: Vec<u8>) -> (io::Result<usize>, Vec<u8>);
@@ -112,7 +116,7 @@ fn blocks_with<F: Files>(path: &Path, blocks: Blocks, time: Duration) -> io::Res
 
 async fn one_after_the_other<F: Files>(file: Rc<F::File>, blocks: Blocks, shared: Rc<(Shared, RefCell<Offsets>)>) {
     let (shared, offsets) = &*shared;
-    let mut block = Block::new(blocks.bytes, b'x');
+    let mut block = F::block(blocks.bytes);
     while shared.goes_on() {
         let offset = offsets.borrow_mut().next();
         let result;

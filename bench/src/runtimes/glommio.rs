@@ -42,6 +42,11 @@ pub(crate) enum File {
 
 impl Files for Local {
     type File = File;
+    type Block = Block;
+
+    fn block(bytes: usize) -> Block {
+        Block::new(bytes, b'x')
+    }
 
     async fn open(path: &Path, access: Access) -> io::Result<File> {
         let mut options = OpenOptions::new();

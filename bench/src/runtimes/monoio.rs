@@ -37,6 +37,11 @@ impl Runtime for Local {
 
 impl Files for Local {
     type File = File;
+    type Block = Block;
+
+    fn block(bytes: usize) -> Block {
+        Block::new(bytes, b'x')
+    }
 
     async fn open(path: &Path, access: Access) -> io::Result<File> {
         let mut options = OpenOptions::new();

@@ -80,6 +80,11 @@ impl Timers for Local {
 /// Reads and writes at a place, which `tokio::fs` does not have, are what its own files do: calls on its threads.
 impl Files for Local {
     type File = Arc<std::fs::File>;
+    type Block = Block;
+
+    fn block(bytes: usize) -> Block {
+        Block::new(bytes, b'x')
+    }
 
     async fn open(path: &Path, access: Access) -> io::Result<Self::File> {
         Ok(Arc::new(access.open(path)?))

@@ -6,12 +6,12 @@
 //!     +--> registered with its ring: the kernel keeps its pages at hand and need not look them up for each operation
 //! ```
 //!
-//! Regions are made as needed, up to a bound. What does not fit, what is asked for outside a runtime and what is aligned
-//! more than pages are has memory of its own, which is never registered. Nor is a region that the kernel refuses, for
-//! want of locked memory: it is used all the same.
+//! Regions are made as needed, up to a bound. What does not fit, what is asked for outside a runtime and what is
+//! aligned more than pages are has memory of its own, which is never registered. Nor is a region that the kernel
+//! refuses, for want of locked memory: it is used all the same.
 //!
-//! Invariant: a piece of a region is free, or of exactly one buffer. A region lives as long as any buffer of its pool, so
-//! memory that the kernel has been told of is not given back while an operation may use it: that operation owns a
+//! Invariant: a piece of a region is free, or of exactly one buffer. A region lives as long as any buffer of its pool,
+//! so memory that the kernel has been told of is not given back while an operation may use it: that operation owns a
 //! buffer of it.
 
 use std::alloc::{self, Layout};

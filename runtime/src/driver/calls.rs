@@ -224,17 +224,15 @@ pub(crate) fn truncate(fd: BorrowedFd<'_>, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Closes a descriptor, where no ring does. Whatever close(2) says, the number is free.
+/// Closes a descriptor, where no ring does. Whatever this says, the number is free.
 ///
 /// # Safety
 ///
 /// The caller owns `fd`, and nobody uses or closes it any more.
-pub(crate) unsafe fn close(fd: RawFd) {
+pub(crate) unsafe fn close(fd: RawFd) -> io::Result<()> {
     match Kernel::of(fd) {
-        Kernel::Real => {
-            // SAFETY: takes no pointers; the caller's promise.
-            unsafe { libc::close(fd) };
-        }
+        // SAFETY: takes no pointers; the caller's promise.
+        Kernel::Real => done(unsafe { libc::close(fd) }),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::close(fd),
     }

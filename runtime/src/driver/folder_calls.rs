@@ -98,3 +98,17 @@ pub(crate) fn remove(folder: Option<BorrowedFd<'_>>, path: &CStr, a_folder: bool
         Kernel::Simulated => sim::folder_calls::remove(folder, path, a_folder),
     }
 }
+
+/// Writes at `offset`, as much as goes at once.
+pub(crate) fn write(file: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    match Kernel::answering(file.as_raw_fd()) {
+        Kernel::Real => {
+            let offset = offset as libc::off_t;
+            // SAFETY: `bytes` is borrowed, and may be read to its end.
+            let written = unsafe { libc::pwrite(file.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), offset) };
+            usize::try_from(written).map_err(|_| io::Error::last_os_error())
+        }
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::folder_calls::write(file.as_raw_fd(), bytes, offset),
+    }
+}

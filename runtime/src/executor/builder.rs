@@ -154,7 +154,8 @@ impl Builder {
     /// - tasks that run for more than 100 ms (or [another limit](Self::slow_poll)) without giving way, while they still
     ///   do: a thread watches;
     /// - tasks that wait for a lock that they hold themselves, or that were given something and do not take it, since
-    ///   another part of them runs.
+    ///   another part of them runs;
+    /// - [buffered writers](crate::io::BufWriter) that are dropped with bytes that they have not written.
     pub fn debug(mut self, on: bool) -> Self {
         self.debug = on;
         self

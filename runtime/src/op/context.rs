@@ -239,7 +239,9 @@ impl Operations {
         self.closing.set(self.closing.get() - 1);
         if completion.result == -libc::ECANCELED {
             // SAFETY: the last holder handed it over to be closed, and the kernel has not done it.
-            unsafe { calls::close(fd) };
+            let closed = unsafe { calls::close(fd) };
+            // Nobody is left who could be told.
+            drop(closed);
         }
     }
 

@@ -173,6 +173,15 @@ impl Descriptor {
         })
     }
 
+    /// Closes it by a plain call, which may block: not for the core.
+    pub(super) fn close_now(self) -> io::Result<()> {
+        let Some(mut shared) = Arc::into_inner(self.0) else {
+            return Err(in_use());
+        };
+        // SAFETY: the last holder's descriptor, which nobody closes again: it is taken from there.
+        unsafe { calls::close(std::mem::replace(&mut shared.fd, -1)) }
+    }
+
     /// Whether a read is likely to need no waiting. It is not for a while after one that would have had to wait.
     #[inline]
     pub(super) fn may_read_now(&self) -> bool {
@@ -243,7 +252,9 @@ impl Drop for Shared {
         }
         if context::with(|operations| operations.close(self.fd)).is_none() {
             // SAFETY: the last holder's descriptor, which nobody closes again.
-            unsafe { calls::close(self.fd) };
+            let closed = unsafe { calls::close(self.fd) };
+            // Nobody is left who could be told.
+            drop(closed);
         }
     }
 }
@@ -339,6 +350,13 @@ impl Drop for Held {
         let waiting = std::mem::take(&mut *self.descriptor.waiting());
         wake_all(waiting.into_iter());
     }
+}
+
+fn in_use() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        "another handle or operation still uses the descriptor: drop or await it before closing",
+    )
 }
 
 /// Closes a descriptor that nobody else holds, and says how that went; made by [`Descriptor::close`].

@@ -91,8 +91,8 @@ impl Place {
             format!("direct I/O goes by blocks of {multiple} bytes here: the offset {offset} is not a multiple of that")
         } else if is_wrong(held as u64) {
             format!(
-                "direct I/O goes by blocks of {multiple} bytes here: the buffer holds {held}, so its room does not begin \
-                 at a multiple of that; clear it first"
+                "direct I/O goes by blocks of {multiple} bytes here: the buffer holds {held}, so its room does not \
+                 begin at a multiple of that; clear it first"
             )
         } else if is_wrong(len as u64) {
             format!("direct I/O goes by blocks of {multiple} bytes here: the length {len} is not a multiple of that")

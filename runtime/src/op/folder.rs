@@ -53,3 +53,30 @@ pub fn remove(folder: Option<&Descriptor>, path: &CStr, is_folder: bool) -> io::
 pub fn set_len(file: &Descriptor, bytes: u64) -> io::Result<()> {
     calls::truncate(file.as_fd(), bytes)
 }
+
+/// Writes all of `bytes` at `offset`. Blocks.
+///
+/// # Errors
+///
+/// What `pwrite(2)` says, and [`WriteZero`](io::ErrorKind::WriteZero) if the file takes no more.
+pub fn write_all(file: &Descriptor, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match folder_calls::write(file.as_fd(), &bytes[written..], offset + written as u64) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Closes what is open. Blocks.
+///
+/// # Errors
+///
+/// What `close(2)` says; [`ResourceBusy`](io::ErrorKind::ResourceBusy) if somebody else still holds it.
+pub fn close(file: Descriptor) -> io::Result<()> {
+    file.close_now()
+}

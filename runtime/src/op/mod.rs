@@ -520,6 +520,29 @@ impl<O: Operation> fmt::Debug for Op<O> {
     }
 }
 
+/// Whether operations can be awaited here: this thread's core runs.
+pub fn is_running() -> bool {
+    context::with(|operations| operations.is_running()).unwrap_or(false)
+}
+
+/// Begins an operation that nobody awaits, as if its future were dropped right after it was first polled: one that is
+/// left to finish happens, and what comes later waits for it. For destructors.
+///
+/// # Errors
+///
+/// The operation's future, if it could not begin: no core runs here, or something dropped before has to end first.
+pub fn begin<O: Operation>(operation: O) -> Result<(), Op<O>> {
+    let mut op = Op::new(operation);
+    if is_running() {
+        // Its output is nobody's.
+        drop(op.poll_as(&mut Context::from_waker(std::task::Waker::noop()), None));
+    }
+    match op.state {
+        OpState::Idle(_) => Err(op),
+        OpState::Submitted { .. } | OpState::Over => Ok(()),
+    }
+}
+
 /// The error of a system call's result, if it is one.
 #[inline]
 fn check(result: i32) -> io::Result<i32> {

@@ -129,12 +129,12 @@ pub(crate) fn truncate(fd: RawFd, bytes: u64) -> io::Result<()> {
 }
 
 /// Closes a descriptor. Nothing, if its host has lost its power since.
-pub(crate) fn close(fd: RawFd) {
-    // It answers only that there is no such descriptor any more.
-    let _ = here(|state, _| match super::host::place(fd) {
+pub(crate) fn close(fd: RawFd) -> io::Result<()> {
+    let closed = here(|state, _| match super::host::place(fd) {
         Some((owner, _)) => state.close(owner, fd),
         None => Err(Errno(libc::EBADF)),
     });
+    closed.map(drop).map_err(io::Error::from)
 }
 
 /// A number that follows from the seed.

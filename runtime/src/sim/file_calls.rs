@@ -200,14 +200,11 @@ pub(crate) fn copy_range(from: RawFd, offset: u64, to: RawFd, to_offset: u64, by
         let (source, read, target, written) = (*source, *read, *target, *written);
         check_read(read & !libc::O_DIRECT, offset, &[])?;
         check_changes(written)?;
-        let (Some(taken), Some(put)) = (range_of(offset, bytes as u64), range_of(to_offset, bytes as u64)) else {
+        if range_of(offset, bytes as u64).and(range_of(to_offset, bytes as u64)).is_none() {
             return Err(Errno(libc::EOVERFLOW));
-        };
+        }
         if written & libc::O_APPEND != 0 {
             return Err(Errno(libc::EBADF));
-        }
-        if source == target && taken.start < put.end && put.start < taken.end {
-            return Err(Errno(libc::EINVAL));
         }
         let now_ns = state.now_ns;
         let disk = &mut state.host(host).disk;
@@ -215,6 +212,10 @@ pub(crate) fn copy_range(from: RawFd, offset: u64, to: RawFd, to_offset: u64, by
             return Err(Errno(libc::EISDIR));
         }
         let left = disk.len(source).saturating_sub(offset).min(bytes as u64) as usize;
+        let (taken, put) = (offset..offset + left as u64, to_offset..to_offset + left as u64);
+        if source == target && taken.start < put.end && put.start < taken.end {
+            return Err(Errno(libc::EINVAL));
+        }
         let mut room = vec![0; left];
         let count = disk.read(source, offset, &mut room)?;
         disk.write(target, to_offset, &room[..count], now_ns)

@@ -5,13 +5,20 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use super::calls::answer;
-use super::host::File;
+use super::host::{Call, File};
+use super::perform::check_changes;
+use super::state::State;
 use super::submission::Named;
-use super::{Answer, Errno};
+use super::{Answer, Errno, HostId};
 
 fn named(folder: Option<BorrowedFd<'_>>, path: &CStr, resolve: u64) -> Named {
     let directory = folder.map_or(libc::AT_FDCWD, |folder| folder.as_raw_fd());
     Named { directory, path: path.to_bytes().to_vec(), resolve }
+}
+
+/// What the host was told to let fail, fails.
+fn check(state: &mut State, host: HostId, call: Call) -> Answer<()> {
+    state.host(host).take_failure(call).map_or(Ok(()), Err)
 }
 
 /// As openat2(2).
@@ -24,6 +31,7 @@ pub(crate) fn open(
 ) -> io::Result<RawFd> {
     let name = named(folder, path, resolve);
     answer(|state, host| {
+        check(state, host, Call::Open)?;
         if !state.host(host).has_room() {
             return Err(Errno(libc::EMFILE));
         }
@@ -40,6 +48,7 @@ pub(crate) fn open(
 pub(crate) fn stat(folder: Option<BorrowedFd<'_>>, path: &CStr, follow: bool) -> io::Result<libc::statx> {
     let name = named(folder, path, 0);
     answer(|state, host| {
+        check(state, host, Call::Stat)?;
         let place = state.place(host, &name)?;
         let disk = &state.host(host).disk;
         let inode = disk.inode_at(place.at(), follow)?;
@@ -50,10 +59,35 @@ pub(crate) fn stat(folder: Option<BorrowedFd<'_>>, path: &CStr, follow: bool) ->
 /// As unlinkat(2).
 pub(crate) fn remove(folder: Option<BorrowedFd<'_>>, path: &CStr, a_folder: bool) -> io::Result<()> {
     let name = named(folder, path, 0);
-    answer(|state, host| -> Answer<()> {
+    answer(|state, host| {
+        check(state, host, Call::Rename)?;
         let now_ns = state.now_ns;
         let place = state.place(host, &name)?;
         let disk = &mut state.host(host).disk;
         if a_folder { disk.rmdir(place.at(), now_ns) } else { disk.unlink(place.at(), now_ns) }
+    })
+}
+
+/// As pwrite(2).
+pub(crate) fn write(file: RawFd, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    answer(|state, host| {
+        let open = state.find(host, file)?;
+        let File::Disk { inode, flags, .. } = state.opens[open].file else {
+            return Err(Errno(libc::ESPIPE));
+        };
+        check_changes(flags)?;
+        check(state, host, Call::Write)?;
+        let chance = state.host(host).disk.storage().write_error_chance();
+        if state.random.chance(chance) {
+            return Err(Errno(libc::EIO));
+        }
+        let part = state.part_of_file(bytes.len());
+        let now_ns = state.now_ns;
+        let disk = &mut state.host(host).disk;
+        if flags & libc::O_APPEND != 0 {
+            disk.append(inode, &bytes[..part], now_ns)
+        } else {
+            disk.write(inode, offset, &bytes[..part], now_ns)
+        }
     })
 }

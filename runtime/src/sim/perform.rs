@@ -477,7 +477,7 @@ impl State {
         Ok(count as i32)
     }
 
-    fn part_of_file(&mut self, len: usize) -> usize {
+    pub(super) fn part_of_file(&mut self, len: usize) -> usize {
         if len > 1 && self.takes_liberty(|kernel| kernel.short_files) {
             return self.random.within(1..=len as u64 - 1) as usize;
         }

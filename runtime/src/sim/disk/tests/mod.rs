@@ -4,6 +4,7 @@ mod contents;
 mod crash;
 mod model;
 mod names;
+mod noted;
 mod sync;
 
 use super::*;

@@ -1,0 +1,191 @@
+//! Names that are removed unless somebody decides otherwise, and how such names are made.
+
+use std::ffi::{OsStr, OsString};
+use std::future::poll_fn;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use corering_runtime::op::{Op, Unlink, begin, change_names_elsewhere, folder, is_running, poll_names_settled};
+use corering_runtime::{blocking, random, spawn};
+
+use crate::remove::remove_now;
+
+/// How often a name is drawn that somebody has already.
+pub(crate) const TRIES: u32 = 100;
+/// So much of a name is kept in one that is made of it: the longest have 255 bytes.
+const LONGEST: usize = 200;
+const DIGITS: usize = 16;
+
+/// A name that nobody can foretell: `before`, digits, `after`.
+pub(crate) fn draw_name(before: &OsStr, after: &str) -> OsString {
+    let before = before.as_bytes();
+    let mut name = before[..before.len().min(LONGEST)].to_vec();
+    name.extend(format!("{:0DIGITS$x}{after}", random()).into_bytes());
+    OsString::from_vec(name)
+}
+
+/// Whether a name may have been drawn so.
+pub(crate) fn is_drawn(name: &OsStr, before: &str, after: &str) -> bool {
+    let middle = name.as_bytes().strip_prefix(before.as_bytes()).and_then(|rest| rest.strip_suffix(after.as_bytes()));
+    middle.is_some_and(|middle| {
+        let digits = &middle[middle.len().saturating_sub(DIGITS)..];
+        digits.len() == DIGITS && digits.iter().all(u8::is_ascii_hexdigit)
+    })
+}
+
+/// A file that loses its name when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Doomed {
+    path: PathBuf,
+    is: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It is being made: whether it is there nobody knows.
+    Beginning,
+    There,
+    /// The name is not ours, or gone.
+    Over,
+}
+
+impl Doomed {
+    /// One that is about to be made.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, is: State::Beginning }
+    }
+
+    /// It has been made.
+    pub(crate) fn is_there(&mut self) {
+        self.is = State::There;
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The name stays, or was never ours.
+    pub(crate) fn spare(mut self) -> PathBuf {
+        self.is = State::Over;
+        std::mem::take(&mut self.path)
+    }
+
+    /// Takes the name away, and says how that went. What has it no more is no error.
+    pub(crate) async fn remove(mut self) -> io::Result<()> {
+        let removed = Op::new(Unlink::file(crate::c_path(&self.path)?)).await;
+        self.is = State::Over;
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Err(_) | Ok(()) => Ok(()),
+        }
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        let before = std::mem::replace(&mut self.is, State::Over);
+        let Ok(path) = crate::c_path(&self.path) else {
+            return;
+        };
+        if before == State::Over || begin(Unlink::file(path.clone())).is_ok() {
+            return;
+        }
+        if before == State::Beginning && is_running() {
+            // It may yet be made, by what was dropped before this: so it is removed when that has ended. Nobody else
+            // knows the name, so it does not matter what comes in between.
+            let again = Doomed { path: std::mem::take(&mut self.path), is: State::There };
+            drop(spawn(again.remove()));
+        } else {
+            // If it cannot be removed, nobody is there to be told.
+            let _ = folder::remove(None, &path, false);
+        }
+    }
+}
+
+/// A folder that goes, with all that is in it, when this is dropped.
+#[derive(Debug)]
+pub(crate) struct DoomedFolder {
+    path: PathBuf,
+    is: State,
+}
+
+impl DoomedFolder {
+    /// One that is about to be made.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, is: State::Beginning }
+    }
+
+    /// It has been made.
+    pub(crate) fn is_there(&mut self) {
+        self.is = State::There;
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// It stays, or was never ours.
+    pub(crate) fn spare(mut self) -> PathBuf {
+        self.is = State::Over;
+        std::mem::take(&mut self.path)
+    }
+}
+
+impl Drop for DoomedFolder {
+    fn drop(&mut self) {
+        let doomed = Last(std::mem::take(&mut self.path));
+        match std::mem::replace(&mut self.is, State::Over) {
+            State::Over => doomed.spare(),
+            State::Beginning | State::There if !is_running() => drop(doomed),
+            // It may yet be made, by what was dropped before this.
+            State::Beginning => drop(spawn(async move {
+                poll_fn(poll_names_settled).await;
+                blocking::call(move || drop(doomed)).await;
+            })),
+            State::There => {
+                // From now on whatever comes later on names waits for it.
+                let (_, elsewhere) = change_names_elsewhere();
+                drop(spawn(blocking::call(move || {
+                    drop(doomed);
+                    drop(elsewhere);
+                })));
+            }
+        }
+    }
+}
+
+/// Removed wherever it is dropped: by a thread beside the core, or where the core ends before.
+struct Last(PathBuf);
+
+impl Last {
+    fn spare(mut self) {
+        self.0 = PathBuf::new();
+    }
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        if !self.0.as_os_str().is_empty() {
+            // If it cannot be removed, nobody is there to be told.
+            let _ = remove_now(&self.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drawn_names_are_recognised_and_others_are_not() {
+        let long = "x".repeat(255);
+        for name in ["a", "", &long] {
+            let drawn = draw_name(OsStr::new(&format!(".{name}.")), ".tmp");
+            assert!(is_drawn(&drawn, ".", ".tmp") && drawn.len() <= 255, "{drawn:?}");
+        }
+        for name in ["a", ".a.tmp", ".a.0123456789abcde.tmp", ".a.0123456789abcdef.tm", ".a.0123456789abcdeg.tmp"] {
+            assert!(!is_drawn(OsStr::new(name), ".a.", ".tmp"), "{name}");
+        }
+    }
+}
