@@ -135,7 +135,7 @@ impl Places {
     /// Does not go down into the folder that was given last.
     pub(crate) fn skip_folder(&mut self) {
         if let Some((walk, _)) = &mut self.walk {
-            walk.skip_folder();
+            walk.skip_dir();
         }
     }
 
@@ -190,7 +190,7 @@ impl Places {
             if let Some(ignored) = ignored {
                 if ignored.leaves_out(&path, entry.depth(), is_folder) {
                     if is_folder {
-                        walk.skip_folder();
+                        walk.skip_dir();
                     }
                     continue;
                 }

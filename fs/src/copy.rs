@@ -1,15 +1,18 @@
 //! Copying files and trees, within the kernel as far as it can.
 
-use std::ffi::CString;
+use std::ffi::CStr;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use corering_runtime::blocking;
+use corering_runtime::buf::IoBufMut as _;
 use corering_runtime::op::plain::{self, Subject};
 use corering_runtime::op::{Descriptor, Metadata, Op, Read, Stat, WriteAll, folder};
 use corering_runtime::task::JoinSet;
 
-use crate::elsewhere::change_names;
-use crate::walk;
+use crate::elsewhere::{change_names, with_open};
+use crate::{Dir, walk};
 
 /// What one job copies at most.
 const SHARE: u64 = 32 << 20;
@@ -55,7 +58,12 @@ const AT_ONCE: usize = 32;
 /// ```
 pub async fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<u64> {
     let (from, to) = (crate::c_path(from.as_ref())?, crate::c_path(to.as_ref())?);
-    let mut copying = change_names(move || Copying::begin(&from, &to)).await?;
+    copy_as(move || Copying::begin((None, &from), (None, &to))).await
+}
+
+/// Copies what a job has begun to copy.
+async fn copy_as(begin: impl FnOnce() -> io::Result<Copying> + Send + 'static) -> io::Result<u64> {
+    let mut copying = change_names(begin).await?;
     loop {
         match copying.next {
             Next::Over => return Ok(copying.done),
@@ -75,6 +83,8 @@ struct Copying {
     /// Bytes that have been copied, with the holes among them.
     done: u64,
     has_holes: bool,
+    /// Whether the kernel has copied anything at all.
+    works: bool,
     next: Next,
 }
 
@@ -85,17 +95,20 @@ enum Next {
 }
 
 impl Copying {
-    fn begin(from: &CString, to: &CString) -> io::Result<Self> {
-        let how = folder::How { flags: libc::O_RDONLY | libc::O_NONBLOCK, ..folder::How::default() };
-        let from = folder::open(None, from, how)?;
+    /// In a folder, the path does not lead out of that, and no link is written through.
+    fn begin(from: Place<'_>, to: Place<'_>) -> io::Result<Self> {
+        let resolve = |folder: Option<&Descriptor>| if folder.is_some() { libc::RESOLVE_BENEATH } else { 0 };
+        let how = folder::How { flags: libc::O_RDONLY | libc::O_NONBLOCK, mode: 0, resolve: resolve(from.0) };
+        let from = folder::open(from.0, from.1, how)?;
         let source = Stat::of(&from)?;
         if !source.is_file() {
             let text = "only regular files are copied: read and write others, or walk folders";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let mode = source.mode() & 0o7777;
-        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NONBLOCK;
-        let to = folder::open(None, to, folder::How { flags, mode: mode & 0o777, ..folder::How::default() })?;
+        let no_follow = if to.0.is_some() { libc::O_NOFOLLOW } else { 0 };
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NONBLOCK | no_follow;
+        let to = folder::open(to.0, to.1, folder::How { flags, mode: mode & 0o777, resolve: resolve(to.0) })?;
         let target = Stat::of(&to)?;
         if source.same_file(&target) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file cannot be copied to itself"));
@@ -110,7 +123,7 @@ impl Copying {
         }
         let len = source.len();
         let has_holes = source.blocks() * 512 < len;
-        let copying = Self { from, to, len, at: 0, done: 0, has_holes, next: Next::InKernel };
+        let copying = Self { from, to, len, at: 0, done: 0, has_holes, works: false, next: Next::InKernel };
         // What says that it is empty may be made as it is read, as in /proc.
         if len == 0 || !target.is_file() {
             return Ok(Self { next: Next::ByHand, ..copying });
@@ -127,17 +140,16 @@ impl Copying {
         while share > 0 && self.at < self.len {
             let mut end = self.len;
             if self.has_holes {
-                let Some(data) = plain::seek_data(&self.from, self.at)? else {
+                let Some((data, hole)) = next_data(&self.from, self.at)? else {
                     break;
                 };
-                self.at = data;
-                end = plain::seek_hole(&self.from, data)?.unwrap_or(end).min(end);
+                (self.at, end) = (data, hole.min(end));
             }
             let bytes = share.min(end.saturating_sub(self.at));
             let copied = match plain::copy_range(&self.from, self.at, &self.to, self.at, bytes as usize) {
                 Ok(0) => {
                     // It has become shorter since; or, from some file systems, nothing can be copied so.
-                    self.next = if self.at == 0 { Next::ByHand } else { Next::Over };
+                    self.next = if self.works { Next::Over } else { Next::ByHand };
                     self.done = self.at;
                     return Ok(self);
                 }
@@ -147,6 +159,7 @@ impl Copying {
             };
             self.at += copied;
             share -= copied;
+            self.works = true;
         }
         if share > 0 {
             if self.has_holes {
@@ -158,23 +171,50 @@ impl Copying {
         Ok(self)
     }
 
-    /// Copies what is left by reading and writing, until a read brings nothing.
-    async fn by_hand(self) -> io::Result<u64> {
-        let mut at = self.at;
+    /// Copies what is left by reading and writing, but for holes.
+    async fn by_hand(mut self) -> io::Result<u64> {
         let mut buffer = Vec::with_capacity(BLOCK);
         loop {
-            buffer.clear();
-            let (read, back) = Op::new(Read::at(&self.from, buffer, at)).await;
-            let count = read?;
-            if count == 0 {
-                return Ok(at);
+            let mut end = u64::MAX;
+            if self.has_holes {
+                let (from, at) = (self.from.clone(), self.at);
+                match blocking::call(move || next_data(&from, at)).await? {
+                    Some((data, hole)) => (self.at, end) = (data, hole),
+                    None => {
+                        // The last one is a hole up to the end.
+                        let to = self.to.clone();
+                        change_names(move || folder::set_len(&to, self.len)).await?;
+                        return Ok(self.len);
+                    }
+                }
             }
-            let (written, back) = Op::new(WriteAll::at(&self.to, back, at)).await;
-            written?;
-            (buffer, at) = (back, at + count as u64);
+            while self.at < end {
+                buffer.clear();
+                let most = usize::try_from(end - self.at).unwrap_or(BLOCK);
+                let (read, back) = Op::new(Read::at(&self.from, buffer.limit(most), self.at)).await;
+                buffer = back.into_inner();
+                let count = read? as u64;
+                if count == 0 {
+                    return Ok(self.at);
+                }
+                let (written, back) = Op::new(WriteAll::at(&self.to, buffer, self.at)).await;
+                written?;
+                (buffer, self.at) = (back, self.at + count);
+            }
         }
     }
 }
+
+/// Where from `at` on the next bytes are that are no hole, and where the hole behind them is. Blocks.
+fn next_data(file: &Descriptor, at: u64) -> io::Result<Option<(u64, u64)>> {
+    let Some(data) = plain::seek_data(file, at)? else {
+        return Ok(None);
+    };
+    Ok(Some((data, plain::seek_hole(file, data)?.unwrap_or(u64::MAX))))
+}
+
+/// A path, seen from a folder if there is one.
+type Place<'a> = (Option<&'a Descriptor>, &'a CStr);
 
 /// Whether the kernel cannot copy from the one to the other.
 fn cannot(error: &io::Error) -> bool {
@@ -188,8 +228,8 @@ fn cannot(error: &io::Error) -> bool {
 pub struct Copied {
     /// Regular files.
     pub files: u64,
-    /// Folders that were made, or were there.
-    pub folders: u64,
+    /// Folders that were made, or were there, the outermost one too.
+    pub dirs: u64,
     /// Symbolic links.
     pub links: u64,
     /// Bytes of the files, with holes.
@@ -201,7 +241,8 @@ pub struct Copied {
 /// Copies a folder with everything in it to `to`, which is made if it is not there; a file is copied as [`copy`] does it.
 /// Permissions are kept, symbolic links stay links, files with several names become several files.
 ///
-/// What is there already is overwritten, and what else is in `to` stays.
+/// What is there already is overwritten, and what else is in `to` stays. No path leads out of either folder, even if links
+/// take the place of folders meanwhile: that is an error.
 ///
 /// # Errors
 ///
@@ -211,55 +252,73 @@ pub struct Copied {
 /// # Cancel safety
 ///
 /// Dropped, it stops; what was copied stays.
+///
+/// # Kernel
+///
+/// As [`walk`] and [`copy`], several files at a time; folders and links are made by the ring.
+///
+/// # Examples
+///
+/// ```
+/// # let folder = std::env::temp_dir().join(format!("corering-copy-tree-{}", std::process::id()));
+/// # std::fs::create_dir_all(folder.join("from/inner"))?;
+/// # std::fs::write(folder.join("from/inner/file"), "hello")?;
+/// corering_runtime::run(async {
+///     let copied = corering_fs::copy_tree(folder.join("from"), folder.join("to")).await?;
+///     assert_eq!((copied.files, copied.dirs, copied.bytes), (1, 2, 5));
+///     corering_fs::remove_dir_all(&folder).await
+/// })??;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub async fn copy_tree(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<Copied> {
     let (from, to) = (from.as_ref(), to.as_ref());
-    refuse_inside(from, to).await?;
-    let mut tree = Tree { copied: Copied::default(), files: JoinSet::new(), modes: Vec::new() };
-    let mut entries = walk(from).metadata(true);
+    let metadata = crate::metadata(from).await?;
+    if !metadata.is_dir() {
+        return Ok(Copied { files: 1, bytes: copy(from, to).await?, ..Copied::default() });
+    }
+    refuse_inside(&metadata, from, to).await?;
+    match crate::create_dir(to).await {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        made => drop(made),
+    }
+    let (source, target) = (Rc::new(Dir::open(from).await?), Rc::new(Dir::open(to).await?));
+    let copied = Copied { dirs: 1, ..Copied::default() };
+    let modes = vec![(PathBuf::from("."), metadata.mode() & 0o7777)];
+    let mut tree = Tree { source, target, copied, files: JoinSet::new(), modes };
+    let mut entries = walk(from).metadata(true).min_depth(1);
     while let Some(entry) = entries.next().await {
         let entry = entry?;
         let path = entry.path();
-        let below = path.strip_prefix(from).unwrap_or(Path::new(""));
-        let target = if below.as_os_str().is_empty() { to.to_path_buf() } else { to.join(below) };
+        let below = path.strip_prefix(from).map_err(io::Error::other)?.to_path_buf();
         let metadata = entry.metadata().await?;
-        tree.copy_one(path, target, &metadata).await?;
+        tree.copy_one(path, below, &metadata).await?;
     }
     tree.finish().await
 }
 
 /// A folder that is copied into itself would never end.
-async fn refuse_inside(from: &Path, to: &Path) -> io::Result<()> {
-    let source = crate::metadata(from).await?;
-    if !source.is_dir() {
-        return Ok(());
-    }
-    let mut above = Some(to);
-    while let Some(path) = above {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        match crate::metadata(path).await {
-            Ok(metadata) if metadata.same_file(&source) => {
+async fn refuse_inside(source: &Metadata, from: &Path, to: &Path) -> io::Result<()> {
+    for above in to.ancestors() {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        // The real place is what counts, whatever links lead there.
+        let real = match crate::canonicalize(above).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            real => real?,
+        };
+        for path in real.ancestors() {
+            if crate::metadata(path).await?.same_file(source) {
                 let text = format!("{} cannot be copied into itself, to {}", from.display(), to.display());
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
-            // The real place is what counts, whatever links lead there.
-            Ok(_) => {
-                let path = crate::canonicalize(path).await?;
-                for path in path.ancestors() {
-                    if crate::metadata(path).await?.same_file(&source) {
-                        let text = format!("{} cannot be copied into itself, to {}", from.display(), to.display());
-                        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-                    }
-                }
-                return Ok(());
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => above = path.parent(),
-            Err(error) => return Err(error),
         }
+        return Ok(());
     }
     Ok(())
 }
 
 struct Tree {
+    source: Rc<Dir>,
+    target: Rc<Dir>,
     copied: Copied,
     files: JoinSet<io::Result<u64>>,
     /// Of folders that cannot have theirs before they are full.
@@ -267,16 +326,16 @@ struct Tree {
 }
 
 impl Tree {
-    async fn copy_one(&mut self, from: PathBuf, to: PathBuf, metadata: &Metadata) -> io::Result<()> {
+    async fn copy_one(&mut self, from: PathBuf, below: PathBuf, metadata: &Metadata) -> io::Result<()> {
         if metadata.is_dir() {
-            return self.make_folder(to, metadata.mode() & 0o7777).await;
+            return self.make_folder(below, metadata.mode() & 0o7777).await;
         }
         if metadata.is_symlink() {
-            let target = crate::read_link(&from).await?;
-            match crate::symlink(&target, &to).await {
+            let leads_to = self.source.read_link(&below).await?;
+            match self.target.symlink(&leads_to, &below).await {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    crate::remove_file(&to).await?;
-                    crate::symlink(&target, &to).await?;
+                    self.target.remove_file(&below).await?;
+                    self.target.symlink(&leads_to, &below).await?;
                 }
                 made => made?,
             }
@@ -290,22 +349,21 @@ impl Tree {
         while self.files.len() >= AT_ONCE {
             self.take_one().await?;
         }
-        self.files.spawn(async move { copy(from, to).await });
+        self.files.spawn(copy_below(Rc::clone(&self.source), Rc::clone(&self.target), below));
         Ok(())
     }
 
-    async fn make_folder(&mut self, path: PathBuf, mode: u32) -> io::Result<()> {
-        match crate::create_dir(&path).await {
-            Ok(()) => {}
+    async fn make_folder(&mut self, below: PathBuf, mode: u32) -> io::Result<()> {
+        match self.target.create_dir(&below).await {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if !crate::metadata(&path).await?.is_dir() {
+                if !self.target.symlink_metadata(&below).await?.is_dir() {
                     return Err(error);
                 }
             }
-            Err(error) => return Err(error),
+            made => made?,
         }
-        self.copied.folders += 1;
-        self.modes.push((path, mode));
+        self.copied.dirs += 1;
+        self.modes.push((below, mode));
         Ok(())
     }
 
@@ -321,10 +379,26 @@ impl Tree {
     async fn finish(mut self) -> io::Result<Copied> {
         while self.take_one().await? {}
         // Inner folders first: an outer one may allow nothing.
-        let modes = self.modes.into_iter().rev();
-        for (path, mode) in modes {
-            crate::set_permissions(&path, crate::Permissions::from_mode(mode)).await?;
+        for (below, mode) in self.modes.into_iter().rev() {
+            let folder = self.target.open_dir(&below).await?;
+            with_open(folder.descriptor(), move |folder| plain::set_mode(Subject::open(folder), mode)).await?;
         }
         Ok(self.copied)
+    }
+}
+
+/// Copies a file from one folder to the same place in another. A link that is there is replaced.
+async fn copy_below(source: Rc<Dir>, target: Rc<Dir>, below: PathBuf) -> io::Result<u64> {
+    let path = crate::c_path(&below)?;
+    let begin = || {
+        let (source, target, path) = (source.descriptor().clone(), target.descriptor().clone(), path.clone());
+        move || Copying::begin((Some(&source), &path), (Some(&target), &path))
+    };
+    match copy_as(begin()).await {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            target.remove_file(&below).await?;
+            copy_as(begin()).await
+        }
+        copied => copied,
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Listing {
     found: Vec<Found>,
     /// Of each, if it was asked for and could be had.
     metadata: Vec<Option<Metadata>>,
+    /// Links count as what they lead to.
+    behind_links: bool,
 }
 
 struct Found {
@@ -49,12 +51,12 @@ impl Listing {
     }
 
     pub(crate) fn empty(folder: Arc<Path>) -> Self {
-        Self { folder, names: Vec::new(), found: Vec::new(), metadata: Vec::new() }
+        Self { folder, names: Vec::new(), found: Vec::new(), metadata: Vec::new(), behind_links: false }
     }
 
     /// Reads the next names of an open folder, at least so many if there are, and says whether there may be more. Blocks.
     pub(crate) fn read(open: &Descriptor, path: Arc<Path>, wanted: Wanted, most: usize) -> io::Result<(Self, bool)> {
-        let mut listing = Self::empty(path);
+        let mut listing = Self { behind_links: wanted.behind_links, ..Self::empty(path) };
         let mut room = vec![0; RECORDS];
         let more = loop {
             let count = plain::read_entries(open, &mut room)?;
@@ -178,7 +180,7 @@ impl DirEntry {
         self.listing.file_type(self.index())
     }
 
-    /// The number of what it names, within the file system.
+    /// The number of what it names, within the file system; of a link, also of one that is followed, the link's own.
     pub fn ino(&self) -> u64 {
         self.listing.found[self.index()].inode
     }
@@ -200,10 +202,14 @@ impl DirEntry {
     ///
     /// What `statx(2)` says.
     pub async fn metadata(&self) -> io::Result<Metadata> {
-        match self.known_metadata() {
-            Some(known) => Ok(*known),
-            None => crate::symlink_metadata(self.path()).await,
+        if let Some(known) = self.known_metadata() {
+            return Ok(*known);
         }
+        // A link that leads nowhere is a link.
+        if self.listing.behind_links && !self.file_type().is_symlink() {
+            return crate::metadata(self.path()).await;
+        }
+        crate::symlink_metadata(self.path()).await
     }
 
     fn index(&self) -> usize {

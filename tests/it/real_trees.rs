@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs as std_fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -238,6 +238,73 @@ fn a_folder_that_is_swapped_for_a_link_before_it_is_read_is_an_error() {
         assert!(paths.is_empty(), "{paths:?}");
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert_eq!(errors[0].path(), root.join("zz"));
+    });
+}
+
+#[test]
+fn a_copy_to_another_file_system_keeps_holes_and_what_is_between_them() {
+    clean(async || {
+        const PART: u64 = 8 << 20;
+        let folder = folder();
+        // In memory: the kernel copies from there to a disk only by hand.
+        let source = tempfile::tempdir_in("/dev/shm").expect("a file system in memory");
+        for leading in [false, true] {
+            let (from, to) = (source.path().join("from"), folder.join("to"));
+            let file = std_fs::File::create(&from).expect("made");
+            let mut written = Vec::new();
+            for number in u64::from(leading)..4 {
+                let bytes = vec![number as u8 + 1; 300_000 + number as usize];
+                file.write_all_at(&bytes, number * PART).expect("room");
+                written.push((number * PART, bytes));
+            }
+            file.set_len(5 * PART).expect("longer");
+            assert_eq!(soon(fs::copy(&from, &to)).await.expect("copied"), 5 * PART);
+            let copy = std_fs::File::open(&to).expect("made");
+            let metadata = copy.metadata().expect("known");
+            assert_eq!(metadata.len(), 5 * PART);
+            assert!(metadata.blocks() * 512 < PART, "{} blocks", metadata.blocks());
+            for (offset, bytes) in written {
+                let mut found = vec![0; bytes.len() + 1];
+                copy.read_exact_at(&mut found, offset).expect("as long");
+                assert!(found[..bytes.len()] == bytes && found[bytes.len()] == 0, "at {offset}");
+            }
+        }
+    });
+}
+
+#[test]
+fn no_copy_of_a_tree_leaves_it_by_a_link_that_takes_a_folders_place() {
+    clean(async || {
+        let folder = folder();
+        let (from, to, outside) = (folder.join("from"), folder.join("to"), folder.join("outside"));
+        std_fs::create_dir_all(from.join("a")).expect("made");
+        std_fs::write(from.join("a/file"), "inside").expect("made");
+        std_fs::create_dir_all(&outside).expect("made");
+        std_fs::write(outside.join("file"), "kept").expect("made");
+        // A link where a folder is to be made, and one where a file is to be written.
+        std_fs::create_dir(&to).expect("made");
+        symlink(&outside, to.join("a")).expect("made");
+        soon(fs::copy_tree(&from, &to)).await.expect_err("a link is no folder");
+        assert_eq!(std_fs::read(outside.join("file")).expect("there"), b"kept");
+        std_fs::remove_file(to.join("a")).expect("removed");
+        std_fs::create_dir(to.join("a")).expect("made");
+        symlink(outside.join("file"), to.join("a/file")).expect("made");
+        soon(fs::copy_tree(&from, &to)).await.expect("the link is replaced");
+        assert_eq!(std_fs::read(outside.join("file")).expect("there"), b"kept");
+        assert_eq!(std_fs::read(to.join("a/file")).expect("there"), b"inside");
+
+        for swapped in [from.join("a"), to.join("a")] {
+            let attack = Attack::begin(swapped, outside.clone());
+            for _ in 0..50 {
+                // It may fail, as what it copies is moved about.
+                let _ = soon(fs::copy_tree(&from, &to)).await;
+                let copied = std_fs::read(to.join("a/file"));
+                assert!(copied.is_err() || copied.is_ok_and(|bytes| bytes == b"inside" || bytes == b"kept"));
+            }
+            drop(attack);
+            assert_eq!(std_fs::read(outside.join("file")).expect("there"), b"kept");
+            assert_eq!(std_fs::read_dir(&outside).expect("there").count(), 1);
+        }
     });
 }
 

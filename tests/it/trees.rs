@@ -105,7 +105,7 @@ fn a_walk_leaves_out_what_it_is_told_to() {
         while let Some(entry) = soon(walk.next()).await {
             let entry = entry.expect("readable");
             if entry.file_name() == "a" {
-                walk.skip_folder();
+                walk.skip_dir();
             }
             paths.push(entry.depth());
         }
@@ -121,6 +121,13 @@ fn a_walk_follows_links_if_it_is_told_to_and_names_those_that_lead_back() {
         make_tree(&root).await;
         fs::symlink("../a", root.join("empty/to-a")).await.expect("made");
         fs::symlink("nowhere", root.join("dangling")).await.expect("made");
+        let mut walk = fs::walk(&root).follow_links(true);
+        while let Some(entry) = soon(walk.next()).await {
+            let entry = entry.expect("readable");
+            let metadata = soon(entry.metadata()).await.expect("known");
+            assert_eq!(metadata.file_type(), entry.file_type(), "{entry:?}");
+            assert_eq!(entry.file_type().is_symlink(), entry.file_name() == "dangling", "{entry:?}");
+        }
         let paths = walked(fs::walk(&root).sorted(true).follow_links(true), &root).await;
         assert!(paths.contains(&PathBuf::from("empty/to-a/b/three")), "{paths:?}");
         assert!(paths.contains(&PathBuf::from("dangling")), "{paths:?}");
@@ -287,7 +294,7 @@ fn a_tree_is_copied_with_its_links_and_permissions_and_never_into_itself() {
         for _ in 0..2 {
             // Once more, over what is there.
             let copied = soon(fs::copy_tree(&from, &to)).await.expect("copied");
-            assert_eq!((copied.files, copied.folders, copied.links, copied.bytes), (3, 4, 1, 6));
+            assert_eq!((copied.files, copied.dirs, copied.links, copied.bytes), (3, 4, 1, 6));
             assert!(copied.left_out.is_empty());
             assert_eq!(walked(fs::walk(&to).sorted(true), &to).await, ALL.map(PathBuf::from));
             assert_eq!(found_in(to.join("a/b/three")), b"333");

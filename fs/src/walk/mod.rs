@@ -186,7 +186,7 @@ impl Walk {
     }
 
     /// Does not go down into the folder that was given last.
-    pub fn skip_folder(&mut self) {
+    pub fn skip_dir(&mut self) {
         if let State::Goes(way) = &mut self.state {
             way.skip();
         }
