@@ -8,10 +8,10 @@ use std::rc::Rc;
 use corering_runtime::blocking;
 use corering_runtime::buf::IoBufMut as _;
 use corering_runtime::op::plain::{self, Subject};
-use corering_runtime::op::{Descriptor, Metadata, Op, Read, Stat, WriteAll, folder};
+use corering_runtime::op::{Descriptor, Metadata, Op, Read, Stat, folder};
 use corering_runtime::task::JoinSet;
 
-use crate::elsewhere::{change_names, with_open};
+use crate::elsewhere::{change_names, with_open, write_out};
 use crate::{Dir, walk};
 
 /// What one job copies at most.
@@ -197,7 +197,7 @@ impl Copying {
                 if count == 0 {
                     return Ok(self.at);
                 }
-                let (written, back) = Op::new(WriteAll::at(&self.to, buffer, self.at)).await;
+                let (written, back) = write_out(&self.to, buffer, self.at).await;
                 written?;
                 (buffer, self.at) = (back, self.at + count);
             }

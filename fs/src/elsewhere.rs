@@ -8,7 +8,8 @@ use std::future::poll_fn;
 use std::io;
 
 use corering_runtime::blocking;
-use corering_runtime::op::{Descriptor, change_elsewhere, change_names_elsewhere, poll_names_settled};
+use corering_runtime::buf::IoBuf;
+use corering_runtime::op::{Descriptor, Op, WriteAll, change_elsewhere, change_names_elsewhere, poll_names_settled};
 use corering_runtime::task::shield;
 
 /// Looks at names.
@@ -61,4 +62,19 @@ pub(crate) async fn with_open<T: Send + 'static>(
     let (output,) = called.await;
     drop(here);
     output
+}
+
+/// Writes to what somebody has opened by its name, whole even if its future is dropped: whatever comes later on names of the
+/// same core then waits for it, since it knows nothing of the descriptor.
+pub(crate) async fn write_out<B: IoBuf>(file: &Descriptor, buffer: B, offset: u64) -> (io::Result<()>, B) {
+    let (here, elsewhere) = change_names_elsewhere();
+    let write = Op::new(WriteAll::at(file, buffer, offset));
+    let written = shield(async move {
+        let written = write.await;
+        drop(elsewhere);
+        written
+    })
+    .await;
+    drop(here);
+    written
 }

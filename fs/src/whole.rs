@@ -11,7 +11,7 @@ use corering_runtime::buf::IoBuf;
 use corering_runtime::op::{DirectSlot, Metadata, Op, OpenDirect, Operation, ReadDirect, Stat, folder};
 
 use crate::File;
-use crate::elsewhere::change_names;
+use crate::elsewhere::{change_names, write_out};
 
 /// How much the first read asks for: shorter files are read by one submission.
 const AT_ONCE: usize = 16 * 1024;
@@ -151,13 +151,17 @@ pub async fn write(path: impl AsRef<Path>, bytes: impl IoBuf) -> io::Result<()> 
         let (c_path, copy) = (crate::c_path(path)?, bytes.as_slice().to_vec());
         match change_names(move || write_now(&c_path, &copy)).await {
             // It has no positions, or cannot be opened without waiting.
-            Err(error) if [Some(libc::ESPIPE), Some(libc::ENXIO)].contains(&error.raw_os_error()) => {}
+            Err(error) if needs_to_wait(&error) => {}
             written => return written,
         }
     }
     let file = File::create(path).await?;
-    file.write_all_at(bytes, 0).await.0?;
+    write_out(file.descriptor(), bytes, 0).await.0?;
     file.close().await
+}
+
+fn needs_to_wait(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|number| [libc::ESPIPE, libc::ENXIO, libc::EAGAIN].contains(&number))
 }
 
 /// Blocks.

@@ -79,6 +79,53 @@ fn a_call_that_is_dropped_before_it_begins_never_begins_and_the_next_one_does() 
 }
 
 #[test]
+fn calls_that_are_given_up_while_all_threads_are_held_up_leave_nothing_in_the_queue() {
+    clean_on(Builder::new().blocking_threads(1), async || {
+        let (release, released) = mpsc::channel::<()>();
+        let (begun, held) = (Arc::new(AtomicBool::new(false)), Arc::new(()));
+        let first = spawn({
+            let begun = begun.clone();
+            blocking::call(move || {
+                begun.store(true, Ordering::Release);
+                released.recv().expect("released")
+            })
+        });
+        while !begun.load(Ordering::Acquire) {
+            turn().await;
+        }
+        let last = spawn(blocking::call(|| 7));
+        turn().await;
+        for _ in 0..10_000 {
+            let held = held.clone();
+            let mut call = Box::pin(blocking::call(move || drop(held)));
+            assert!(!poll_once(&mut call).await);
+        }
+        assert_eq!(Arc::strong_count(&held), 1);
+        release.send(()).expect("it waits");
+        soon(first).await.expect("no panic");
+        assert_eq!(soon(last).await.expect("no panic"), 7);
+        assert_eq!(soon(blocking::call(|| 8)).await, 8);
+    });
+}
+
+#[test]
+#[should_panic(expected = "after the core that it was begun on had ended")]
+fn a_call_that_is_polled_after_its_core_has_ended_says_so() {
+    let mut call = Box::pin(blocking::call(|| std::thread::sleep(Duration::from_millis(1))));
+    let builder = || Builder::new().blocking_threads(1);
+    let (release, released) = mpsc::channel::<()>();
+    let runtime = builder().build().expect("io_uring");
+    runtime.block_on(async {
+        let mut first = Box::pin(blocking::call(move || released.recv()));
+        poll_once(&mut first).await;
+        assert!(!poll_once(&mut call).await);
+    });
+    drop(release);
+    drop(runtime);
+    builder().run(call).expect("io_uring");
+}
+
+#[test]
 fn a_result_is_not_held_up_by_the_job_after_it() {
     clean(async || {
         let (release, released) = mpsc::channel::<()>();

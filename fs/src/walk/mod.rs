@@ -109,8 +109,9 @@ struct Way {
     ground: Option<Arc<Ground>>,
     /// The folders that it is in, each within the one before.
     levels: Vec<Level>,
-    /// Where it goes down next.
+    /// Where it goes down next, and whether that is the folder that was given last.
     down: Option<Child>,
+    is_last: bool,
     jobs: Vec<Job>,
     /// What was asked for, and has come if it has.
     asked: HashMap<u64, Option<Child>>,
@@ -256,6 +257,7 @@ impl Way {
             ground,
             levels: Vec::new(),
             down: down.map(Child::Read),
+            is_last: true,
             jobs: Vec::new(),
             asked: HashMap::new(),
             number: 0,
@@ -280,7 +282,7 @@ impl Way {
                 if let Some(rest) = level.node.rest.take() {
                     let number = self.ask(vec![Task::Rest(rest)]);
                     self.levels.pop();
-                    self.down = Some(Child::Asked(number));
+                    (self.down, self.is_last) = (Some(Child::Asked(number)), false);
                 } else {
                     self.levels.pop();
                 }
@@ -290,7 +292,8 @@ impl Way {
             level.next += 1;
             self.ahead = self.ahead.saturating_sub(1);
             if level.node.listing.file_type(index).is_dir() {
-                self.down = Some(std::mem::replace(&mut level.node.children[level.next_child], Child::Left));
+                let child = std::mem::replace(&mut level.node.children[level.next_child], Child::Left);
+                (self.down, self.is_last) = (Some(child), true);
                 level.next_child += 1;
             }
             return Poll::Ready(Some(Ok(DirEntry::new(&level.node.listing, index, depth))));
@@ -394,7 +397,8 @@ impl Way {
     }
 
     fn skip(&mut self) {
-        match self.down.take() {
+        // It may have asked for more names of the folder that it is in.
+        match self.down.take_if(|_| self.is_last) {
             Some(child @ (Child::Read(_) | Child::Asked(_))) => self.forget(child),
             Some(Child::Unread(_) | Child::Left) | None => {}
         }

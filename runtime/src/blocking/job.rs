@@ -29,6 +29,9 @@ pub(super) trait Run: Send + Sync {
 
     /// It will never be run.
     fn give_up(&self);
+
+    /// Whether it is still to be run.
+    fn waits(&self) -> bool;
 }
 
 impl<F, T> Job<F, T> {
@@ -48,9 +51,9 @@ impl<F, T> Job<F, T> {
             }
             Stage::Over(_) => match std::mem::replace(&mut *stage, Stage::Gone) {
                 Stage::Over(outcome) => Some(outcome),
-                Stage::Waits { .. } | Stage::Runs { .. } | Stage::Gone => None,
+                Stage::Waits { .. } | Stage::Runs { .. } | Stage::Gone => unreachable!("looked at just now"),
             },
-            Stage::Gone => None,
+            Stage::Gone => panic!("a blocking call was polled after the core that it was begun on had ended"),
         }
     }
 
@@ -103,5 +106,9 @@ impl<T: Send, F: FnOnce() -> T + Send> Run for Job<F, T> {
 
     fn give_up(&self) {
         drop(self.replace(Stage::Gone));
+    }
+
+    fn waits(&self) -> bool {
+        matches!(&*self.stage(), Stage::Waits { .. })
     }
 }

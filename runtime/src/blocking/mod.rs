@@ -19,6 +19,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use self::job::{Job, Stage};
+use self::pool::Queue;
 pub(crate) use self::pool::{Pool, install, is_busy, uninstall};
 use crate::driver::{calls, clock};
 use crate::time;
@@ -62,7 +63,7 @@ pub async fn call<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) 
 /// A job that is asked for when it is first polled, and given up when it is dropped.
 enum Call<F, T> {
     New(Option<F>),
-    Queued(Arc<Job<F, T>>),
+    Queued(Arc<Job<F, T>>, Queue),
     Over,
 }
 
@@ -76,10 +77,10 @@ impl<T: Send + 'static, F: FnOnce() -> T + Send + 'static> Future for Call<F, T>
         if let Call::New(call) = &mut *self {
             let Some(call) = call.take() else { unreachable!("taken when it is queued") };
             let job = Arc::new(Job::new(call, cx.waker().clone()));
-            *self = Call::Queued(Arc::clone(&job));
-            pool::submit(job);
+            let queue = pool::submit(Arc::clone(&job) as _);
+            *self = Call::Queued(job, queue);
         }
-        let Call::Queued(job) = &*self else { panic!("a call was polled after it had given its output") };
+        let Call::Queued(job, _) = &*self else { panic!("a call was polled after it had given its output") };
         let Some(result) = job.fetch(cx.waker()) else {
             return Poll::Pending;
         };
@@ -93,9 +94,13 @@ impl<T: Send + 'static, F: FnOnce() -> T + Send + 'static> Future for Call<F, T>
 
 impl<F, T> Drop for Call<F, T> {
     fn drop(&mut self) {
-        if let Call::Queued(job) = self {
+        if let Call::Queued(job, queue) = self {
+            let stage = job.replace(Stage::Gone);
+            if let Stage::Waits { .. } = stage {
+                queue.forget_one();
+            }
             // What was to be run, or has come of it, is dropped here.
-            drop(job.replace(Stage::Gone));
+            drop(stage);
         }
     }
 }

@@ -23,6 +23,8 @@ use crate::sys::wake::wake_all;
 const STAYS: Duration = Duration::from_secs(10);
 /// How often the watcher looks.
 const WATCH: Duration = Duration::from_micros(500);
+/// So many jobs are given up before the queue is looked through for them.
+const GIVEN_UP: usize = 64;
 /// So many results are told of at once, or those of so long.
 const TOLD_AT_ONCE: usize = 16;
 const TOLD_WITHIN_NS: u64 = 50_000;
@@ -51,6 +53,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Arc<dyn Run>>,
+    /// Jobs that were given up since the queue was last looked through; some have left it.
+    given_up: usize,
     /// Whose jobs have ended, and who have not been woken. Since when.
     to_wake: Vec<Waker>,
     since_ns: u64,
@@ -91,13 +95,36 @@ pub(crate) fn is_busy(pool: &Pool) -> bool {
     pool.0.open.load(Ordering::Acquire) > 0
 }
 
+/// Where a job waits.
+pub(super) struct Queue(Arc<Shared>);
+
+impl Queue {
+    /// A job that waits in it has been given up. What is left of many of them is thrown away.
+    pub(super) fn forget_one(&self) {
+        let mut state = self.0.lock();
+        state.given_up += 1;
+        if state.given_up >= GIVEN_UP && state.given_up >= state.queue.len() / 2 {
+            state.given_up = 0;
+            let before = state.queue.len();
+            let (left, gone) = std::mem::take(&mut state.queue).into_iter().partition(|job| job.waits());
+            state.queue = left;
+            let count = before - state.queue.len();
+            drop(state);
+            let gone: VecDeque<_> = gone;
+            drop(gone);
+            self.0.open.fetch_sub(count, Ordering::Release);
+        }
+    }
+}
+
 /// Queues a job of this thread's core.
-pub(super) fn submit(job: Arc<dyn Run>) {
+pub(super) fn submit(job: Arc<dyn Run>) -> Queue {
     let shared = POOL.with_borrow(Clone::clone);
     let Some(shared) = shared else {
         panic!("a blocking call was awaited outside a runtime: await it inside corering::run or Runtime::block_on")
     };
     shared.submit(job);
+    Queue(shared)
 }
 
 impl Pool {
@@ -235,14 +262,15 @@ impl Shared {
                 state = self.tell(state);
                 continue;
             };
+            // At once: whoever closes the pool while the lock is let go below waits for it.
+            state.begun += 1;
+            state.running += 1;
             if !state.queue.is_empty() || !state.to_wake.is_empty() {
                 state = self.have_watched(state);
             }
             if !state.watched && !state.to_wake.is_empty() {
                 state = self.tell(state);
             }
-            state.begun += 1;
-            state.running += 1;
             drop(state);
             let waker = job.run();
             drop(job);

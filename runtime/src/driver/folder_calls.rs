@@ -46,7 +46,9 @@ pub(crate) fn open(folder: Option<BorrowedFd<'_>>, path: &CStr, how: How) -> io:
         Kernel::Real => {
             for _ in 1..TRIES {
                 match really_open(number(folder), path, how) {
-                    Err(error) if [Some(libc::EAGAIN), Some(libc::EINTR)].contains(&error.raw_os_error()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    // Names have changed on its way, so that it could not be told where that leads.
+                    Err(error) if how.resolve != 0 && error.raw_os_error() == Some(libc::EAGAIN) => {}
                     opened => return opened,
                 }
             }

@@ -96,7 +96,8 @@ pub struct Stdout(());
 /// The standard output of the process, whatever it is: a terminal, a pipe, a file, a socket.
 ///
 /// It is written by the ring: whoever does not read it stops nobody else here. Nothing is set on the descriptor, which other
-/// processes share. All handles are the same, and writes of all of them come one after the other. It has no buffer: use a
+/// processes share. All handles are the same. A write waits for one that was dropped before it, but of two that are under way
+/// at once the parts may mix, as those of two processes do: await one before the next. It has no buffer: use a
 /// [`BufWriter`](super::BufWriter) or a [`LineWriter`](super::LineWriter) for what is small. What `print!` collects is not
 /// collected here, and so may come later.
 ///

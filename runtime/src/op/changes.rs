@@ -54,7 +54,9 @@ impl NameChanges {
 
     fn end(&self) {
         // Release: pairs with the Acquire in `poll_settled`.
-        self.0.count.fetch_sub(1, Ordering::Release);
+        if self.0.count.fetch_sub(1, Ordering::Release) > 1 {
+            return;
+        }
         let waiting = std::mem::take(&mut *self.waiting());
         wake_all(waiting.into_iter());
     }

@@ -343,10 +343,11 @@ impl Drop for Held {
             return;
         }
         // Release: pairs with the Acquire in `poll_none`.
-        if self.changes {
-            self.descriptor.0.changing.fetch_sub(1, Ordering::Release);
+        let last_change = self.changes && self.descriptor.0.changing.fetch_sub(1, Ordering::Release) == 1;
+        let last = self.descriptor.0.orphans.fetch_sub(1, Ordering::Release) == 1;
+        if !last_change && !last {
+            return;
         }
-        self.descriptor.0.orphans.fetch_sub(1, Ordering::Release);
         let waiting = std::mem::take(&mut *self.descriptor.waiting());
         wake_all(waiting.into_iter());
     }

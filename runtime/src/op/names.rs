@@ -201,14 +201,12 @@ pub struct Link {
     to: Name,
     flags: i32,
     changing: Changing,
-    /// What is open and gets a name.
-    _open: Option<Held>,
 }
 
 impl Link {
     /// What has the name `from`, a symbolic link itself as well, has the name `to`, too.
     pub fn new(from: impl Into<Name>, to: impl Into<Name>) -> Self {
-        Self { from: from.into(), to: to.into(), flags: 0, changing: Changing::default(), _open: None }
+        Self { from: from.into(), to: to.into(), flags: 0, changing: Changing::default() }
     }
 
     /// If `from` is a symbolic link, what it leads to.
@@ -224,7 +222,8 @@ impl Link {
     pub fn of_open(file: &Descriptor, to: impl Into<Name>) -> Self {
         let from = format!("/proc/self/fd/{}\0", file.as_raw_fd());
         let from = CString::from_vec_with_nul(from.into_bytes()).unwrap_or_default();
-        Self { _open: Some(Held::to_look(file)), ..Self::new(from, to).follow() }
+        // The path is absolute, so it does not begin at the file; the name holds it open.
+        Self::new(Name::below(file, from), to).follow()
     }
 
     fn entry(&self) -> Submission {
