@@ -293,12 +293,12 @@ fn take_note(names: &mut Vec<Name>, globs: &[Globs], tool: &Tool, happened: Happ
                 name.is_due = true;
             }
         }
-        // The next look finds what it was.
+        // The next look finds what it was, but not what came and went.
         Happened::TooMuch => {
-            for name in names {
-                name.is_due = true;
-            }
+            tool.say("more files came and went than the kernel tells of: some may not be read");
+            names.iter_mut().for_each(|name| name.is_due = true);
         }
+        Happened::TooMuchWritten => names.iter_mut().for_each(|name| name.is_due = true),
     }
 }
 
