@@ -183,8 +183,8 @@ impl Dir {
     ///
     /// # Kernel
     ///
-    /// `IORING_OP_MKDIRAT`, which a kernel worker does; before it, if the path has several parts, `IORING_OP_OPENAT2` of what is above
-    /// the last one.
+    /// `IORING_OP_MKDIRAT`, which a kernel worker does; before it, if the path has several parts, `IORING_OP_OPENAT2`
+    /// of what is above the last one.
     pub async fn create_dir(&self, path: impl AsRef<Path>) -> io::Result<()> {
         Op::new(MakeDir::new(self.name(path.as_ref()).await?, 0o777)).await
     }

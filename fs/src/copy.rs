@@ -214,8 +214,8 @@ pub struct Copied {
 ///
 /// # Kernel
 ///
-/// As [`walk`](crate::walk()) for the names and [`copy`] for the files, several at a time: all on threads beside the core, but
-/// for folders and links, which are made by the ring.
+/// As [`walk`](crate::walk()) for the names and [`copy`] for the files, several at a time: all on threads beside the
+/// core, but for folders and links, which are made by the ring.
 pub async fn copy_tree(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<Copied> {
     let (from, to) = (from.as_ref(), to.as_ref());
     refuse_inside(from, to).await?;

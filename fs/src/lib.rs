@@ -2,24 +2,24 @@
 //!
 //! | to | use |
 //! | --- | --- |
-//! | read or write a whole file | [`read`], [`read_to_string`], [`read_into`], [`write`] |
+//! | read or write a whole file | [`read`], [`read_to_string`], [`read_into`], [`write()`] |
 //! | replace a file as a whole, and durably | [`write_atomic`], [`AtomicFile`] |
 //! | open a file, and read and write it at positions | [`File`], [`OpenOptions`] |
 //! | read ahead, write behind | [`File::chunks`], [`File::sink`] |
 //! | go past the page cache | [`DirectFile`] |
-//! | list a folder, or all that is below it | [`read_dir`], [`walk`](walk()) |
+//! | list a folder, or all that is below it | [`read_dir`], [`walk()`] |
 //! | copy and remove files and trees | [`copy`], [`copy_tree`], [`remove_file`], [`remove_dir_all`] |
 //! | make, move and follow names | [`create_dir_all`], [`rename`], [`hard_link`], [`symlink`], [`canonicalize`] |
 //! | use paths that strangers choose | [`Dir`], [`OpenOptions::resolve`] |
-//! | have files for a while | [`tempfile()`], [`NamedTempFile`], [`SpooledTempFile`], [`TempDir`] |
+//! | have files for a while | [`tempfile`], [`NamedTempFile`], [`SpooledTempFile`], [`TempDir`] |
 //! | know about a file | [`metadata`], [`symlink_metadata`], [`try_exists`], [`access`] |
-//! | change its permissions, owner, times, attributes | [`set_permissions`], [`chown`], [`set_times`], [`set_xattr`] |
+//! | change what is known of it | [`set_permissions`], [`chown`], [`set_times`], [`set_xattr`] |
 //! | keep other programs out | [`File::lock`], [`File::try_lock`] |
-//! | reserve room, punch holes, give advice | [`File::allocate`], [`File::punch_hole`], [`File::advise`], [`statvfs`] |
-//! | be told of changes | [`watch`](watch()) |
+//! | reserve room, punch holes | [`File::allocate`], [`File::punch_hole`], [`File::advise`], [`statvfs`] |
+//! | be told of changes | [`watch()`] |
 //!
-//! What changes something and is dropped in flight happens all the same, and whatever comes later on the same file, or on names of
-//! the same core, waits for it. What is read may be dropped at any time.
+//! What changes something and is dropped in flight happens all the same, and whatever comes later on the same file, or
+//! on names of the same core, waits for it. What is read may be dropped at any time.
 //!
 //! # Examples
 //!

@@ -32,8 +32,8 @@ impl File {
     ///
     /// # Kernel
     ///
-    /// `flock(2)` with `LOCK_NB`, in the core: it does not wait. There is no opcode. A network file system may ask its server all
-    /// the same.
+    /// `flock(2)` with `LOCK_NB`, in the core: it does not wait. There is no opcode. A network file system may ask its
+    /// server all the same.
     ///
     /// # Examples
     ///
