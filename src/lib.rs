@@ -70,6 +70,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! Whole files, trees, atomic and temporary files, locks, direct I/O and what changes are in [`fs`]. Calls that block
+//! and that it does not have go beside the core: [`blocking::call`].
+//!
 //! **Streams.** [`io`] has readers and writers with buffers and the familiar calls, lines among them, copies from one stream
 //! to another, and standard input and output.
 //!
@@ -153,8 +156,54 @@ pub use corering_runtime::{
 };
 pub use corering_runtime::{gather, join, select, try_join};
 
-/// Files, natively asynchronous.
 pub mod fs {
+    //! Files and folders, natively asynchronous: by the ring where it can, and by threads beside the core where it
+    //! cannot.
+    //!
+    //! | to | use |
+    //! | --- | --- |
+    //! | read or write a whole file | [`read`], [`read_to_string`], [`read_into`], [`write()`] |
+    //! | replace a file as a whole, and durably | [`write_atomic`], [`AtomicFile`] |
+    //! | open a file, and read and write it at positions | [`File`], [`OpenOptions`] |
+    //! | read ahead, write behind | [`File::chunks`], [`File::sink`] |
+    //! | go past the page cache | [`DirectFile`] |
+    //! | list a folder, or all that is below it | [`read_dir`], [`walk()`] |
+    //! | copy and remove files and trees | [`copy`], [`copy_tree`], [`remove_file`], [`remove_dir_all`] |
+    //! | make, move and follow names | [`create_dir_all`], [`rename`], [`hard_link`], [`symlink`], [`canonicalize`] |
+    //! | use paths that strangers choose | [`Dir`], [`OpenOptions::resolve`] |
+    //! | have files for a while | [`tempfile`], [`NamedTempFile`], [`SpooledTempFile`], [`TempDir`] |
+    //! | know about a file | [`metadata`], [`symlink_metadata`], [`try_exists`], [`access`] |
+    //! | change what is known of it | [`set_permissions`], [`chown`], [`set_times`], [`set_xattr`] |
+    //! | keep other programs out | [`File::lock`], [`File::try_lock`] |
+    //! | reserve room, punch holes | [`File::allocate`], [`File::punch_hole`], [`File::advise`], [`statvfs`] |
+    //! | be told of changes | [`watch()`] |
+    //!
+    //! The guide to [files](https://github.com/corering/corering/blob/main/docs/files.md) tells which call is what in
+    //! the kernel, what a drop does, and how to make changes last.
+    //!
+    //! # Examples
+    //!
+    //! ```
+    //! # let path = std::env::temp_dir().join(format!("corering-fs-tour-{}", std::process::id()));
+    //! use corering::fs;
+    //!
+    //! corering::run(async {
+    //!     fs::create_dir_all(path.join("reports")).await?;
+    //!     fs::write_atomic(path.join("reports/today"), "all is well").await?;
+    //!     let mut entries = fs::walk(&path).metadata(true);
+    //!     let mut bytes = 0;
+    //!     while let Some(entry) = entries.next().await {
+    //!         let entry = entry?;
+    //!         if entry.file_type().is_file() {
+    //!             bytes += entry.metadata().await?.len();
+    //!         }
+    //!     }
+    //!     assert_eq!(bytes, 11);
+    //!     fs::remove_dir_all(&path).await
+    //! })??;
+    //! # Ok::<(), std::io::Error>(())
+    //! ```
+
     pub use corering_fs::*;
 }
 

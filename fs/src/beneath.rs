@@ -59,6 +59,10 @@ impl Dir {
     /// # Cancel safety
     ///
     /// Dropping it cancels; what was opened all the same is closed again.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_OPENAT` with `O_DIRECTORY`.
     pub async fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let descriptor = Op::new(OpenAt::new(c_path(path.as_ref())?, DIRECTORY, 0)).await?;
         Ok(Self { descriptor })
@@ -78,6 +82,10 @@ impl Dir {
     /// # Cancel safety
     ///
     /// As [`open`](Self::open).
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_OPENAT2` with `RESOLVE_BENEATH`.
     pub async fn open_dir(&self, path: impl AsRef<Path>) -> io::Result<Self> {
         let name = Name::below(&self.descriptor, c_path(path.as_ref())?);
         let descriptor = Op::new(OpenAt2::new(name, DIRECTORY, 0, Resolve::BENEATH)).await?;
@@ -93,6 +101,10 @@ impl Dir {
     /// # Cancel safety
     ///
     /// As [`open`](Self::open).
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_OPENAT2` with `RESOLVE_BENEATH`.
     pub async fn open_file(&self, path: impl AsRef<Path>) -> io::Result<File> {
         self.open_with(OpenOptions::new().read(true), path).await
     }
@@ -106,6 +118,10 @@ impl Dir {
     /// # Cancel safety
     ///
     /// As [`OpenOptions::open`].
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_OPENAT2` with `RESOLVE_BENEATH`, which a kernel worker does.
     pub async fn create_file(&self, path: impl AsRef<Path>) -> io::Result<File> {
         self.open_with(OpenOptions::new().write(true).create(true).truncate(true), path).await
     }
@@ -121,6 +137,10 @@ impl Dir {
     /// # Cancel safety
     ///
     /// As [`OpenOptions::open`].
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_OPENAT2` with `RESOLVE_BENEATH`; with `create` or `truncate` a kernel worker does it.
     pub async fn open_with(&self, options: OpenOptions, path: impl AsRef<Path>) -> io::Result<File> {
         options.open_below(&self.descriptor, path.as_ref()).await
     }
@@ -143,6 +163,10 @@ impl Dir {
     /// # Errors
     ///
     /// As [`open_dir`](Self::open_dir).
+    ///
+    /// # Kernel
+    ///
+    /// As [`metadata`](Self::metadata).
     pub async fn symlink_metadata(&self, path: impl AsRef<Path>) -> io::Result<Metadata> {
         Stat::of(&self.reach(path.as_ref(), libc::O_NOFOLLOW).await?)
     }
@@ -156,6 +180,11 @@ impl Dir {
     /// # Cancel safety
     ///
     /// Dropped in flight, it happens all the same; whatever comes later on names of this core waits for it.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_MKDIRAT`, which a kernel worker does; before it, if the path has several parts, `IORING_OP_OPENAT2`
+    /// of what is above the last one.
     pub async fn create_dir(&self, path: impl AsRef<Path>) -> io::Result<()> {
         Op::new(MakeDir::new(self.name(path.as_ref()).await?, 0o777)).await
     }
@@ -169,6 +198,10 @@ impl Dir {
     /// # Cancel safety
     ///
     /// As [`create_dir`](Self::create_dir).
+    ///
+    /// # Kernel
+    ///
+    /// As [`create_dir`](Self::create_dir), with `IORING_OP_UNLINKAT`.
     pub async fn remove_file(&self, path: impl AsRef<Path>) -> io::Result<()> {
         Op::new(Unlink::file(self.name(path.as_ref()).await?)).await
     }
@@ -182,6 +215,10 @@ impl Dir {
     /// # Cancel safety
     ///
     /// As [`create_dir`](Self::create_dir).
+    ///
+    /// # Kernel
+    ///
+    /// As [`create_dir`](Self::create_dir), with `IORING_OP_UNLINKAT`.
     pub async fn remove_dir(&self, path: impl AsRef<Path>) -> io::Result<()> {
         Op::new(Unlink::directory(self.name(path.as_ref()).await?)).await
     }
@@ -196,6 +233,10 @@ impl Dir {
     /// # Cancel safety
     ///
     /// As [`create_dir`](Self::create_dir).
+    ///
+    /// # Kernel
+    ///
+    /// As [`create_dir`](Self::create_dir), with `IORING_OP_RENAMEAT`.
     pub async fn rename(&self, from: impl AsRef<Path>, directory: &Dir, to: impl AsRef<Path>) -> io::Result<()> {
         let from = self.name(from.as_ref()).await?;
         let to = directory.name(to.as_ref()).await?;
@@ -211,6 +252,10 @@ impl Dir {
     /// # Cancel safety
     ///
     /// As [`create_dir`](Self::create_dir).
+    ///
+    /// # Kernel
+    ///
+    /// As [`create_dir`](Self::create_dir), with `IORING_OP_SYMLINKAT`.
     pub async fn symlink(&self, original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
         let original = c_path(original.as_ref())?;
         Op::new(Symlink::new(original, self.name(link.as_ref()).await?)).await
@@ -221,6 +266,10 @@ impl Dir {
     /// # Errors
     ///
     /// What `readlinkat(2)` says: `ENOENT` if what is at `path` is none.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_OPENAT2` of the path alone, then `readlinkat(2)` on the blocking pool.
     pub async fn read_link(&self, path: impl AsRef<Path>) -> io::Result<PathBuf> {
         let link = self.reach(path.as_ref(), libc::O_NOFOLLOW).await?;
         let target = elsewhere::with_open(&link, |link| plain::read_link_below(link, c"")).await?;
@@ -236,6 +285,10 @@ impl Dir {
     /// # Cancel safety
     ///
     /// Dropped in flight, it happens all the same.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_FSYNC`, which a kernel worker does.
     pub async fn sync_all(&self) -> io::Result<()> {
         // A name that was dropped on its way is there then, or is not.
         std::future::poll_fn(corering_runtime::op::poll_names_settled).await;
@@ -247,6 +300,14 @@ impl Dir {
     /// # Errors
     ///
     /// What `close(2)` says; [`ResourceBusy`](io::ErrorKind::ResourceBusy) while it is used elsewhere.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it closes it in the background.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_CLOSE`.
     pub async fn close(self) -> io::Result<()> {
         self.descriptor.close().await
     }

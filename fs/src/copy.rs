@@ -255,7 +255,7 @@ pub struct Copied {
 ///
 /// # Kernel
 ///
-/// As [`walk`] and [`copy`], several files at a time; folders and links are made by the ring.
+/// As [`walk`](crate::walk()) and [`copy`], several files at a time; folders and links are made by the ring.
 ///
 /// # Examples
 ///

@@ -93,6 +93,10 @@ impl ReadDir {
     /// # Cancel safety
     ///
     /// Dropped, it loses no name.
+    ///
+    /// # Kernel
+    ///
+    /// As [`read_dir`], when what one trip to a thread has brought is used up.
     pub async fn next(&mut self) -> Option<io::Result<DirEntry>> {
         poll_fn(|cx| self.poll_entry(cx)).await
     }

@@ -63,6 +63,14 @@ impl DirectFile {
     /// # Errors
     ///
     /// As [`OpenOptions::open_direct`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`OpenOptions::open`].
+    ///
+    /// # Kernel
+    ///
+    /// As [`OpenOptions::open_direct`].
     pub async fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         OpenOptions::new().read(true).open_direct(path).await
     }
@@ -70,6 +78,14 @@ impl DirectFile {
     /// Opens a file for reading and writing: made if it is not there, cut to nothing if it is.
     ///
     /// # Errors
+    ///
+    /// As [`OpenOptions::open_direct`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`OpenOptions::open`].
+    ///
+    /// # Kernel
     ///
     /// As [`OpenOptions::open_direct`].
     pub async fn create(path: impl AsRef<Path>) -> io::Result<Self> {
@@ -169,6 +185,10 @@ impl DirectFile {
     /// # Errors
     ///
     /// As there.
+    ///
+    /// # Cancel safety
+    ///
+    /// As there.
     pub async fn sync_all(&self) -> io::Result<()> {
         self.file.sync_all().await
     }
@@ -176,6 +196,10 @@ impl DirectFile {
     /// Brings data, and the metadata that reading it back needs, to the disk; see [`File::sync_data`].
     ///
     /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
     ///
     /// As there.
     pub async fn sync_data(&self) -> io::Result<()> {
@@ -207,6 +231,10 @@ impl DirectFile {
     /// Waits for what was dropped and is still in flight, closes the file, and says how that went; see [`File::close`].
     ///
     /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
     ///
     /// As there.
     pub async fn close(self) -> io::Result<()> {

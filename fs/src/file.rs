@@ -65,6 +65,10 @@ impl File {
     /// # Cancel safety
     ///
     /// Dropping it cancels; a file that was opened all the same is closed again.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_OPENAT`.
     pub async fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         OpenOptions::new().read(true).open(path).await
     }
@@ -74,6 +78,14 @@ impl File {
     /// # Errors
     ///
     /// What `open(2)` says.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`OpenOptions::open`].
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_OPENAT`, which a kernel worker does.
     pub async fn create(path: impl AsRef<Path>) -> io::Result<Self> {
         OpenOptions::new().write(true).create(true).truncate(true).open(path).await
     }
@@ -237,6 +249,10 @@ impl File {
     /// # Cancel safety
     ///
     /// Dropped in flight, it happens all the same.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_FSYNC`, which a kernel worker does.
     pub async fn sync_all(&self) -> io::Result<()> {
         Op::new(Sync::all(&self.descriptor)).await
     }
@@ -244,6 +260,14 @@ impl File {
     /// Brings data, and the metadata that reading it back needs, to the disk, as `fdatasync(2)`.
     ///
     /// # Errors
+    ///
+    /// As [`sync_all`](Self::sync_all).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`sync_all`](Self::sync_all).
+    ///
+    /// # Kernel
     ///
     /// As [`sync_all`](Self::sync_all).
     pub async fn sync_data(&self) -> io::Result<()> {
@@ -259,6 +283,10 @@ impl File {
     /// # Cancel safety
     ///
     /// Dropped in flight, it happens all the same; everything later on this file waits for it.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_FTRUNCATE` since Linux 6.9, which a kernel worker does; before, `ftruncate(2)` in the core.
     pub async fn set_len(&self, bytes: u64) -> io::Result<()> {
         Op::new(Truncate::to(&self.descriptor, bytes)).await
     }
@@ -363,6 +391,14 @@ impl File {
     ///
     /// What `close(2)` says; [`ResourceBusy`](io::ErrorKind::ResourceBusy) while an operation on it is under way
     /// elsewhere.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it closes the file in the background.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_CLOSE`.
     pub async fn close(self) -> io::Result<()> {
         drop(self.source);
         std::future::poll_fn(|cx| self.descriptor.poll_settled(cx)).await;

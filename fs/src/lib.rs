@@ -1,4 +1,39 @@
 //! Files for the corering runtime, read and written by the ring. Programs use it as `corering::fs`.
+//!
+//! | to | use |
+//! | --- | --- |
+//! | read or write a whole file | [`read`], [`read_to_string`], [`read_into`], [`write()`] |
+//! | replace a file as a whole, and durably | [`write_atomic`], [`AtomicFile`] |
+//! | open a file, and read and write it at positions | [`File`], [`OpenOptions`] |
+//! | read ahead, write behind | [`File::chunks`], [`File::sink`] |
+//! | go past the page cache | [`DirectFile`] |
+//! | list a folder, or all that is below it | [`read_dir`], [`walk()`] |
+//! | copy and remove files and trees | [`copy`], [`copy_tree`], [`remove_file`], [`remove_dir_all`] |
+//! | make, move and follow names | [`create_dir_all`], [`rename`], [`hard_link`], [`symlink`], [`canonicalize`] |
+//! | use paths that strangers choose | [`Dir`], [`OpenOptions::resolve`] |
+//! | have files for a while | [`tempfile`], [`NamedTempFile`], [`SpooledTempFile`], [`TempDir`] |
+//! | know about a file | [`metadata`], [`symlink_metadata`], [`try_exists`], [`access`] |
+//! | change what is known of it | [`set_permissions`], [`chown`], [`set_times`], [`set_xattr`] |
+//! | keep other programs out | [`File::lock`], [`File::try_lock`] |
+//! | reserve room, punch holes | [`File::allocate`], [`File::punch_hole`], [`File::advise`], [`statvfs`] |
+//! | be told of changes | [`watch()`] |
+//!
+//! What changes something and is dropped in flight happens all the same, and whatever comes later on the same file, or
+//! on names of the same core, waits for it. What is read may be dropped at any time.
+//!
+//! # Examples
+//!
+//! ```
+//! # let path = std::env::temp_dir().join(format!("corering-fs-{}", std::process::id()));
+//! use corering_fs as fs;
+//!
+//! corering_runtime::run(async {
+//!     fs::write_atomic(&path, "old or new, never a part").await?;
+//!     assert_eq!(fs::metadata(&path).await?.len(), 24);
+//!     fs::remove_file(&path).await
+//! })??;
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::print_stdout)]

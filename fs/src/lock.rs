@@ -30,6 +30,11 @@ impl File {
     ///
     /// Dropped, it has not taken the lock. If this file had a shared one, that may be gone.
     ///
+    /// # Kernel
+    ///
+    /// `flock(2)` with `LOCK_NB`, in the core: it does not wait. There is no opcode. A network file system may ask its
+    /// server all the same.
+    ///
     /// # Examples
     ///
     /// ```
@@ -60,6 +65,10 @@ impl File {
     /// # Cancel safety
     ///
     /// Dropped, it has not taken the lock. If this file had an exclusive one, that may be gone.
+    ///
+    /// # Kernel
+    ///
+    /// As [`lock`](Self::lock).
     pub async fn lock_shared(&self) -> io::Result<()> {
         self.wait_for(Lock::Shared).await
     }
@@ -69,6 +78,10 @@ impl File {
     /// # Errors
     ///
     /// What `flock(2)` says.
+    ///
+    /// # Kernel
+    ///
+    /// As [`lock`](Self::lock), once.
     pub fn try_lock(&self) -> io::Result<bool> {
         taken(plain::try_lock(self.descriptor(), Lock::Exclusive))
     }
@@ -78,6 +91,10 @@ impl File {
     /// # Errors
     ///
     /// What `flock(2)` says.
+    ///
+    /// # Kernel
+    ///
+    /// As [`lock`](Self::lock), once.
     pub fn try_lock_shared(&self) -> io::Result<bool> {
         taken(plain::try_lock(self.descriptor(), Lock::Shared))
     }
@@ -92,6 +109,10 @@ impl File {
     /// # Cancel safety
     ///
     /// Dropped, it has not given the lock back.
+    ///
+    /// # Kernel
+    ///
+    /// As [`lock`](Self::lock), with `LOCK_UN`.
     pub async fn unlock(&self) -> io::Result<()> {
         poll_fn(|cx| self.descriptor().poll_settled(cx)).await;
         plain::try_lock(self.descriptor(), Lock::Nothing)

@@ -58,6 +58,10 @@ pub async fn create_dir(path: impl AsRef<Path>) -> io::Result<()> {
 /// # Cancel safety
 ///
 /// As [`create_dir`], for the one that is being made.
+///
+/// # Kernel
+///
+/// As [`create_dir`], once for each that is missing, and `IORING_OP_STATX` where one may be there.
 pub async fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
     let path = path.as_ref();
     if path.as_os_str().is_empty() {
@@ -112,6 +116,10 @@ pub async fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
 /// # Cancel safety
 ///
 /// As [`create_dir`].
+///
+/// # Kernel
+///
+/// As [`remove_file`].
 pub async fn remove_dir(path: impl AsRef<Path>) -> io::Result<()> {
     Op::new(Unlink::directory(c_path(path.as_ref())?)).await
 }
@@ -143,6 +151,10 @@ pub async fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<
 /// # Cancel safety
 ///
 /// As [`create_dir`].
+///
+/// # Kernel
+///
+/// As [`rename`], with `RENAME_NOREPLACE`.
 pub async fn rename_no_replace(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
     Op::new(Rename::new(c_path(from.as_ref())?, c_path(to.as_ref())?).no_replace()).await
 }
@@ -156,6 +168,10 @@ pub async fn rename_no_replace(from: impl AsRef<Path>, to: impl AsRef<Path>) -> 
 /// # Cancel safety
 ///
 /// As [`create_dir`].
+///
+/// # Kernel
+///
+/// As [`rename`], with `RENAME_EXCHANGE`.
 pub async fn rename_exchange(one: impl AsRef<Path>, other: impl AsRef<Path>) -> io::Result<()> {
     Op::new(Rename::new(c_path(one.as_ref())?, c_path(other.as_ref())?).exchange()).await
 }
@@ -169,6 +185,10 @@ pub async fn rename_exchange(one: impl AsRef<Path>, other: impl AsRef<Path>) -> 
 /// # Cancel safety
 ///
 /// As [`create_dir`].
+///
+/// # Kernel
+///
+/// `IORING_OP_LINKAT`, which a kernel worker does.
 pub async fn hard_link(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
     Op::new(Link::new(c_path(original.as_ref())?, c_path(link.as_ref())?)).await
 }
@@ -182,6 +202,10 @@ pub async fn hard_link(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io
 /// # Cancel safety
 ///
 /// As [`create_dir`].
+///
+/// # Kernel
+///
+/// `IORING_OP_SYMLINKAT`, which a kernel worker does.
 pub async fn symlink(original: impl AsRef<Path>, link: impl AsRef<Path>) -> io::Result<()> {
     Op::new(Symlink::new(c_path(original.as_ref())?, c_path(link.as_ref())?)).await
 }
@@ -216,6 +240,10 @@ pub async fn canonicalize(path: impl AsRef<Path>) -> io::Result<PathBuf> {
 
 /// Whether there is something at `path`, links followed. What cannot be asked, since a directory may not be searched, for
 /// example, counts as not there: [`try_exists`] tells.
+///
+/// # Kernel
+///
+/// As [`try_exists`].
 pub async fn exists(path: impl AsRef<Path>) -> bool {
     crate::metadata(path).await.is_ok()
 }
@@ -225,6 +253,10 @@ pub async fn exists(path: impl AsRef<Path>) -> bool {
 /// # Errors
 ///
 /// Why that cannot be told.
+///
+/// # Kernel
+///
+/// `IORING_OP_STATX`, which a kernel worker does.
 pub async fn try_exists(path: impl AsRef<Path>) -> io::Result<bool> {
     match crate::metadata(path).await {
         Ok(_) => Ok(true),

@@ -55,6 +55,14 @@ pub async fn tempfile() -> io::Result<File> {
 /// # Errors
 ///
 /// As [`tempfile`].
+///
+/// # Cancel safety
+///
+/// As [`tempfile`].
+///
+/// # Kernel
+///
+/// As [`tempfile`].
 pub async fn tempfile_in(folder: impl AsRef<Path>) -> io::Result<File> {
     let folder = folder.as_ref();
     match private().custom_flags(libc::O_TMPFILE | libc::O_EXCL).open(folder).await {
@@ -433,6 +441,10 @@ impl SpooledTempFile {
     /// # Errors
     ///
     /// As [`roll`](Self::roll).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, the bytes go with it.
     pub async fn into_file(mut self) -> io::Result<File> {
         self.roll().await?;
         match self.bytes {

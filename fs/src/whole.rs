@@ -120,6 +120,14 @@ pub async fn read_into(path: impl AsRef<Path>, buffer: Vec<u8>) -> (io::Result<u
 /// # Errors
 ///
 /// As [`read`]; [`InvalidData`](io::ErrorKind::InvalidData) if it is not UTF-8.
+///
+/// # Cancel safety
+///
+/// As [`read`].
+///
+/// # Kernel
+///
+/// As [`read`].
 pub async fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
     let bytes = read(path.as_ref()).await?;
     String::from_utf8(bytes).map_err(|error| {
@@ -190,6 +198,10 @@ pub async fn metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
 /// # Errors
 ///
 /// What `statx(2)` says.
+///
+/// # Kernel
+///
+/// As [`metadata`].
 pub async fn symlink_metadata(path: impl AsRef<Path>) -> io::Result<Metadata> {
     Op::new(Stat::new(crate::c_path(path.as_ref())?, false)).await
 }

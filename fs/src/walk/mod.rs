@@ -182,6 +182,10 @@ impl Walk {
     /// # Cancel safety
     ///
     /// Dropped, it loses no entry.
+    ///
+    /// # Kernel
+    ///
+    /// As [`Walk`] says: a folder or several for each trip to a thread, read ahead. Most names are given without any.
     pub async fn next(&mut self) -> Option<Result<DirEntry, WalkError>> {
         poll_fn(|cx| self.poll_entry(cx)).await
     }

@@ -60,6 +60,10 @@ impl<S: AsyncRead + AsyncWrite> BufStream<S> {
     /// # Errors
     ///
     /// As [`BufWriter::into_inner`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`BufWriter::into_inner`].
     pub async fn into_inner(self) -> Result<S, IntoInnerError<S>> {
         self.0.into_inner().into_inner().await
     }
@@ -69,6 +73,10 @@ impl<S: AsyncRead + AsyncWrite> BufStream<S> {
     /// # Errors
     ///
     /// What the stream says.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`BufReader::read`].
     pub async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.0.read(into).await
     }
@@ -78,6 +86,10 @@ impl<S: AsyncRead + AsyncWrite> BufStream<S> {
     /// # Errors
     ///
     /// What the stream says, and [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`BufReader::read_exact`].
     pub async fn read_exact(&mut self, into: &mut [u8]) -> io::Result<()> {
         self.0.read_exact(into).await
     }
@@ -87,6 +99,10 @@ impl<S: AsyncRead + AsyncWrite> BufStream<S> {
     /// # Errors
     ///
     /// What the stream says.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`BufReader::read_to_end`].
     pub async fn read_to_end(&mut self, into: &mut Vec<u8>) -> io::Result<usize> {
         self.0.read_to_end(into).await
     }
@@ -96,6 +112,10 @@ impl<S: AsyncRead + AsyncWrite> BufStream<S> {
     /// # Errors
     ///
     /// What the stream says, and [`InvalidData`](io::ErrorKind::InvalidData).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`BufReader::read_to_string`].
     pub async fn read_to_string(&mut self, into: &mut String) -> io::Result<usize> {
         self.0.read_to_string(into).await
     }
@@ -105,6 +125,10 @@ impl<S: AsyncRead + AsyncWrite> BufStream<S> {
     /// # Errors
     ///
     /// What came of writing what was collected before.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`BufWriter::write`].
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.get_mut().write(bytes).await
     }
@@ -114,6 +138,10 @@ impl<S: AsyncRead + AsyncWrite> BufStream<S> {
     /// # Errors
     ///
     /// What came of writing what was collected before.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`BufWriter::write_all`].
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.get_mut().write_all(bytes).await
     }
@@ -123,6 +151,10 @@ impl<S: AsyncRead + AsyncWrite> BufStream<S> {
     /// # Errors
     ///
     /// What the stream says.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`BufWriter::flush`].
     pub async fn flush(&mut self) -> io::Result<()> {
         self.0.get_mut().flush().await
     }
@@ -132,6 +164,10 @@ impl<S: AsyncRead + AsyncWrite> BufStream<S> {
     /// # Errors
     ///
     /// What the stream says.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`BufWriter::shutdown`].
     pub async fn shutdown(&mut self) -> io::Result<()> {
         self.0.get_mut().shutdown().await
     }
