@@ -11,9 +11,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use corering_runtime::buf::IoBuf;
-use corering_runtime::op::{Op, Rename, plain};
+use corering_runtime::op::{Op, Permissions, Rename};
 
-use crate::doomed::{Doomed, TRIES, draw_name, is_drawn};
+use crate::doomed::{Doomed, TRIES, draw_name, is_drawn, is_drawn_from_any};
 use crate::{File, OpenOptions};
 
 /// How the names of such temporary files begin and end.
@@ -103,9 +103,7 @@ impl AtomicFile {
             let text = format!("{} is not the path of a file", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         };
-        let mut before = OsString::from(BEGIN);
-        before.push(name);
-        before.push(".");
+        let before = before(name);
         let mode = match crate::symlink_metadata(&path).await {
             Ok(found) if found.is_file() => Some(found.mode() & 0o7777),
             Ok(_) => None,
@@ -116,7 +114,7 @@ impl AtomicFile {
         let options = OpenOptions::new().write(true).create_new(true).mode(if mode.is_some() { 0o600 } else { 0o666 });
         let (temporary, file) = make(&folder_of(&path), &before, END, &options).await?;
         if let Some(mode) = mode {
-            plain::set_mode(plain::Subject::open(file.descriptor()), mode)?;
+            file.set_permissions(Permissions::from_mode(mode)).await?;
         }
         Ok(Self { temporary, file, path, failed: false })
     }
@@ -129,7 +127,7 @@ impl AtomicFile {
     ///
     /// # Cancel safety
     ///
-    /// As [`File::write_all`]: what is written next is written there again.
+    /// As [`File::write_all`]: what is written next follows it.
     pub async fn write_all<B: IoBuf>(&mut self, buffer: B) -> (io::Result<()>, B) {
         let (result, buffer) = self.file.write_all(buffer).await;
         self.failed |= result.is_err();
@@ -192,18 +190,30 @@ impl AtomicFile {
     /// Whether a name (or the last part of a path) is that of such a temporary file, for `of` or, if that is `None`,
     /// for any file: one that is found when a program starts is of a run that has failed, and may be removed.
     ///
+    /// Of a name the first 199 bytes count: no more of it is in that of the temporary file.
+    ///
     /// # Examples
     ///
     /// ```
     /// use corering_fs::AtomicFile;
     ///
-    /// assert!(AtomicFile::is_leftover(".settings.0123456789abcdef.tmp", Some("settings")));
+    /// assert!(AtomicFile::is_leftover(".settings.0123456789abcdef.tmp", Some("settings".as_ref())));
     /// assert!(!AtomicFile::is_leftover("settings", None));
     /// ```
-    pub fn is_leftover(path: impl AsRef<Path>, of: Option<&str>) -> bool {
-        let begin = of.map_or_else(|| BEGIN.to_owned(), |name| format!("{BEGIN}{name}."));
-        path.as_ref().file_name().is_some_and(|name| is_drawn(name, &begin, END))
+    pub fn is_leftover(path: impl AsRef<Path>, of: Option<&OsStr>) -> bool {
+        path.as_ref().file_name().is_some_and(|name| match of {
+            Some(of) => is_drawn(name, &before(of), END),
+            None => is_drawn_from_any(name, BEGIN, END),
+        })
     }
+}
+
+/// What stands before the digits in the name of the temporary file for `name`.
+fn before(name: &OsStr) -> OsString {
+    let mut before = OsString::from(BEGIN);
+    before.push(name);
+    before.push(".");
+    before
 }
 
 impl fmt::Debug for AtomicFile {

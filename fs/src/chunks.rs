@@ -55,9 +55,11 @@ pub struct Chunks {
     source: Source,
     size: usize,
     depth: usize,
-    /// Where the next read begins, and where the last ends.
+    /// Where the first read begins, and the next.
+    start: u64,
     next: u64,
-    end: u64,
+    /// So many bytes from the start on are read.
+    most: u64,
     ahead: VecDeque<(u64, Reading)>,
     over: bool,
     /// To be told when what was read before it has been.
@@ -132,17 +134,23 @@ impl Chunks {
     fn new(source: Source, size: usize, depth: usize, next: u64) -> Self {
         assert!(size > 0, "blocks of a file have at least one byte");
         let ahead = VecDeque::new();
-        Self { source, size, depth: depth.max(1), next, end: u64::MAX, ahead, over: false, failed: None }
+        let (start, most) = (next, u64::MAX);
+        Self { source, size, depth: depth.max(1), start, next, most, ahead, over: false, failed: None }
     }
 
     /// Begins at `offset`, which of a [`DirectFile`] is aligned. To be said before the first block is asked for.
     pub fn starting_at(self, offset: u64) -> Self {
-        Self { next: offset, ..self }
+        Self { start: offset, next: offset, ..self }
     }
 
-    /// Ends after so many bytes, if the file does not end before.
+    /// Ends after so many bytes, if the file does not end before. To be said before the first block is asked for.
     pub fn at_most(self, bytes: u64) -> Self {
-        Self { end: self.next.saturating_add(bytes), ..self }
+        Self { most: bytes, ..self }
+    }
+
+    /// Where the last read ends.
+    fn end(&self) -> u64 {
+        self.start.saturating_add(self.most)
     }
 
     /// The next block: `None` at the end. All blocks but the last are of the size that was asked for.
@@ -215,13 +223,13 @@ impl Chunks {
 
     /// The block that was read, without what is beyond the end that was asked for: direct reads are of whole multiples.
     fn block(&self, offset: u64, mut buffer: AlignedBuf) -> Block {
-        buffer.truncate(usize::try_from(self.end - offset).unwrap_or(usize::MAX));
+        buffer.truncate(usize::try_from(self.end() - offset).unwrap_or(usize::MAX));
         Block { offset, buffer }
     }
 
     /// Makes the next read, unless the end that was asked for has been reached.
     fn begin(&mut self) -> bool {
-        let Some(left) = self.end.checked_sub(self.next).filter(|left| *left > 0) else {
+        let Some(left) = self.end().checked_sub(self.next).filter(|left| *left > 0) else {
             return false;
         };
         let size = self.size.min(usize::try_from(left).unwrap_or(usize::MAX));

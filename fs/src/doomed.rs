@@ -19,19 +19,35 @@ const DIGITS: usize = 16;
 
 /// A name that nobody can foretell: `before`, digits, `after`.
 pub(crate) fn draw_name(before: &OsStr, after: &str) -> OsString {
-    let before = before.as_bytes();
-    let mut name = before[..before.len().min(LONGEST)].to_vec();
+    let mut name = cut(before).to_vec();
     name.extend(format!("{:0DIGITS$x}{after}", random()).into_bytes());
     OsString::from_vec(name)
 }
 
+/// What is kept of the beginning of a name.
+fn cut(before: &OsStr) -> &[u8] {
+    let before = before.as_bytes();
+    &before[..before.len().min(LONGEST)]
+}
+
 /// Whether a name may have been drawn so.
-pub(crate) fn is_drawn(name: &OsStr, before: &str, after: &str) -> bool {
-    let middle = name.as_bytes().strip_prefix(before.as_bytes()).and_then(|rest| rest.strip_suffix(after.as_bytes()));
-    middle.is_some_and(|middle| {
-        let digits = &middle[middle.len().saturating_sub(DIGITS)..];
-        digits.len() == DIGITS && digits.iter().all(u8::is_ascii_hexdigit)
-    })
+pub(crate) fn is_drawn(name: &OsStr, before: &OsStr, after: &str) -> bool {
+    between(name, cut(before), after).is_some_and(is_digits)
+}
+
+/// Whether a name may have been drawn so, from one that begins with `begin`.
+pub(crate) fn is_drawn_from_any(name: &OsStr, begin: &str, after: &str) -> bool {
+    between(name, begin.as_bytes(), after)
+        .and_then(|middle| middle.get(middle.len().checked_sub(DIGITS)?..))
+        .is_some_and(is_digits)
+}
+
+fn between<'a>(name: &'a OsStr, before: &[u8], after: &str) -> Option<&'a [u8]> {
+    name.as_bytes().strip_prefix(before)?.strip_suffix(after.as_bytes())
+}
+
+fn is_digits(bytes: &[u8]) -> bool {
+    bytes.len() == DIGITS && bytes.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// A file that loses its name when this is dropped.
@@ -181,11 +197,15 @@ mod tests {
     fn drawn_names_are_recognised_and_others_are_not() {
         let long = "x".repeat(255);
         for name in ["a", "", &long] {
-            let drawn = draw_name(OsStr::new(&format!(".{name}.")), ".tmp");
-            assert!(is_drawn(&drawn, ".", ".tmp") && drawn.len() <= 255, "{drawn:?}");
+            let before = OsString::from(format!(".{name}."));
+            let drawn = draw_name(&before, ".tmp");
+            assert!(is_drawn(&drawn, &before, ".tmp") && drawn.len() <= 255, "{drawn:?}");
+            assert!(is_drawn_from_any(&drawn, ".", ".tmp"), "{drawn:?}");
         }
         for name in ["a", ".a.tmp", ".a.0123456789abcde.tmp", ".a.0123456789abcdef.tm", ".a.0123456789abcdeg.tmp"] {
-            assert!(!is_drawn(OsStr::new(name), ".a.", ".tmp"), "{name}");
+            assert!(!is_drawn(OsStr::new(name), OsStr::new(".a."), ".tmp"), "{name}");
+            assert!(!is_drawn_from_any(OsStr::new(name), ".a.", ".tmp"), "{name}");
         }
+        assert!(!is_drawn(OsStr::new(".a.b.0123456789abcdef.tmp"), OsStr::new(".a."), ".tmp"), "of another");
     }
 }

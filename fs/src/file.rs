@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Seek, SeekFrom};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use corering_runtime::buf::{IoBuf, IoBufMut};
@@ -95,9 +95,10 @@ impl File {
         OpenOptions::new()
     }
 
-    /// Takes over a file that was opened otherwise. Its position starts at 0 here.
+    /// Takes over a file that was opened otherwise. Its position is where it was, and if it was opened for appending, it
+    /// still is.
     pub fn from_std(file: std::fs::File) -> Self {
-        Self::new(Descriptor::new(file.into()), false)
+        Self::from(OwnedFd::from(file))
     }
 
     /// Reads from `offset` into the room of `buffer`, as much as goes at once; 0 at the end of the file.
@@ -426,6 +427,22 @@ impl File {
     /// Where a write goes: the kernel itself finds the end of what is appended to.
     pub(crate) fn write_position(&self) -> u64 {
         if self.append { u64::MAX } else { self.position }
+    }
+}
+
+/// As [`File::from_std`].
+impl From<std::fs::File> for File {
+    fn from(file: std::fs::File) -> Self {
+        Self::from_std(file)
+    }
+}
+
+/// As [`File::from_std`].
+impl From<OwnedFd> for File {
+    fn from(fd: OwnedFd) -> Self {
+        let descriptor = Descriptor::new(fd);
+        let (position, append) = (descriptor.position(), descriptor.is_append());
+        Self { position: position.unwrap_or(0), ..Self::new(descriptor, append) }
     }
 }
 

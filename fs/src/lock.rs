@@ -3,14 +3,14 @@
 //! A lock belongs to what was opened. So two `File`s that were opened each for itself keep each other out, in one program
 //! as in several; [clones](File::try_clone) of one share it. Nothing keeps out a program that does not ask.
 
-use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
+use corering_runtime::op::Descriptor;
 use corering_runtime::op::plain::{self, Lock};
 use corering_runtime::time::sleep;
 
-use crate::File;
+use crate::{File, elsewhere};
 
 /// How soon a lock that somebody else has is tried again, at first and at last.
 const SOON: Duration = Duration::from_millis(1);
@@ -28,12 +28,11 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it has not taken the lock. If this file had a shared one, that may be gone.
+    /// Dropped, it does not have the lock, or gives it back. If this file had one, that may be gone.
     ///
     /// # Kernel
     ///
-    /// `flock(2)` with `LOCK_NB`, in the core: it does not wait. There is no opcode. A network file system may ask its
-    /// server all the same.
+    /// `flock(2)` on the blocking pool: there is no opcode, and a file system of the network asks its server.
     ///
     /// # Examples
     ///
@@ -64,10 +63,6 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it has not taken the lock. If this file had an exclusive one, that may be gone.
-    ///
-    /// # Kernel
-    ///
     /// As [`lock`](Self::lock).
     pub async fn lock_shared(&self) -> io::Result<()> {
         self.wait_for(Lock::Shared).await
@@ -81,7 +76,7 @@ impl File {
     ///
     /// # Kernel
     ///
-    /// As [`lock`](Self::lock), once.
+    /// A plain `flock(2)` that does not wait for the lock.
     pub fn try_lock(&self) -> io::Result<bool> {
         taken(plain::try_lock(self.descriptor(), Lock::Exclusive))
     }
@@ -91,10 +86,6 @@ impl File {
     /// # Errors
     ///
     /// What `flock(2)` says.
-    ///
-    /// # Kernel
-    ///
-    /// As [`lock`](Self::lock), once.
     pub fn try_lock_shared(&self) -> io::Result<bool> {
         taken(plain::try_lock(self.descriptor(), Lock::Shared))
     }
@@ -108,23 +99,43 @@ impl File {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it has not given the lock back.
-    ///
-    /// # Kernel
-    ///
-    /// As [`lock`](Self::lock), with `LOCK_UN`.
+    /// Dropped in flight, it happens all the same; everything later on this file waits for it.
     pub async fn unlock(&self) -> io::Result<()> {
-        poll_fn(|cx| self.descriptor().poll_settled(cx)).await;
-        plain::try_lock(self.descriptor(), Lock::Nothing)
+        elsewhere::with_open(self.descriptor(), |file| plain::try_lock(file, Lock::Nothing)).await
     }
 
     async fn wait_for(&self, lock: Lock) -> io::Result<()> {
         let mut wait = SOON;
-        while !taken(plain::try_lock(self.descriptor(), lock))? {
+        loop {
+            let ask = move |file: &Descriptor| {
+                let is_taken = taken(plain::try_lock(file, lock))?;
+                Ok(is_taken.then(|| Untold(Some(file.clone()))))
+            };
+            if let Some(lock) = elsewhere::with_open(self.descriptor(), ask).await? {
+                lock.is_told();
+                return Ok(());
+            }
             sleep(wait).await;
             wait = (wait * 2).min(LATER);
         }
-        Ok(())
+    }
+}
+
+/// A lock that was taken for somebody who may have gone: then it is given back.
+struct Untold(Option<Descriptor>);
+
+impl Untold {
+    fn is_told(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        if let Some(file) = self.0.take() {
+            // If it cannot be given back, nobody is there to be told; it goes with the file.
+            let _ = plain::try_lock(&file, Lock::Nothing);
+        }
     }
 }
 

@@ -183,7 +183,7 @@ impl Watcher {
                     Event {
                         watch: (record.number >= 0).then_some(WatchId(record.number)),
                         change,
-                        is_folder: record.mask & libc::IN_ISDIR != 0,
+                        is_dir: record.mask & libc::IN_ISDIR != 0,
                         path: match watched {
                             Some(path) if record.name.is_empty() => path.to_path_buf(),
                             Some(path) => path.join(OsStr::from_bytes(record.name)),
@@ -307,7 +307,7 @@ pub struct Event {
     change: Change,
     path: PathBuf,
     has_name: bool,
-    is_folder: bool,
+    is_dir: bool,
 }
 
 impl Event {
@@ -332,8 +332,8 @@ impl Event {
     }
 
     /// Whether it has happened to a folder.
-    pub fn is_folder(&self) -> bool {
-        self.is_folder
+    pub fn is_dir(&self) -> bool {
+        self.is_dir
     }
 }
 

@@ -1,5 +1,7 @@
 //! Files that are replaced as a whole: written, given up, dropped at every point, and failing.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use corering::fs::{self, AtomicFile, File};
@@ -44,8 +46,10 @@ fn nothing_is_seen_before_it_is_complete() {
             assert_eq!(found_in(&path), b"old");
         }
         let temporary = file.temporary_path().to_path_buf();
-        assert!(AtomicFile::is_leftover(&temporary, Some("file")) && AtomicFile::is_leftover(&temporary, None));
-        assert!(!AtomicFile::is_leftover(&temporary, Some("other")));
+        assert!(
+            AtomicFile::is_leftover(&temporary, Some("file".as_ref())) && AtomicFile::is_leftover(&temporary, None)
+        );
+        assert!(!AtomicFile::is_leftover(&temporary, Some("other".as_ref())));
         // Whoever has the old one open keeps it.
         let old = File::open(&path).await.expect("there");
         soon(file.commit()).await.expect("committed");
@@ -53,6 +57,27 @@ fn nothing_is_seen_before_it_is_complete() {
         assert_eq!(soon(old.read_at(Vec::with_capacity(9), 0)).await.1, b"old");
         assert_eq!(names(folder.path()).await, ["file"]);
         old.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn what_is_left_over_is_known_also_of_long_names_and_of_such_that_are_no_text() {
+    clean(async || {
+        let folder = folder();
+        for len in [1, 198, 199, 200, 255] {
+            for byte in [b'x', 0xff] {
+                let name = vec![byte; len];
+                let name = OsStr::from_bytes(&name);
+                let file = AtomicFile::create(folder.join(name)).await.expect("made");
+                assert!(AtomicFile::is_leftover(file.temporary_path(), Some(name)), "{len} bytes");
+                assert!(AtomicFile::is_leftover(file.temporary_path(), None), "{len} bytes");
+                assert!(!AtomicFile::is_leftover(file.temporary_path(), Some("other".as_ref())), "{len} bytes");
+                soon(file.discard()).await.expect("removed");
+            }
+        }
+        let of_another = ".file.old.0123456789abcdef.tmp";
+        assert!(AtomicFile::is_leftover(of_another, Some("file.old".as_ref())));
+        assert!(!AtomicFile::is_leftover(of_another, Some("file".as_ref())));
     });
 }
 

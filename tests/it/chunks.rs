@@ -72,6 +72,8 @@ fn a_part_is_read_from_where_to_where_it_was_asked_for() {
             let first = bytes.len().min(from as usize);
             let end = bytes.len().min((from as usize).saturating_add(usize::try_from(most).expect("64 bits")));
             assert!(found == bytes[first..end.max(first)], "{most} from {from}");
+            let other_order = all(file.chunks(4096, 3).at_most(most).starting_at(from), 4096, from).await;
+            assert!(other_order == found, "{most} from {from}, the other way round");
         }
         file.set_position(49_000);
         assert!(all(file.chunks(4096, 3), 4096, 49_000).await == bytes[49_000..]);

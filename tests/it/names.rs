@@ -596,6 +596,39 @@ fn what_is_dropped_on_a_path_never_lands_after_what_is_asked_for_later() {
 }
 
 #[test]
+fn a_wait_for_a_lock_that_is_dropped_at_any_point_leaves_none_and_the_file_can_be_closed() {
+    clean(async || {
+        let folder = folder();
+        let path = folder.join("file");
+        let other = File::create(&path).await.expect("made");
+        for turns in 0..8 {
+            let one = File::open(&path).await.expect("there");
+            let mut lock = Box::pin(one.lock());
+            let mut is_taken = poll_once(&mut lock).await;
+            for _ in 0..turns {
+                if !is_taken {
+                    turn().await;
+                    is_taken = poll_once(&mut lock).await;
+                }
+            }
+            drop(lock);
+            if is_taken {
+                one.unlock().await.expect("had");
+            }
+            // It waits for what was dropped.
+            one.metadata().await.expect("known");
+            assert!(other.try_lock().expect("known"), "after {turns} turns");
+            other.unlock().await.expect("had");
+            drop_after(turns, one.lock_shared()).await;
+            soon(one.close()).await.expect("nobody else has it");
+            assert!(other.try_lock().expect("known"), "after {turns} turns");
+            drop_after(turns, other.unlock()).await;
+        }
+        other.close().await.expect("closed");
+    });
+}
+
+#[test]
 fn a_lock_keeps_others_out_until_it_is_given_back() {
     clean(async || {
         let folder = folder();

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -294,6 +295,35 @@ fn a_file_is_given_away_with_its_position() {
         let clone = file.try_clone().expect("another");
         assert_eq!(file.into_std().await.expect_err("not alone").kind(), ErrorKind::ResourceBusy);
         drop(clone.into_std().await.expect("alone"));
+    });
+}
+
+#[test]
+fn a_file_goes_to_the_standard_library_and_comes_back_as_it_was() {
+    clean(async || {
+        let folder = folder();
+        let path = folder.join("file");
+        std::fs::write(&path, "0123456789").expect("room");
+        let mut file = File::open(&path).await.expect("there");
+        file.set_position(4);
+        let mut theirs = soon(file.into_std()).await.expect("alone");
+        theirs.read_exact(&mut [0; 2]).expect("read");
+        let mut file = File::from(theirs);
+        assert_eq!(file.position(), 6);
+        assert_eq!(soon(file.read(Vec::with_capacity(9))).await.1, b"6789");
+        file.close().await.expect("closed");
+
+        let theirs = std::fs::File::options().append(true).open(&path).expect("there");
+        let mut file = File::from(OwnedFd::from(theirs));
+        assert_eq!(file.position(), 0);
+        soon(file.write_all("ab")).await.0.expect("room");
+        file.set_position(1);
+        let mut theirs = soon(file.into_std()).await.expect("alone");
+        theirs.write_all(b"cd").expect("room");
+        let mut file = File::from_std(theirs);
+        soon(file.write_all("ef")).await.0.expect("room");
+        file.close().await.expect("closed");
+        assert_eq!(std::fs::read(&path).expect("there"), b"0123456789abcdef");
     });
 }
 

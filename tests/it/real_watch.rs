@@ -42,7 +42,7 @@ fn what_happens_in_a_folder_is_told_in_order_with_its_name() {
         for _ in 0..6 {
             let event = next(&mut watcher).await;
             assert_eq!(event.path(), directory.join(event.name().expect("a name")));
-            told.push((event.change(), event.name().expect("a name").to_owned(), event.is_folder()));
+            told.push((event.change(), event.name().expect("a name").to_owned(), event.is_dir()));
         }
         let file = |change| (change, OsStr::new("file").to_owned(), false);
         let expected = [

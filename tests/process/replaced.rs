@@ -79,7 +79,7 @@ fn kill_once(case: &Case, folder: &Path, before: u32) -> Result<u32, String> {
     }
     for entry in std::fs::read_dir(folder).map_err(text)? {
         let path = entry.map_err(text)?.path();
-        if AtomicFile::is_leftover(&path, Some("file")) {
+        if AtomicFile::is_leftover(&path, Some("file".as_ref())) {
             std::fs::remove_file(path).map_err(text)?;
         } else if !path.ends_with("file") {
             return Err(format!("{} is left", path.display()));

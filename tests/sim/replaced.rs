@@ -68,7 +68,7 @@ async fn remove_leftovers() -> io::Result<()> {
     let mut entries = fs::read_dir("/tmp").await?;
     while let Some(entry) = entries.next().await {
         let entry = entry?;
-        if AtomicFile::is_leftover(entry.path(), Some("settings")) {
+        if AtomicFile::is_leftover(entry.path(), Some("settings".as_ref())) {
             let path = CString::new(entry.path().as_os_str().as_encoded_bytes()).expect("no zero byte");
             Op::new(Unlink::file(path)).await?;
         }
@@ -99,7 +99,7 @@ fn check(host: &Host, progress: &Progress) {
     let names: BTreeSet<_> = host.read_dir("/tmp").unwrap().into_iter().collect();
     let others: Vec<_> = names
         .iter()
-        .filter(|name| *name != "settings" && !AtomicFile::is_leftover(Path::new(name), Some("settings")))
+        .filter(|name| *name != "settings" && !AtomicFile::is_leftover(Path::new(name), Some("settings".as_ref())))
         .collect();
     assert!(others.is_empty(), "{others:?}");
 }

@@ -150,13 +150,29 @@ pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
     }
 }
 
-/// Whether a descriptor has a position.
-pub(crate) fn is_seekable(fd: BorrowedFd<'_>) -> bool {
+/// The position of a descriptor, if it has one.
+pub(crate) fn position(fd: BorrowedFd<'_>) -> Option<u64> {
     match Kernel::answering(fd.as_raw_fd()) {
-        // SAFETY: takes no pointers.
-        Kernel::Real => unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_CUR) >= 0 },
+        Kernel::Real => {
+            // SAFETY: takes no pointers.
+            let position = unsafe { libc::lseek64(fd.as_raw_fd(), 0, libc::SEEK_CUR) };
+            u64::try_from(position).ok()
+        }
         #[cfg(feature = "sim")]
-        Kernel::Simulated => sim::calls::is_seekable(fd.as_raw_fd()),
+        Kernel::Simulated => sim::calls::position(fd.as_raw_fd()),
+    }
+}
+
+/// Whether what is written goes to the end (`O_APPEND`).
+pub(crate) fn is_append(fd: BorrowedFd<'_>) -> bool {
+    match Kernel::answering(fd.as_raw_fd()) {
+        Kernel::Real => {
+            // SAFETY: takes no pointers.
+            let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+            flags >= 0 && flags & libc::O_APPEND != 0
+        }
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::is_append(fd.as_raw_fd()),
     }
 }
 
@@ -357,7 +373,7 @@ mod tests {
         assert_ne!(bound.port(), 0);
         assert_eq!(peer_addr(socket.as_fd()).expect_err("not connected").kind(), io::ErrorKind::NotConnected);
         assert!(take_error(socket.as_fd()).expect("a socket").is_none());
-        assert!(!is_seekable(socket.as_fd()));
+        assert_eq!(position(socket.as_fd()), None);
     }
 
     #[test]

@@ -87,7 +87,17 @@ impl Descriptor {
 
     /// Whether it has a position, as files of disks have and pipes have not.
     pub fn is_seekable(&self) -> bool {
-        calls::is_seekable(self.as_fd())
+        calls::position(self.as_fd()).is_some()
+    }
+
+    /// The kernel's own position in it, if it has one. Operations with an offset do not move it.
+    pub fn position(&self) -> Option<u64> {
+        calls::position(self.as_fd())
+    }
+
+    /// Whether it was opened for appending: what is written goes to the end (`O_APPEND`).
+    pub fn is_append(&self) -> bool {
+        calls::is_append(self.as_fd())
     }
 
     /// Waits until no dropped operation can change anything any more.

@@ -73,12 +73,29 @@ pub(crate) fn take_error(fd: RawFd) -> io::Result<Option<io::Error>> {
     on_socket(fd, |state, socket| Ok(state.network.take_error(socket).map(io::Error::from)))
 }
 
-pub(crate) fn is_seekable(fd: RawFd) -> bool {
-    on_file(fd, |_, _, _, _| Ok(())).is_ok()
+/// The position of a file; of what is no file there is none.
+pub(crate) fn position(fd: RawFd) -> Option<u64> {
+    let position = answer(|state, host| {
+        let open = state.find(host, fd)?;
+        match state.opens[open].file {
+            File::Disk { position, .. } => Ok(position),
+            _ => Err(Errno(libc::ESPIPE)),
+        }
+    });
+    position.ok()
 }
 
 /// Whether a file was opened to pass the page cache.
 pub(crate) fn is_direct(fd: RawFd) -> bool {
+    has_flag(fd, libc::O_DIRECT)
+}
+
+/// Whether a file was opened for appending.
+pub(crate) fn is_append(fd: RawFd) -> bool {
+    has_flag(fd, libc::O_APPEND)
+}
+
+fn has_flag(fd: RawFd, flag: i32) -> bool {
     let flags = answer(|state, host| {
         let open = state.find(host, fd)?;
         match state.opens[open].file {
@@ -86,7 +103,7 @@ pub(crate) fn is_direct(fd: RawFd) -> bool {
             _ => Ok(0),
         }
     });
-    flags.is_ok_and(|flags| flags & libc::O_DIRECT != 0)
+    flags.is_ok_and(|flags| flags & flag != 0)
 }
 
 /// What is cached of a file. From its position if `offset` is `u64::MAX`, which then moves.
