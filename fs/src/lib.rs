@@ -29,7 +29,7 @@ mod whole;
 mod xattr;
 
 pub use atomic::{AtomicFile, write_atomic};
-pub use beneath::Dir;
+pub use beneath::{Dir, DirName, DirNames};
 pub use chunks::{Block, Chunks, WriteBehind};
 pub use copy::{Copied, copy, copy_tree};
 pub use corering_runtime::op::plain::Space;
