@@ -7,10 +7,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io;
+use std::io::{self, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use corering_runtime::buf::IoBuf;
+use corering_runtime::io::{AsyncSeek, AsyncWrite};
 use corering_runtime::op::{Op, Permissions, Rename};
 
 use crate::doomed::{Doomed, TRIES, draw_name, is_drawn, is_drawn_from_any};
@@ -112,7 +113,7 @@ impl AtomicFile {
         };
         // What was not for everybody is not for a moment.
         let options = OpenOptions::new().write(true).create_new(true).mode(if mode.is_some() { 0o600 } else { 0o666 });
-        let (temporary, file) = make(&folder_of(&path), &before, END, &options).await?;
+        let (temporary, file) = make(&folder_of(&path), &before, OsStr::new(END), &options).await?;
         if let Some(mode) = mode {
             file.set_permissions(Permissions::from_mode(mode)).await?;
         }
@@ -138,6 +139,11 @@ impl AtomicFile {
     /// over before [`commit`](Self::commit), and whether it went well is for the caller to look at.
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Likewise, to be written where its position is, or to move that.
+    pub fn file_mut(&mut self) -> &mut File {
+        &mut self.file
     }
 
     /// Where the temporary file is.
@@ -216,6 +222,39 @@ fn before(name: &OsStr) -> OsString {
     before
 }
 
+/// At the position of the temporary file. After a write that has failed, it cannot be committed.
+impl AsyncWrite for AtomicFile {
+    async fn write<B: IoBuf>(&mut self, buffer: B) -> (io::Result<usize>, B) {
+        let (result, buffer) = self.file.write(buffer).await;
+        self.failed |= result.is_err();
+        (result, buffer)
+    }
+
+    fn write_all<B: IoBuf>(&mut self, buffer: B) -> impl Future<Output = (io::Result<()>, B)> {
+        AtomicFile::write_all(self, buffer)
+    }
+
+    fn settled(&mut self) -> impl Future<Output = io::Result<()>> {
+        AsyncWrite::settled(&mut self.file)
+    }
+
+    /// Brings nothing to the disk: that is [`commit`](AtomicFile::commit).
+    fn flush(&mut self) -> impl Future<Output = io::Result<()>> {
+        AsyncWrite::flush(&mut self.file)
+    }
+
+    /// As [`flush`](AsyncWrite::flush): it still has to be [committed](AtomicFile::commit).
+    fn shutdown(&mut self) -> impl Future<Output = io::Result<()>> {
+        AsyncWrite::shutdown(&mut self.file)
+    }
+}
+
+impl AsyncSeek for AtomicFile {
+    fn seek(&mut self, to: SeekFrom) -> impl Future<Output = io::Result<u64>> {
+        self.file.seek(to)
+    }
+}
+
 impl fmt::Debug for AtomicFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AtomicFile({} for {})", self.temporary.path().display(), self.path.display())
@@ -234,7 +273,7 @@ fn folder_of(path: &Path) -> PathBuf {
 pub(crate) async fn make(
     folder: &Path,
     before: &OsStr,
-    after: &str,
+    after: &OsStr,
     options: &OpenOptions,
 ) -> io::Result<(Doomed, File)> {
     for _ in 0..TRIES {

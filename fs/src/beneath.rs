@@ -9,13 +9,17 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use corering_runtime::op::plain;
 use corering_runtime::op::{
-    Descriptor, MakeDir, Metadata, Name, Op, OpenAt, OpenAt2, Rename, Resolve, Stat, Symlink, Sync, Unlink,
+    Descriptor, FileType, Link, MakeDir, Metadata, Name, Op, OpenAt, OpenAt2, Permissions, Rename, Resolve, Stat,
+    Symlink, Sync, Unlink, change_names_elsewhere, poll_names_settled,
 };
+use futures_core::Stream;
 
-use crate::{File, OpenOptions, c_path, elsewhere};
+use crate::{DirEntry, File, OpenOptions, ReadDir, c_path, dir, elsewhere};
 
 const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY;
 
@@ -189,6 +193,129 @@ impl Dir {
         Op::new(MakeDir::new(self.name(path.as_ref()).await?, 0o777)).await
     }
 
+    /// Makes a directory in it, and those above it that are not there.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_dir`](Self::create_dir); not if there is such a directory.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`create_dir`](Self::create_dir), of each of them.
+    pub async fn create_dir_all(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        let path = path.as_ref();
+        if path.as_os_str().is_empty() {
+            return Ok(());
+        }
+        // Upwards until one can be made, then down again.
+        let mut missing = vec![path];
+        while let Some(last) = missing.last().copied() {
+            match self.create_dir(last).await {
+                Ok(()) => {
+                    missing.pop();
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match last.parent() {
+                    Some(above) if !above.as_os_str().is_empty() => missing.push(above),
+                    Some(_) | None => return Err(error),
+                },
+                // Somebody else may have made it meanwhile.
+                Err(error) => {
+                    if !self.metadata(last).await.is_ok_and(|there| there.is_dir()) {
+                        return Err(error);
+                    }
+                    missing.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The names in a directory in it ("." is this one itself), in no order, without "." and "..".
+    ///
+    /// # Errors
+    ///
+    /// As [`open_dir`](Self::open_dir).
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped; nothing is left open.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_OPENAT2`, then as [`read_dir`](crate::read_dir).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_fs::Dir;
+    ///
+    /// corering_runtime::run(async {
+    ///     let dir = Dir::open("/etc").await?;
+    ///     let mut names = dir.read_dir(".").await?;
+    ///     while let Some(entry) = names.next().await {
+    ///         let entry = entry?;
+    ///         if entry.file_type().is_dir() {
+    ///             println!("{}", entry.file_name().display());
+    ///         }
+    ///     }
+    ///     dir.close().await
+    /// })??;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn read_dir(&self, path: impl AsRef<Path>) -> io::Result<DirNames> {
+        let path = path.as_ref();
+        let directory = self.open_dir(path).await?;
+        Ok(DirNames(dir::read_open(directory.descriptor, path).await?))
+    }
+
+    /// Whether something is at `path`, links followed as long as they do not lead out.
+    ///
+    /// # Errors
+    ///
+    /// As [`metadata`](Self::metadata), unless that says that nothing is there.
+    pub async fn try_exists(&self, path: impl AsRef<Path>) -> io::Result<bool> {
+        match self.metadata(path).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets the permissions of what is at `path`, which is no symbolic link.
+    ///
+    /// # Errors
+    ///
+    /// What `fchmodat(2)` says: `EOPNOTSUPP` for a symbolic link; [`CrossesDevices`](io::ErrorKind::CrossesDevices) if
+    /// the path leads out.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped in flight, it may happen; whatever comes later on names of this core waits for it.
+    ///
+    /// # Kernel
+    ///
+    /// `fchmodat(2)` on the blocking pool: there is no opcode.
+    pub async fn set_permissions(&self, path: impl AsRef<Path>, permissions: Permissions) -> io::Result<()> {
+        let (above, last) = split(path.as_ref())?;
+        // With a slash behind it, a link would be followed.
+        let last = Path::new(last).components().as_path();
+        let (last, mode) = (c_path(last)?, permissions.mode());
+        let directory = match above {
+            None => self.descriptor.clone(),
+            Some(above) => self.reach(above, libc::O_DIRECTORY).await?,
+        };
+        std::future::poll_fn(poll_names_settled).await;
+        let (here, elsewhere) = change_names_elsewhere();
+        let set = move |directory: &Descriptor| {
+            let set = plain::set_mode(plain::Subject::below(directory, &last, false), mode);
+            drop(elsewhere);
+            set
+        };
+        let set = elsewhere::with_open(&directory, set).await;
+        drop(here);
+        set
+    }
+
     /// Removes the name of anything that is no directory.
     ///
     /// # Errors
@@ -243,6 +370,53 @@ impl Dir {
         Op::new(Rename::new(from, to)).await
     }
 
+    /// As [`rename`](Self::rename), unless something has the name `to`.
+    ///
+    /// # Errors
+    ///
+    /// As [`rename`](Self::rename); [`AlreadyExists`](io::ErrorKind::AlreadyExists).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`create_dir`](Self::create_dir).
+    pub async fn rename_no_replace(
+        &self,
+        from: impl AsRef<Path>,
+        directory: &Dir,
+        to: impl AsRef<Path>,
+    ) -> io::Result<()> {
+        let from = self.name(from.as_ref()).await?;
+        let to = directory.name(to.as_ref()).await?;
+        Op::new(Rename::new(from, to).no_replace()).await
+    }
+
+    /// Gives what is at `original` one more name, `link` in `directory`, which may be this one. Of a symbolic link it is
+    /// the link itself that has it.
+    ///
+    /// # Errors
+    ///
+    /// What `linkat(2)` says; [`CrossesDevices`](io::ErrorKind::CrossesDevices) if a path leads out.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`create_dir`](Self::create_dir).
+    pub async fn hard_link(
+        &self,
+        original: impl AsRef<Path>,
+        directory: &Dir,
+        link: impl AsRef<Path>,
+    ) -> io::Result<()> {
+        let (above, last) = split(original.as_ref())?;
+        // With a slash behind it, a link would be followed.
+        let last = Path::new(last).components().as_path();
+        let original = match above {
+            None => Name::below(&self.descriptor, c_path(last)?),
+            Some(above) => Name::below(&self.reach(above, libc::O_DIRECTORY).await?, c_path(last)?),
+        };
+        let link = directory.name(link.as_ref()).await?;
+        Op::new(Link::new(original, link)).await
+    }
+
     /// Makes a symbolic link at `link`, which leads to `original`, wherever that is.
     ///
     /// # Errors
@@ -291,7 +465,7 @@ impl Dir {
     /// `IORING_OP_FSYNC`, which a kernel worker does.
     pub async fn sync_all(&self) -> io::Result<()> {
         // A name that was dropped on its way is there then, or is not.
-        std::future::poll_fn(corering_runtime::op::poll_names_settled).await;
+        std::future::poll_fn(poll_names_settled).await;
         Op::new(Sync::all(&self.descriptor)).await
     }
 
@@ -334,6 +508,66 @@ impl Dir {
                 Ok(Name::below(&directory, last))
             }
         }
+    }
+}
+
+/// The names in a directory; made by [`Dir::read_dir`].
+///
+/// What is made or removed while it is read may be among them or not.
+#[derive(Debug)]
+pub struct DirNames(ReadDir);
+
+impl DirNames {
+    /// The next name; `None` when there are no more.
+    ///
+    /// # Errors
+    ///
+    /// What `getdents64(2)` says. Then there are no more names.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it loses no name.
+    pub async fn next(&mut self) -> Option<io::Result<DirName>> {
+        std::future::poll_fn(|cx| self.poll_name(cx)).await
+    }
+
+    fn poll_name(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<DirName>>> {
+        self.0.poll_entry(cx).map_ok(DirName)
+    }
+}
+
+impl Stream for DirNames {
+    type Item = io::Result<DirName>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_name(cx)
+    }
+}
+
+/// A name in a directory, from [`DirNames`]. More is known to the [`Dir`], as by [`Dir::symlink_metadata`].
+#[derive(Clone)]
+pub struct DirName(DirEntry);
+
+impl DirName {
+    /// The name alone.
+    pub fn file_name(&self) -> &OsStr {
+        self.0.file_name()
+    }
+
+    /// What it names; links are not followed.
+    pub fn file_type(&self) -> FileType {
+        self.0.file_type()
+    }
+
+    /// The number of what it names, within the file system.
+    pub fn ino(&self) -> u64 {
+        self.0.ino()
+    }
+}
+
+impl fmt::Debug for DirName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DirName({:?}, {:?})", self.file_name(), self.file_type())
     }
 }
 

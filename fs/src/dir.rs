@@ -59,6 +59,14 @@ pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
     Ok(ReadDir { part: first, next: 0, coming: None })
 }
 
+/// The names in a folder that is open for nobody else.
+pub(crate) async fn read_open(open: Descriptor, path: &Path) -> io::Result<ReadDir> {
+    let path: Arc<Path> = path.into();
+    poll_fn(poll_names_settled).await;
+    let first = blocking::call(move || Part::read(open, path)).await?;
+    Ok(ReadDir { part: first, next: 0, coming: None })
+}
+
 /// The names in a folder; made by [`read_dir`].
 ///
 /// What is made or removed while it is read may be among them or not.
@@ -106,7 +114,7 @@ impl ReadDir {
         self.part.names.folder.to_path_buf()
     }
 
-    fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<DirEntry>>> {
+    pub(crate) fn poll_entry(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<DirEntry>>> {
         loop {
             if self.next < self.part.names.len() {
                 self.next += 1;

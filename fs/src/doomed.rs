@@ -18,9 +18,10 @@ const LONGEST: usize = 200;
 const DIGITS: usize = 16;
 
 /// A name that nobody can foretell: `before`, digits, `after`.
-pub(crate) fn draw_name(before: &OsStr, after: &str) -> OsString {
+pub(crate) fn draw_name(before: &OsStr, after: &OsStr) -> OsString {
     let mut name = cut(before).to_vec();
-    name.extend(format!("{:0DIGITS$x}{after}", random()).into_bytes());
+    name.extend(format!("{:0DIGITS$x}", random()).into_bytes());
+    name.extend(after.as_bytes());
     OsString::from_vec(name)
 }
 
@@ -198,7 +199,7 @@ mod tests {
         let long = "x".repeat(255);
         for name in ["a", "", &long] {
             let before = OsString::from(format!(".{name}."));
-            let drawn = draw_name(&before, ".tmp");
+            let drawn = draw_name(&before, OsStr::new(".tmp"));
             assert!(is_drawn(&drawn, &before, ".tmp") && drawn.len() <= 255, "{drawn:?}");
             assert!(is_drawn_from_any(&drawn, ".", ".tmp"), "{drawn:?}");
         }

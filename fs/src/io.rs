@@ -63,15 +63,15 @@ impl File {
             SeekFrom::Current(by) => self.position().checked_add_signed(by),
             SeekFrom::End(by) => self.metadata().await?.len().checked_add_signed(by),
         };
-        // The kernel counts in signed numbers.
-        match position.filter(|position| i64::try_from(*position).is_ok()) {
-            Some(position) => {
-                self.set_position(position);
-                Ok(position)
-            }
-            None => Err(io::Error::new(io::ErrorKind::InvalidInput, "no file has that position")),
-        }
+        self.set_position(checked(position)?);
+        Ok(self.position())
     }
+}
+
+/// A position that a file can have: the kernel counts in signed numbers.
+pub(crate) fn checked(position: Option<u64>) -> io::Result<u64> {
+    let position = position.filter(|position| i64::try_from(*position).is_ok());
+    position.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file has that position"))
 }
 
 /// From the file's position on.

@@ -64,7 +64,7 @@ mod whole;
 mod xattr;
 
 pub use atomic::{AtomicFile, write_atomic};
-pub use beneath::Dir;
+pub use beneath::{Dir, DirName, DirNames};
 pub use chunks::{Block, Chunks, WriteBehind};
 pub use copy::{Copied, copy, copy_tree};
 pub use corering_runtime::op::plain::Space;
@@ -81,7 +81,7 @@ pub use options::OpenOptions;
 pub use permissions::{chown, lchown, set_permissions};
 pub use remove::remove_dir_all;
 pub use space::{Advice, statvfs};
-pub use temp::{NamedTempFile, PersistError, SpooledTempFile, TempDir, tempfile, tempfile_in};
+pub use temp::{NamedTempFile, PersistError, SpooledTempFile, TempBuilder, TempDir, tempfile, tempfile_in};
 pub use times::{FileTimes, set_link_times, set_times};
 pub use walk::{Walk, WalkError, walk};
 pub use watch::{Change, Cookie, Event, Events, WatchId, Watcher, watch};

@@ -112,7 +112,7 @@ impl File {
                 Ok(is_taken.then(|| Untold(Some(file.clone()))))
             };
             if let Some(lock) = elsewhere::with_open(self.descriptor(), ask).await? {
-                lock.is_told();
+                lock.told();
                 return Ok(());
             }
             sleep(wait).await;
@@ -125,7 +125,7 @@ impl File {
 struct Untold(Option<Descriptor>);
 
 impl Untold {
-    fn is_told(mut self) {
+    fn told(mut self) {
         self.0 = None;
     }
 }

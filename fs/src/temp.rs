@@ -1,12 +1,15 @@
 //! Temporary files and folders, which nobody else can open by chance, and which go when they are not needed any more.
 
 use std::error::Error;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io;
+use std::io::{self, SeekFrom};
+use std::marker::PhantomData;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use corering_runtime::buf::{IoBuf, IoBufMut};
+use corering_runtime::io::{AsyncRead, AsyncSeek, AsyncWrite};
 use corering_runtime::op::{MakeDir, Op, Rename};
 
 use crate::atomic::make;
@@ -67,7 +70,7 @@ pub async fn tempfile_in(folder: impl AsRef<Path>) -> io::Result<File> {
     let folder = folder.as_ref();
     match private().custom_flags(libc::O_TMPFILE | libc::O_EXCL).open(folder).await {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)) => {
-            let (doomed, file) = make(folder, OsStr::new(BEGIN), "", &private().create_new(true)).await?;
+            let (doomed, file) = make(folder, OsStr::new(BEGIN), OsStr::new(""), &private().create_new(true)).await?;
             doomed.remove().await?;
             Ok(file)
         }
@@ -120,8 +123,26 @@ impl NamedTempFile {
     ///
     /// As [`new`](Self::new).
     pub async fn new_in(folder: impl AsRef<Path>) -> io::Result<Self> {
-        let (name, file) = make(folder.as_ref(), OsStr::new(BEGIN), "", &private().create_new(true)).await?;
-        Ok(Self { name, file })
+        Self::builder().dir(folder).create().await
+    }
+
+    /// All that can be said of it before it is made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_fs::NamedTempFile;
+    ///
+    /// corering_runtime::run(async {
+    ///     let file = NamedTempFile::builder().prefix("report-").suffix(".log").create().await?;
+    ///     let name = file.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    ///     assert!(name.starts_with("report-") && name.ends_with(".log"));
+    ///     file.close().await
+    /// })??;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn builder() -> TempBuilder<Self> {
+        TempBuilder::new()
     }
 
     /// Where it is.
@@ -268,23 +289,12 @@ impl TempDir {
     ///
     /// As [`new`](Self::new).
     pub async fn new_in(folder: impl AsRef<Path>) -> io::Result<Self> {
-        for _ in 0..TRIES {
-            let mut doomed = DoomedFolder::new(folder.as_ref().join(draw_name(OsStr::new(BEGIN), "")));
-            match Op::new(MakeDir::new(crate::c_path(doomed.path())?, 0o700)).await {
-                Ok(()) => {
-                    doomed.is_there();
-                    return Ok(Self(doomed));
-                }
-                // Somebody else's, or none at all.
-                Err(error) => {
-                    doomed.spare();
-                    if error.kind() != io::ErrorKind::AlreadyExists {
-                        return Err(error);
-                    }
-                }
-            }
-        }
-        Err(io::Error::new(io::ErrorKind::AlreadyExists, "every name that was drawn is taken"))
+        Self::builder().dir(folder).create().await
+    }
+
+    /// All that can be said of it before it is made.
+    pub fn builder() -> TempBuilder<Self> {
+        TempBuilder::new()
     }
 
     /// Where it is.
@@ -313,7 +323,96 @@ impl TempDir {
     }
 }
 
+/// How a [`NamedTempFile`] or a [`TempDir`] is called, and where it is made.
+#[derive(Debug)]
+#[must_use = "nothing is made before `create`"]
+pub struct TempBuilder<T> {
+    prefix: OsString,
+    suffix: OsString,
+    folder: Option<PathBuf>,
+    makes: PhantomData<fn() -> T>,
+}
+
+impl<T> TempBuilder<T> {
+    fn new() -> Self {
+        Self { prefix: OsString::from(BEGIN), suffix: OsString::new(), folder: None, makes: PhantomData }
+    }
+
+    /// How its name begins; ".tmp" if nothing is said. The first 200 bytes count.
+    pub fn prefix(self, prefix: impl AsRef<OsStr>) -> Self {
+        Self { prefix: prefix.as_ref().to_owned(), ..self }
+    }
+
+    /// How its name ends; with nothing more if nothing is said.
+    pub fn suffix(self, suffix: impl AsRef<OsStr>) -> Self {
+        Self { suffix: suffix.as_ref().to_owned(), ..self }
+    }
+
+    /// The folder in which it is made; the system's for temporary files (`TMPDIR`, or /tmp) if nothing is said.
+    pub fn dir(self, folder: impl AsRef<Path>) -> Self {
+        Self { folder: Some(folder.as_ref().to_path_buf()), ..self }
+    }
+
+    /// The folder, if the rest can stand in one name.
+    fn folder(&self) -> io::Result<PathBuf> {
+        if [&self.prefix, &self.suffix].iter().any(|part| part.as_bytes().contains(&b'/')) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a name that is made of a prefix has no slash"));
+        }
+        Ok(self.folder.clone().unwrap_or_else(std::env::temp_dir))
+    }
+}
+
+impl TempBuilder<NamedTempFile> {
+    /// Makes the file, for this user alone.
+    ///
+    /// # Errors
+    ///
+    /// What `open(2)` says; [`InvalidInput`](io::ErrorKind::InvalidInput) if the prefix or the suffix has a slash.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it leaves nothing.
+    pub async fn create(self) -> io::Result<NamedTempFile> {
+        let (name, file) = make(&self.folder()?, &self.prefix, &self.suffix, &private().create_new(true)).await?;
+        Ok(NamedTempFile { name, file })
+    }
+}
+
+impl TempBuilder<TempDir> {
+    /// Makes the folder, for this user alone.
+    ///
+    /// # Errors
+    ///
+    /// What `mkdir(2)` says; [`InvalidInput`](io::ErrorKind::InvalidInput) if the prefix or the suffix has a slash.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it leaves nothing.
+    pub async fn create(self) -> io::Result<TempDir> {
+        let folder = self.folder()?;
+        for _ in 0..TRIES {
+            let mut doomed = DoomedFolder::new(folder.join(draw_name(&self.prefix, &self.suffix)));
+            match Op::new(MakeDir::new(crate::c_path(doomed.path())?, 0o700)).await {
+                Ok(()) => {
+                    doomed.is_there();
+                    return Ok(TempDir(doomed));
+                }
+                // Somebody else's, or none at all.
+                Err(error) => {
+                    doomed.spare();
+                    if error.kind() != io::ErrorKind::AlreadyExists {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, "every name that was drawn is taken"))
+    }
+}
+
 /// Bytes that are kept in memory while they are few, and in a [`tempfile`] when they are more.
+///
+/// It has a position, which reads and writes move, and which is at first at the start.
 ///
 /// # Examples
 ///
@@ -322,9 +421,9 @@ impl TempDir {
 ///
 /// corering_runtime::run(async {
 ///     let mut spool = SpooledTempFile::new(10);
-///     spool.write_all("short").await?;
+///     spool.write_all("short").await.0?;
 ///     assert!(!spool.is_rolled());
-///     spool.write_all(", and longer").await?;
+///     spool.write_all(", and longer").await.0?;
 ///     assert!(spool.is_rolled());
 ///     let (count, bytes) = spool.read_at(Vec::with_capacity(100), 3).await;
 ///     assert_eq!((count?, &bytes[..]), (14, &b"rt, and longer"[..]));
@@ -335,7 +434,10 @@ impl TempDir {
 #[derive(Debug)]
 pub struct SpooledTempFile {
     most: usize,
+    /// Where the file is made; the system's folder if this is `None`.
+    folder: Option<PathBuf>,
     len: u64,
+    position: u64,
     bytes: Bytes,
 }
 
@@ -348,10 +450,16 @@ enum Bytes {
 impl SpooledTempFile {
     /// Keeps up to `most` bytes in memory.
     pub fn new(most: usize) -> Self {
-        Self { most, len: 0, bytes: Bytes::InMemory(Vec::new()) }
+        Self { most, folder: None, len: 0, position: 0, bytes: Bytes::InMemory(Vec::new()) }
     }
 
-    /// Writes all of `buffer` behind what was written before.
+    /// Likewise; when they are more, the file is made in a given folder.
+    pub fn new_in(most: usize, folder: impl AsRef<Path>) -> Self {
+        Self { folder: Some(folder.as_ref().to_path_buf()), ..Self::new(most) }
+    }
+
+    /// Writes all of `buffer` at the position, which as long as nothing else moves it is behind what was written
+    /// before.
     ///
     /// # Errors
     ///
@@ -359,17 +467,74 @@ impl SpooledTempFile {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, nothing counts as written, and what was written before is still there.
-    pub async fn write_all(&mut self, buffer: impl IoBuf) -> io::Result<()> {
+    /// Dropped, nothing counts as written, and the position is where it was. What was written before is still there,
+    /// unless this was about to overwrite it.
+    pub async fn write_all<B: IoBuf>(&mut self, buffer: B) -> (io::Result<()>, B) {
         let bytes = buffer.as_slice().len();
-        if self.len + bytes as u64 > self.most as u64 {
+        if bytes == 0 {
+            return (Ok(()), buffer);
+        }
+        if let Err(error) = self.make_room(bytes).await {
+            return (Err(error), buffer);
+        }
+        let (result, buffer) = match &mut self.bytes {
+            Bytes::InMemory(memory) => {
+                overwrite(memory, self.position as usize, buffer.as_slice());
+                (Ok(()), buffer)
+            }
+            Bytes::InFile(file) => file.write_all_at(buffer, self.position).await,
+        };
+        if result.is_ok() {
+            self.move_behind(bytes);
+        }
+        (result, buffer)
+    }
+
+    /// Decides where `bytes` more at the position are kept.
+    async fn make_room(&mut self, bytes: usize) -> io::Result<()> {
+        if self.position.saturating_add(bytes as u64) > self.most as u64 {
             self.roll().await?;
         }
-        match &mut self.bytes {
-            Bytes::InMemory(memory) => memory.extend_from_slice(buffer.as_slice()),
-            Bytes::InFile(file) => file.write_all_at(buffer, self.len).await.0?,
+        match &self.bytes {
+            // What a dropped write has left behind the end does not count, so it is not between the end and this.
+            Bytes::InFile(file) if self.position > self.len => file.set_len(self.len).await,
+            Bytes::InFile(_) | Bytes::InMemory(_) => Ok(()),
         }
-        self.len += bytes as u64;
+    }
+
+    fn move_behind(&mut self, bytes: usize) {
+        self.position += bytes as u64;
+        self.len = self.len.max(self.position);
+    }
+
+    /// The position: where the next read or write is.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Moves the position, and says where it is then.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if that is before the start.
+    ///
+    /// # Cancel safety
+    ///
+    /// It waits for nothing.
+    pub async fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.position = crate::io::checked(match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => self.len.checked_add_signed(by),
+        })?;
+        Ok(self.position)
+    }
+
+    /// Waits until nothing that was dropped can change the file any more.
+    async fn settle(&self) -> io::Result<()> {
+        if let Bytes::InFile(file) = &self.bytes {
+            file.settle().await;
+        }
         Ok(())
     }
 
@@ -383,6 +548,10 @@ impl SpooledTempFile {
     ///
     /// As [`File::read_at`].
     pub async fn read_at<B: IoBufMut>(&self, mut buffer: B, offset: u64) -> (io::Result<usize>, B) {
+        if buffer.room().is_empty() {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "the buffer has no room to read into");
+            return (Err(error), buffer);
+        }
         match &self.bytes {
             Bytes::InMemory(memory) => {
                 let from = usize::try_from(offset).map_or(memory.len(), |offset| offset.min(memory.len()));
@@ -429,14 +598,17 @@ impl SpooledTempFile {
         let Bytes::InMemory(memory) = &self.bytes else {
             return Ok(());
         };
-        let file = tempfile().await?;
+        let file = match &self.folder {
+            Some(folder) => tempfile_in(folder).await?,
+            None => tempfile().await?,
+        };
         // A copy: if the write is given up or fails, these are still here.
         file.write_all_at(memory.clone(), 0).await.0?;
         self.bytes = Bytes::InFile(file);
         Ok(())
     }
 
-    /// The file that holds them, which is made if there is none.
+    /// The file that holds them, which is made if there is none. Its position is where this one is.
     ///
     /// # Errors
     ///
@@ -448,12 +620,69 @@ impl SpooledTempFile {
     pub async fn into_file(mut self) -> io::Result<File> {
         self.roll().await?;
         match self.bytes {
-            Bytes::InFile(file) => {
+            Bytes::InFile(mut file) => {
                 // What a dropped write has left behind the end does not count.
                 file.set_len(self.len).await?;
+                file.set_position(self.position);
                 Ok(file)
             }
             Bytes::InMemory(_) => unreachable!("just moved into a file"),
         }
+    }
+}
+
+/// Puts `new` at an offset; what is missing before it are zeroes.
+fn overwrite(bytes: &mut Vec<u8>, offset: usize, new: &[u8]) {
+    let end = offset + new.len();
+    if bytes.len() < end {
+        bytes.resize(end, 0);
+    }
+    bytes[offset..end].copy_from_slice(new);
+}
+
+/// From the position on.
+impl AsyncRead for SpooledTempFile {
+    async fn read<B: IoBufMut>(&mut self, buffer: B) -> (io::Result<usize>, B) {
+        let (result, buffer) = self.read_at(buffer, self.position).await;
+        if let Ok(count) = result {
+            self.position += count as u64;
+        }
+        (result, buffer)
+    }
+
+    fn put_back(&mut self, bytes: Vec<u8>) {
+        self.position = self.position.saturating_sub(bytes.len() as u64);
+    }
+}
+
+/// At the position.
+impl AsyncWrite for SpooledTempFile {
+    async fn write<B: IoBuf>(&mut self, buffer: B) -> (io::Result<usize>, B) {
+        let bytes = buffer.as_slice().len();
+        let (result, buffer) = SpooledTempFile::write_all(self, buffer).await;
+        (result.map(|()| bytes), buffer)
+    }
+
+    fn write_all<B: IoBuf>(&mut self, buffer: B) -> impl Future<Output = (io::Result<()>, B)> {
+        SpooledTempFile::write_all(self, buffer)
+    }
+
+    fn settled(&mut self) -> impl Future<Output = io::Result<()>> {
+        self.settle()
+    }
+
+    fn flush(&mut self) -> impl Future<Output = io::Result<()>> {
+        self.settle()
+    }
+
+    /// It has no other side: as [`flush`](AsyncWrite::flush).
+    fn shutdown(&mut self) -> impl Future<Output = io::Result<()>> {
+        self.settle()
+    }
+}
+
+impl AsyncSeek for SpooledTempFile {
+    fn seek(&mut self, to: SeekFrom) -> impl Future<Output = io::Result<u64>> {
+        SpooledTempFile::seek(self, to)
     }
 }

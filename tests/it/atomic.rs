@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use corering::fs::{self, AtomicFile, File};
+use corering::io::{AsyncSeek, AsyncWrite, BufWriter, SeekFrom};
 
 use crate::{clean, folder, found_in, idle, poll_once, put_into, soon, turn};
 
@@ -170,5 +171,43 @@ fn what_cannot_be_replaced_says_so_and_leaves_nothing() {
         let long = "x".repeat(255);
         soon(fs::write_atomic(folder.join(&long), "as long as can be")).await.expect("a name");
         assert_eq!(names(folder.path()).await, [long]);
+    });
+}
+
+#[test]
+fn it_is_written_through_a_buffer_and_where_its_position_is() {
+    clean(async || {
+        let folder = folder();
+        let path = folder.join("file");
+        put_into(&path, "old");
+        let mut writer = BufWriter::new(AtomicFile::create(&path).await.expect("made"));
+        for _ in 0..20_000 {
+            soon(writer.write_all(b"line\n")).await.expect("room");
+        }
+        assert_eq!(found_in(&path), b"old");
+        let mut file = writer.into_inner().await.expect("written");
+        assert_eq!(file.seek(SeekFrom::End(0)).await.expect("there"), 100_000);
+        file.file_mut().set_position(0);
+        soon(file.write_all("LINE")).await.0.expect("room");
+        soon(file.commit()).await.expect("committed");
+        assert_eq!(found_in(&path), ["LINE\n".as_bytes(), &b"line\n".repeat(19_999)].concat());
+    });
+}
+
+#[test]
+fn a_write_through_a_buffer_that_fails_forbids_the_commit() {
+    clean(async || {
+        let folder = folder();
+        let path = folder.join("file");
+        put_into(&path, "old");
+        let mut file = AtomicFile::create(&path).await.expect("made");
+        file.file_mut().set_position(i64::MAX as u64);
+        let (written, buffer) = soon(AsyncWrite::write(&mut file, "new")).await;
+        assert!(written.is_err() && buffer == "new");
+        file.file_mut().set_position(0);
+        soon(AsyncWrite::write_all(&mut file, "new")).await.0.expect("room");
+        soon(file.commit()).await.expect_err("a part is missing");
+        assert_eq!(found_in(&path), b"old");
+        assert_eq!(names(folder.path()).await, ["file"]);
     });
 }

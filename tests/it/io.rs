@@ -391,6 +391,23 @@ fn what_is_no_text_loses_nothing() {
 
             let mut reader = BufReader::with_capacity(4, Pieces::of(*bytes, piece));
             let mut text = String::new();
+            for expected in [5, 4, 11, 0] {
+                assert_eq!(reader.read_line_lossy(&mut text).await.expect("read"), expected);
+            }
+            assert_eq!(text, "good\nb\u{fffd}d\ngood again\n");
+
+            let mut lines = BufReader::with_capacity(4, Pieces::of(*bytes, piece)).lines();
+            assert_eq!(lines.next_line().await.expect("text").as_deref(), Some("good"));
+            for _ in 0..2 {
+                assert_eq!(lines.next_line().await.expect_err("no text").kind(), ErrorKind::InvalidData);
+            }
+            let mut lines = lines.lossy();
+            assert_eq!(lines.next_line().await.expect("read").as_deref(), Some("b\u{fffd}d"));
+            assert_eq!(lines.next_line().await.expect("read").as_deref(), Some("good again"));
+            assert_eq!(lines.next_line().await.expect("read"), None);
+
+            let mut reader = BufReader::with_capacity(4, Pieces::of(*bytes, piece));
+            let mut text = String::new();
             assert_eq!(reader.read_to_string(&mut text).await.expect_err("no text").kind(), ErrorKind::InvalidData);
             let mut all = Vec::new();
             reader.read_to_end(&mut all).await.expect("read");

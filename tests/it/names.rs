@@ -379,6 +379,61 @@ fn paths_of_an_open_directory_do_not_lead_out_of_it() {
 }
 
 #[test]
+fn names_in_an_open_directory_are_listed_linked_moved_and_permitted() {
+    clean(async || {
+        let folder = folder();
+        put_into(folder.join("secret"), "secret");
+        let before = fs::metadata(folder.join("secret")).await.expect("there").permissions();
+        fs::create_dir_all(folder.join("root")).await.expect("room");
+        let root = soon(Dir::open(folder.join("root"))).await.expect("there");
+        soon(root.create_dir_all("a/b/c")).await.expect("free");
+        soon(root.create_dir_all("a/b/c/")).await.expect("there already");
+        fs::symlink("../secret", folder.join("root/up")).await.expect("free");
+        fs::symlink("..", folder.join("root/parent")).await.expect("free");
+        put_into(folder.join("root/a/file"), "within");
+        for path in ["../new/newer", "parent/new/newer", "/new", ".."] {
+            assert_eq!(errno(soon(root.create_dir_all(path)).await), libc::EXDEV, "{path}");
+            assert_eq!(errno(soon(root.hard_link("a/file", &root, path)).await), libc::EXDEV, "{path}");
+            assert_eq!(errno(soon(root.rename_no_replace("a/file", &root, path)).await), libc::EXDEV, "{path}");
+            assert_eq!(errno(soon(root.try_exists(path)).await), libc::EXDEV, "{path}");
+        }
+        assert_eq!(errno(soon(root.hard_link("parent/secret", &root, "taken")).await), libc::EXDEV);
+        let all = Permissions::from_mode(0o777);
+        assert_eq!(errno(soon(root.set_permissions("parent/secret", all)).await), libc::EXDEV);
+        assert_eq!(errno(soon(root.set_permissions("up", all)).await), libc::EOPNOTSUPP);
+        assert_eq!(errno(soon(root.set_permissions("parent/", all)).await), libc::EOPNOTSUPP);
+        for path in ["parent", "../root", "/"] {
+            assert_eq!(errno(soon(root.read_dir(path)).await), libc::EXDEV, "{path}");
+        }
+
+        let mut found = Vec::new();
+        let mut names = soon(root.read_dir(".")).await.expect("there");
+        while let Some(name) = soon(names.next()).await {
+            let name = name.expect("read");
+            found.push((name.file_name().to_owned(), name.file_type().is_dir()));
+        }
+        found.sort();
+        assert_eq!(found, [("a".into(), true), ("parent".into(), false), ("up".into(), false)]);
+
+        let within = soon(root.open_dir("a")).await.expect("there");
+        soon(within.hard_link("file", &root, "linked")).await.expect("free");
+        assert!(soon(root.try_exists("linked")).await.expect("known"));
+        let taken = soon(root.rename_no_replace("linked", &within, "file")).await;
+        assert_eq!(errno(taken), libc::EEXIST);
+        soon(root.rename_no_replace("linked", &within, "other")).await.expect("free");
+        assert!(!soon(root.try_exists("linked")).await.expect("known"));
+        soon(within.set_permissions("other", Permissions::from_mode(0o640))).await.expect("ours");
+        soon(root.set_permissions("a/b/", Permissions::from_mode(0o700))).await.expect("ours");
+        assert_eq!(root.metadata("a/file").await.expect("there").permissions().mode(), 0o640);
+        assert_eq!(root.metadata("a/b").await.expect("there").permissions().mode(), 0o700);
+        drop_after(0, within.set_permissions("other", Permissions::from_mode(0o600))).await;
+        soon(within.close()).await.expect("nobody else has it");
+        assert_eq!(fs::metadata(folder.join("secret")).await.expect("there").permissions(), before);
+        soon(root.close()).await.expect("nobody else has it");
+    });
+}
+
+#[test]
 fn a_file_without_a_name_is_given_one() {
     clean(async || {
         let folder = folder();

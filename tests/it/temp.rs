@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use corering::fs::{self, NamedTempFile, SpooledTempFile, TempDir};
+use corering::io::{AsyncRead, AsyncReadExt, BufWriter, SeekFrom};
 
 use crate::{clean, folder, found_in, idle, poll_once, put_into, soon, turn};
 
@@ -168,7 +169,7 @@ fn what_is_spooled_is_in_memory_and_then_in_a_file() {
         assert!(spool.is_empty());
         let mut expected = Vec::new();
         for number in 0..50_u8 {
-            soon(spool.write_all(vec![number; 7])).await.expect("room");
+            soon(spool.write_all(vec![number; 7])).await.0.expect("room");
             expected.extend([number; 7]);
             assert_eq!(spool.is_rolled(), expected.len() > 100);
             assert_eq!(spool.len(), expected.len() as u64);
@@ -184,9 +185,78 @@ fn what_is_spooled_is_in_memory_and_then_in_a_file() {
                 assert_eq!(soon(spool.read_at(Vec::with_capacity(9), expected.len() as u64)).await.0.expect("end"), 0);
             }
         }
+        assert_eq!(spool.position(), expected.len() as u64);
         let file = soon(spool.into_file()).await.expect("in one");
+        assert_eq!(file.position(), expected.len() as u64);
         let (read, bytes) = soon(file.read_at(Vec::with_capacity(1000), 0)).await;
         assert_eq!((read.expect("read"), bytes), (expected.len(), expected));
         file.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn what_is_spooled_is_read_and_written_where_its_position_is() {
+    clean(async || {
+        let folder = folder();
+        for most in [0, 7, 12, 1000] {
+            let mut spool = SpooledTempFile::new_in(most, folder.path());
+            let (written, buffer) = soon(spool.write_all(String::from("0123456789"))).await;
+            written.expect("room");
+            assert_eq!(buffer, "0123456789", "the buffer comes back");
+            assert_eq!(spool.is_rolled(), most < 10);
+            // Given up behind the end: that is not seen, also not when more is written farther on.
+            if spool.is_rolled() {
+                let mut write = Box::pin(spool.write_all(vec![0xff; 20]));
+                poll_once(&mut write).await;
+            }
+            assert_eq!(spool.seek(SeekFrom::End(-3)).await.expect("there"), 7);
+            soon(spool.write_all("abc")).await.0.expect("room");
+            assert_eq!(spool.seek(SeekFrom::Current(2)).await.expect("beyond the end"), 12);
+            assert_eq!(spool.len(), 10);
+            let mut writer = BufWriter::new(spool);
+            soon(writer.write_all(b"xy")).await.expect("room");
+            soon(writer.flush()).await.expect("room");
+            let mut spool = writer.into_inner().await.expect("written");
+            assert_eq!((spool.len(), spool.is_rolled()), (14, most < 14));
+            assert_eq!(spool.seek(SeekFrom::Start(5)).await.expect("there"), 5);
+            let error = spool.seek(SeekFrom::Current(-6)).await.expect_err("before the start");
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert_eq!(soon(spool.read(Vec::new())).await.0.expect_err("no room").kind(), ErrorKind::InvalidInput);
+            let (result, bytes) = soon(spool.read_to_end(Vec::new())).await;
+            assert_eq!((result.expect("read"), &bytes[..]), (9, &b"56abc\0\0xy"[..]), "{most} in memory");
+            assert!(names(folder.path()).await.is_empty(), "the file has no name");
+        }
+        let mut nowhere = SpooledTempFile::new_in(1, folder.join("none"));
+        let (written, buffer) = soon(nowhere.write_all("ab")).await;
+        assert_eq!((written.expect_err("no folder").kind(), buffer), (ErrorKind::NotFound, "ab"));
+        assert!(nowhere.is_empty() && nowhere.position() == 0);
+    });
+}
+
+#[test]
+fn names_begin_and_end_as_they_were_asked_to() {
+    clean(async || {
+        let folder = folder();
+        let long = "x".repeat(300);
+        for (prefix, suffix) in [("", ""), ("report-", ".log"), (&*long, ".d")] {
+            let file = NamedTempFile::builder().prefix(prefix).suffix(suffix).dir(folder.path()).create().await;
+            let within = TempDir::builder().prefix(prefix).suffix(suffix).dir(folder.path()).create().await;
+            let (file, within) = (file.expect("made"), within.expect("made"));
+            let found = names(folder.path()).await;
+            assert_eq!(found.len(), 2);
+            for name in found {
+                assert!(name.starts_with(&prefix[..prefix.len().min(200)]) && name.ends_with(suffix), "{name}");
+                assert!(name.len() >= prefix.len().min(200) + 16 + suffix.len(), "{name}");
+            }
+            soon(file.close()).await.expect("removed");
+            soon(within.close()).await.expect("removed");
+        }
+        for (prefix, suffix) in [("../x", ""), ("", "/x")] {
+            let file = NamedTempFile::builder().prefix(prefix).suffix(suffix).dir(folder.path()).create().await;
+            assert_eq!(file.expect_err("leads out").kind(), ErrorKind::InvalidInput);
+            let within = TempDir::builder().prefix(prefix).suffix(suffix).dir(folder.path()).create().await;
+            assert_eq!(within.expect_err("leads out").kind(), ErrorKind::InvalidInput);
+        }
+        assert!(names(folder.path()).await.is_empty());
     });
 }

@@ -211,7 +211,8 @@ pub trait AsyncBufReadExt: AsyncBufRead + Sized {
     /// # Errors
     ///
     /// As [`fill_more`](AsyncBufRead::fill_more), and [`InvalidData`](io::ErrorKind::InvalidData) if it is not UTF-8: then
-    /// nothing has been taken, and [`read_until`](Self::read_until) gives the bytes.
+    /// nothing has been taken, and [`read_line_lossy`](Self::read_line_lossy) or [`read_until`](Self::read_until) takes
+    /// it.
     ///
     /// # Cancel safety
     ///
@@ -240,6 +241,25 @@ pub trait AsyncBufReadExt: AsyncBufRead + Sized {
                 Found::NotYet(_) | Found::TooLong => part(self, b'\n', limit).await?,
             };
             take_line(self, bytes, line)
+        }
+    }
+
+    /// As [`read_line`](Self::read_line), but takes the line also if it is not UTF-8: each place that is not becomes
+    /// U+FFFD (`�`). Says how many bytes were taken of the stream, which may be fewer than were appended.
+    ///
+    /// # Errors
+    ///
+    /// As [`fill_more`](AsyncBufRead::fill_more).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it has taken nothing.
+    fn read_line_lossy(&mut self, line: &mut String) -> impl Future<Output = io::Result<usize>> {
+        async move {
+            let bytes = part(self, b'\n', usize::MAX).await?;
+            line.push_str(&String::from_utf8_lossy(&self.buffer()[..bytes]));
+            self.consume(bytes);
+            Ok(bytes)
         }
     }
 

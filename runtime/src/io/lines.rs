@@ -88,20 +88,50 @@ macro_rules! accessors {
 /// After an error nothing has been taken: the next call meets the same line.
 #[derive(Debug)]
 #[must_use = "lines are read only when they are asked for"]
-pub struct Lines<R>(Parts<R>);
+pub struct Lines<R>(Parts<R>, Text);
+
+/// What becomes of bytes that are not UTF-8.
+#[derive(Clone, Copy, Debug)]
+enum Text {
+    Refused,
+    Replaced,
+}
 
 impl<R: AsyncBufRead> Lines<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self(Parts::new(reader, b'\n'))
+        Self(Parts::new(reader, b'\n'), Text::Refused)
     }
 
     accessors!();
+
+    /// Takes lines from here on also if they are not UTF-8: each place that is not becomes U+FFFD (`�`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_runtime::io::{self, AsyncBufReadExt, Cursor};
+    ///
+    /// corering_runtime::run(async {
+    ///     let mut lines = Cursor::new(b"caf\xe9\nhello\n").lines();
+    ///     assert!(lines.next_line().await.is_err());
+    ///     let mut lines = lines.lossy();
+    ///     assert_eq!(lines.next_line().await?.as_deref(), Some("caf\u{fffd}"));
+    ///     assert_eq!(lines.next_line().await?.as_deref(), Some("hello"));
+    ///     io::Result::Ok(())
+    /// })??;
+    /// # Ok::<(), io::Error>(())
+    /// ```
+    pub fn lossy(self) -> Self {
+        Self(self.0, Text::Replaced)
+    }
 
     /// The next line, without its end (`\n` or `\r\n`); `None` at the end of the stream.
     ///
     /// # Errors
     ///
-    /// What the stream says; [`InvalidData`](io::ErrorKind::InvalidData) if the line is not UTF-8, or too long.
+    /// What the stream says; [`InvalidData`](io::ErrorKind::InvalidData) if the line is too long, or not UTF-8: every
+    /// call meets that line again, until [`lossy`](Self::lossy) takes it, or it is left out by
+    /// [`get_mut`](Self::get_mut).
     ///
     /// # Cancel safety
     ///
@@ -112,12 +142,14 @@ impl<R: AsyncBufRead> Lines<R> {
 
     #[inline]
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<String>>> {
-        self.0.poll_next(cx, |bytes| match std::str::from_utf8(bytes) {
-            Ok(text) => {
-                let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
-                Ok(text.to_owned())
+        let not_text = self.1;
+        self.0.poll_next(cx, |bytes| {
+            let line = bytes.strip_suffix(b"\n").map_or(bytes, |line| line.strip_suffix(b"\r").unwrap_or(line));
+            match (std::str::from_utf8(line), not_text) {
+                (Ok(text), _) => Ok(text.to_owned()),
+                (Err(_), Text::Replaced) => Ok(String::from_utf8_lossy(line).into_owned()),
+                (Err(error), Text::Refused) => Err(not_utf8(error)),
             }
-            Err(error) => Err(not_utf8(error)),
         })
     }
 }
