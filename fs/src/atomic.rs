@@ -83,7 +83,7 @@ pub struct AtomicFile {
     temporary: Doomed,
     file: File,
     path: PathBuf,
-    /// A write has failed: what is there is not what was meant.
+    /// A write has failed, or was dropped, so that nobody knows: what is there is perhaps not what was meant.
     failed: bool,
 }
 
@@ -128,10 +128,12 @@ impl AtomicFile {
     ///
     /// # Cancel safety
     ///
-    /// As [`File::write_all`]: what is written next follows it.
+    /// As [`File::write_all`]: what is written next follows it. Since nobody learns whether it went well, the file cannot be
+    /// committed any more.
     pub async fn write_all<B: IoBuf>(&mut self, buffer: B) -> (io::Result<()>, B) {
+        let before = std::mem::replace(&mut self.failed, true);
         let (result, buffer) = self.file.write_all(buffer).await;
-        self.failed |= result.is_err();
+        self.failed = before || result.is_err();
         (result, buffer)
     }
 
@@ -169,7 +171,7 @@ impl AtomicFile {
     pub async fn commit(self) -> io::Result<()> {
         let Self { temporary, file, path, failed } = self;
         if failed {
-            return Err(io::Error::other("cannot commit: a write has failed before"));
+            return Err(io::Error::other("cannot commit: a write has failed before, or was dropped"));
         }
         // Opened first: if that fails, nothing has happened.
         let folder = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(folder_of(&path)).await?;
