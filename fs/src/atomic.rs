@@ -224,11 +224,12 @@ fn before(name: &OsStr) -> OsString {
     before
 }
 
-/// At the position of the temporary file. After a write that has failed, it cannot be committed.
+/// At the position of the temporary file. After a write that has failed or was dropped, it cannot be committed.
 impl AsyncWrite for AtomicFile {
     async fn write<B: IoBuf>(&mut self, buffer: B) -> (io::Result<usize>, B) {
+        let before = std::mem::replace(&mut self.failed, true);
         let (result, buffer) = self.file.write(buffer).await;
-        self.failed |= result.is_err();
+        self.failed = before || result.is_err();
         (result, buffer)
     }
 

@@ -211,3 +211,21 @@ fn a_write_through_a_buffer_that_fails_forbids_the_commit() {
         assert_eq!(names(folder.path()).await, ["file"]);
     });
 }
+
+#[test]
+fn a_write_that_was_dropped_forbids_the_commit() {
+    clean(async || {
+        let folder = folder();
+        let path = folder.join("file");
+        put_into(&path, "old");
+        let mut file = AtomicFile::create(&path).await.expect("made");
+        let mut write = Box::pin(file.write_all(vec![7; 300_000]));
+        assert!(!poll_once(&mut write).await, "a file system hands such a write to a worker");
+        drop(write);
+        soon(file.write_all("more")).await.0.expect("room");
+        let error = soon(file.commit()).await.expect_err("nobody knows what is there");
+        assert!(error.to_string().contains("dropped"), "{error}");
+        idle().await;
+        assert_eq!(found_in(&path), b"old");
+    });
+}
