@@ -117,7 +117,7 @@ impl File {
     /// `preadv2(2)` with `RWF_NOWAIT` for what is in the page cache, `IORING_OP_READ` for the rest.
     #[inline]
     pub fn read_at<B: IoBufMut>(&self, buffer: B, offset: u64) -> Op<Read<B>> {
-        Op::new(Read::at(&self.descriptor, buffer, offset))
+        Op::new(Read::at(&self.descriptor, buffer, exact(offset)))
     }
 
     /// Reads from `offset` into several buffers in turn, as much as goes at once.
@@ -126,7 +126,7 @@ impl File {
     ///
     /// As [`read_at`](Self::read_at).
     pub fn read_vectored_at<B: IoBufMut>(&self, buffers: Vec<B>, offset: u64) -> Op<ReadVectored<B>> {
-        Op::new(ReadVectored::at(&self.descriptor, buffers, offset))
+        Op::new(ReadVectored::at(&self.descriptor, buffers, exact(offset)))
     }
 
     /// Writes at `offset`, as much as goes at once.
@@ -143,7 +143,7 @@ impl File {
     ///
     /// `IORING_OP_WRITE`, mostly done by a kernel worker.
     pub fn write_at<B: IoBuf>(&self, buffer: B, offset: u64) -> Op<Write<B>> {
-        Op::new(Write::at(&self.descriptor, buffer, offset))
+        Op::new(Write::at(&self.descriptor, buffer, exact(offset)))
     }
 
     /// Writes all of `buffer` at `offset`.
@@ -156,7 +156,7 @@ impl File {
     ///
     /// As [`write_at`](Self::write_at), for the part that the kernel has taken over.
     pub fn write_all_at<B: IoBuf>(&self, buffer: B, offset: u64) -> Op<WriteAll<B>> {
-        Op::new(WriteAll::at(&self.descriptor, buffer, offset))
+        Op::new(WriteAll::at(&self.descriptor, buffer, exact(offset)))
     }
 
     /// Writes several buffers in turn at `offset`, as much as goes at once.
@@ -165,7 +165,7 @@ impl File {
     ///
     /// As [`write_at`](Self::write_at).
     pub fn write_vectored_at<B: IoBuf>(&self, buffers: Vec<B>, offset: u64) -> Op<WriteVectored<B>> {
-        Op::new(WriteVectored::at(&self.descriptor, buffers, offset))
+        Op::new(WriteVectored::at(&self.descriptor, buffers, exact(offset)))
     }
 
     /// Reads from the file's position into the room of `buffer`, and moves the position past what was read.
@@ -201,7 +201,7 @@ impl File {
     /// Dropped in flight, it happens all the same but does not move the position: what is written next overwrites
     /// it (or, when appending, follows it).
     pub async fn write<B: IoBuf>(&mut self, buffer: B) -> (io::Result<usize>, B) {
-        let (result, buffer) = self.write_at(buffer, self.write_position()).await;
+        let (result, buffer) = Op::new(Write::at(&self.descriptor, buffer, self.write_position())).await;
         if let Ok(count) = result {
             self.position += count as u64;
         }
@@ -221,7 +221,7 @@ impl File {
     pub async fn write_all<B: IoBuf>(&mut self, buffer: B) -> (io::Result<()>, B) {
         self.settle().await;
         let (before, count) = (self.position, buffer.as_slice().len() as u64);
-        let write = self.write_all_at(buffer, self.write_position());
+        let write = Op::new(WriteAll::at(&self.descriptor, buffer, self.write_position()));
         // Nothing is waited for any more: it is submitted when it is first polled, which is now.
         self.position += count;
         let (result, buffer) = write.await;
@@ -444,6 +444,13 @@ impl From<OwnedFd> for File {
         let (position, append) = (descriptor.position(), descriptor.is_append());
         Self { position: position.unwrap_or(0), ..Self::new(descriptor, append) }
     }
+}
+
+/// An offset, never the number that stands for the kernel's own position, which nobody here means. The kernel refuses what
+/// it becomes, as all that is so large.
+#[inline]
+fn exact(offset: u64) -> u64 {
+    offset.min(u64::MAX - 1)
 }
 
 impl AsFd for File {

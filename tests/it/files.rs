@@ -46,8 +46,8 @@ fn reads_at_and_beyond_the_end_say_so() {
             assert_eq!(read.expect("read"), expected.len(), "at {offset}");
             assert_eq!(buffer, expected.as_bytes(), "at {offset}");
         }
-        // Offsets that no file has. (The largest stands for the kernel's own position, which nobody here means.)
-        for offset in [u64::MAX - 1, 1 << 63] {
+        // Offsets that no file has. (The largest stands for the kernel's own position, where nobody here means to read.)
+        for offset in [u64::MAX, u64::MAX - 1, 1 << 63] {
             let (read, buffer) = soon(file.read_at(Vec::with_capacity(8), offset)).await;
             assert_eq!(read.expect_err("no such offset").raw_os_error(), Some(libc::EINVAL), "at {offset}");
             assert!(buffer.is_empty());
@@ -73,6 +73,8 @@ fn nothing_is_written_by_a_write_of_nothing() {
         let file = File::create(&path).await.expect("made");
         soon(file.write_all_at("", 10)).await.0.expect("nothing to write");
         assert_eq!(soon(file.write_at(Vec::new(), 10)).await.0.expect("nothing to write"), 0);
+        let (written, _) = soon(file.write_all_at("x", u64::MAX)).await;
+        assert_eq!(written.expect_err("no such offset").raw_os_error(), Some(libc::EINVAL));
         assert_eq!(file.metadata().await.expect("known").len(), 0);
         file.close().await.expect("closed");
     });
