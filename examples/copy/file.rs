@@ -65,7 +65,7 @@ pub(crate) struct Copying {
 pub(crate) fn begin(how: &How, from: PathBuf, to: PathBuf, is_new: bool) -> io::Result<Step> {
     let no_follow = if how.follow { 0 } else { libc::O_NOFOLLOW };
     let flags = libc::O_RDONLY | libc::O_NONBLOCK | no_follow;
-    let input = folder::open(None, &c_path(&from)?, folder::How { flags, ..folder::How::default() })?;
+    let input = folder::open(None, &c_path(&from)?, folder::How::new(flags))?;
     let source = Stat::of(&input)?;
     if !source.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file any more"));

@@ -51,7 +51,7 @@ pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
     let c_path = crate::c_path(&path)?;
     poll_fn(poll_names_settled).await;
     let job = move || {
-        let how = folder::How { flags: libc::O_RDONLY | libc::O_DIRECTORY, ..folder::How::default() };
+        let how = folder::How::new(libc::O_RDONLY | libc::O_DIRECTORY);
         let open = folder::open(None, &c_path, how)?;
         Part::read(open, path)
     };

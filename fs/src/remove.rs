@@ -165,8 +165,7 @@ impl Removal {
             Ok(()) => Ok(()),
             Err(error) if is(&error, &[libc::ENOENT]) => Ok(()),
             Err(error) if is(&error, &[libc::ENOTEMPTY, libc::EEXIST]) && level.tries < TRIES => {
-                let how = folder::How { flags: FOLDER, ..folder::How::default() };
-                level.open = level.open.as_ref().map(|open| folder::open(Some(open), c".", how)).transpose()?;
+                level.open = level.open.as_ref().map(|open| open_folder(Some(open), c".")).transpose()?;
                 (level.more, level.tries) = (true, level.tries + 1);
                 self.levels.push(level);
                 Ok(())
@@ -180,7 +179,7 @@ const FOLDER: i32 = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
 
 impl Level {
     fn open(outer: Option<&Descriptor>, name: CString) -> io::Result<Self> {
-        let open = folder::open(outer, &name, folder::How { flags: FOLDER, ..folder::How::default() })?;
+        let open = open_folder(outer, &name)?;
         let metadata = Stat::of(&open)?;
         let (dev, ino) = (metadata.dev(), metadata.ino());
         Ok(Self { name, open: Some(open), dev, ino, names: Vec::new(), more: true, tries: 0 })
@@ -207,7 +206,7 @@ impl Level {
         if self.open.is_some() {
             return Ok(());
         }
-        let open = open_outer(inner.open.as_ref(), c"..")?;
+        let open = open_folder(inner.open.as_ref(), c"..")?;
         let metadata = Stat::of(&open)?;
         if (metadata.dev(), metadata.ino()) != (self.dev, self.ino) {
             let text = format!("the folder {:?} was moved while it was removed", inner.name);
@@ -218,8 +217,9 @@ impl Level {
     }
 }
 
-fn open_outer(inner: Option<&Descriptor>, name: &CStr) -> io::Result<Descriptor> {
-    folder::open(inner, name, folder::How { flags: FOLDER, ..folder::How::default() })
+/// Opens a folder that is seen from an open one, or from the current one. A link is not followed.
+fn open_folder(from: Option<&Descriptor>, name: &CStr) -> io::Result<Descriptor> {
+    folder::open(from, name, folder::How::new(FOLDER))
 }
 
 fn is(error: &io::Error, any: &[i32]) -> bool {

@@ -105,7 +105,7 @@ pub(super) fn begin(path: &Path, c_path: &CStr, options: Options) -> io::Result<
     if !metadata.is_dir() {
         return Ok(Beginning::File(listing));
     }
-    let how = folder::How { flags: libc::O_PATH | libc::O_DIRECTORY, ..folder::How::default() };
+    let how = folder::How::new(libc::O_PATH | libc::O_DIRECTORY);
     let ground = Ground { options, root: folder::open(None, c_path, how)?, dev: metadata.dev() };
     let root = Folder { path: path.into(), depth: 0, below: Vec::new(), above: None };
     let node = match options.max_depth {
@@ -226,7 +226,7 @@ impl Ground {
     /// Opens a folder in an open one. A link that has taken its place since is not followed.
     fn open_in(&self, parent: &Descriptor, name: &CStr) -> io::Result<Descriptor> {
         let no_follow = if self.options.follow_links { 0 } else { libc::O_NOFOLLOW };
-        folder::open(Some(parent), name, folder::How { flags: FOLDER | no_follow, ..folder::How::default() })
+        folder::open(Some(parent), name, folder::How::new(FOLDER | no_follow))
     }
 
     /// Opens a folder below the root. Links that have taken the place of folders since are not followed.

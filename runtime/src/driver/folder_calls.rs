@@ -21,6 +21,13 @@ pub struct How {
     pub resolve: u64,
 }
 
+impl How {
+    /// With these flags, making nothing, wherever the path leads.
+    pub fn new(flags: i32) -> Self {
+        Self { flags, ..Self::default() }
+    }
+}
+
 /// The kernel's `open_how`.
 #[repr(C)]
 struct OpenHow {

@@ -10,6 +10,39 @@ use super::descriptor::{Descriptor, Held};
 use super::{Completion, OnDrop, Operation, Progress, Submission, check};
 use crate::driver::calls;
 
+/// What is done with what is open, has no other result, and ends by itself: it waits for what was dropped before it, and
+/// what comes later waits for it.
+macro_rules! finishes_on_open {
+    ($operation:ident) => {
+        // SAFETY: it points to nothing.
+        unsafe impl Operation for $operation {
+            type Output = io::Result<()>;
+            const ON_DROP: OnDrop = OnDrop::Finish;
+
+            fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+                self.held.descriptor().poll_settled(cx)
+            }
+
+            fn submission(&mut self) -> Submission {
+                self.entry()
+            }
+
+            fn progress(&mut self, completion: Completion) -> Progress {
+                self.held.again_if_interrupted(completion)
+            }
+
+            fn complete(self, completion: Completion) -> io::Result<()> {
+                check(completion.result).map(drop)
+            }
+
+            fn abandoned(&mut self) {
+                self.held.abandon();
+            }
+        }
+    };
+}
+pub(super) use finishes_on_open;
+
 /// Brings what was written to the disk; output `io::Result<()>`.
 #[derive(Debug)]
 pub struct Sync {
@@ -27,34 +60,14 @@ impl Sync {
     pub fn data(file: &Descriptor) -> Self {
         Self { data_only: true, ..Self::all(file) }
     }
-}
 
-// SAFETY: a sync points to nothing.
-unsafe impl Operation for Sync {
-    type Output = io::Result<()>;
-    const ON_DROP: OnDrop = OnDrop::Finish;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.held.descriptor().poll_settled(cx)
-    }
-
-    fn submission(&mut self) -> Submission {
+    fn entry(&self) -> Submission {
         let flags = if self.data_only { types::FsyncFlags::DATASYNC } else { types::FsyncFlags::empty() };
         opcode::Fsync::new(self.held.fd()).flags(flags).build()
     }
-
-    fn progress(&mut self, completion: Completion) -> Progress {
-        self.held.again_if_interrupted(completion)
-    }
-
-    fn complete(self, completion: Completion) -> io::Result<()> {
-        check(completion.result).map(drop)
-    }
-
-    fn abandoned(&mut self) {
-        self.held.abandon();
-    }
 }
+
+finishes_on_open!(Sync);
 
 /// Cuts or extends a file; output `io::Result<()>`. By ring since Linux 6.9, by a plain call before.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use io_uring::opcode;
 
 use super::descriptor::{Descriptor, Held};
+use super::file::finishes_on_open;
 use super::{Completion, OnDrop, Operation, Progress, Submission, check};
 
 /// Changes how much room a range of a file takes; output `io::Result<()>`.
@@ -23,33 +24,13 @@ impl Fallocate {
     pub fn new(file: &Descriptor, mode: i32, offset: u64, bytes: u64) -> Self {
         Self { held: Held::to_change(file), mode, offset, bytes }
     }
-}
 
-// SAFETY: it points to nothing.
-unsafe impl Operation for Fallocate {
-    type Output = io::Result<()>;
-    const ON_DROP: OnDrop = OnDrop::Finish;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.held.descriptor().poll_settled(cx)
-    }
-
-    fn submission(&mut self) -> Submission {
+    fn entry(&self) -> Submission {
         opcode::Fallocate::new(self.held.fd(), self.bytes).offset(self.offset).mode(self.mode).build()
     }
-
-    fn progress(&mut self, completion: Completion) -> Progress {
-        self.held.again_if_interrupted(completion)
-    }
-
-    fn complete(self, completion: Completion) -> io::Result<()> {
-        check(completion.result).map(drop)
-    }
-
-    fn abandoned(&mut self) {
-        self.held.abandon();
-    }
 }
+
+finishes_on_open!(Fallocate);
 
 /// Tells the kernel how a range of a file is going to be used; output `io::Result<()>`.
 #[derive(Debug)]
@@ -65,33 +46,13 @@ impl Advise {
     pub fn new(file: &Descriptor, advice: i32, offset: u64, bytes: u32) -> Self {
         Self { held: Held::to_look(file), advice, offset, bytes }
     }
-}
 
-// SAFETY: it points to nothing.
-unsafe impl Operation for Advise {
-    type Output = io::Result<()>;
-    const ON_DROP: OnDrop = OnDrop::Finish;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.held.descriptor().poll_settled(cx)
-    }
-
-    fn submission(&mut self) -> Submission {
+    fn entry(&self) -> Submission {
         opcode::Fadvise::new(self.held.fd(), self.bytes.into(), self.advice).offset(self.offset).build()
     }
-
-    fn progress(&mut self, completion: Completion) -> Progress {
-        self.held.again_if_interrupted(completion)
-    }
-
-    fn complete(self, completion: Completion) -> io::Result<()> {
-        check(completion.result).map(drop)
-    }
-
-    fn abandoned(&mut self) {
-        self.held.abandon();
-    }
 }
+
+finishes_on_open!(Advise);
 
 /// Begins to write a range of a file to its disk, or waits until that has been done; output `io::Result<()>`.
 ///
@@ -109,30 +70,10 @@ impl SyncRange {
     pub fn new(file: &Descriptor, flags: u32, offset: u64, bytes: u32) -> Self {
         Self { held: Held::to_change(file), flags, offset, bytes }
     }
-}
 
-// SAFETY: it points to nothing.
-unsafe impl Operation for SyncRange {
-    type Output = io::Result<()>;
-    const ON_DROP: OnDrop = OnDrop::Finish;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.held.descriptor().poll_settled(cx)
-    }
-
-    fn submission(&mut self) -> Submission {
+    fn entry(&self) -> Submission {
         opcode::SyncFileRange::new(self.held.fd(), self.bytes).offset(self.offset).flags(self.flags).build()
     }
-
-    fn progress(&mut self, completion: Completion) -> Progress {
-        self.held.again_if_interrupted(completion)
-    }
-
-    fn complete(self, completion: Completion) -> io::Result<()> {
-        check(completion.result).map(drop)
-    }
-
-    fn abandoned(&mut self) {
-        self.held.abandon();
-    }
 }
+
+finishes_on_open!(SyncRange);
