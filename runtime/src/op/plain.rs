@@ -7,12 +7,13 @@
 use std::ffi::CStr;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, SystemTime};
 
 use super::Descriptor;
 use super::metadata::FileType;
-use crate::driver::file_calls;
+use crate::driver::{file_calls, socket_calls};
 
 /// What a call is about.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,16 @@ impl<'a> Subject<'a> {
     pub fn open(descriptor: &'a Descriptor) -> Self {
         Self(file_calls::Subject::Open(descriptor.as_fd()))
     }
+}
+
+/// The addresses of a host, with a port: by its name, as `getaddrinfo(3)` finds them, or as text. In a simulated world, its hosts
+/// have names.
+///
+/// # Errors
+///
+/// What `getaddrinfo(3)` says: that there is no such host, or that those who should know do not answer.
+pub fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    socket_calls::look_up(host, port)
 }
 
 /// Where a symbolic link leads.

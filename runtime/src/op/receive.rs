@@ -19,6 +19,7 @@ use std::task::{Context, Poll, ready};
 
 use io_uring::{opcode, squeue};
 
+use super::arrivals::Arrivals;
 use super::context;
 use super::descriptor::{Descriptor, Held};
 use super::multishot::MultishotOperation;
@@ -123,14 +124,14 @@ unsafe impl Operation for ReceivePooled {
 
 /// Whether a receive failed for want of buffers, and there are more now.
 #[inline]
-fn got_buffers(group: u16, completion: Completion) -> bool {
+pub(super) fn got_buffers(group: u16, completion: Completion) -> bool {
     completion.result == -libc::ENOBUFS
         && context::with(|operations| operations.pool_of(group).is_some_and(|pool| pool.ran_low())) == Some(true)
 }
 
 /// The chunk of a completion. Whatever the result is, a buffer that came with it is taken, and so given back.
 #[inline]
-fn pooled_chunk(group: u16, completion: Completion) -> io::Result<Chunk> {
+pub(super) fn pooled_chunk(group: u16, completion: Completion) -> io::Result<Chunk> {
     let chunk = completion.buffer().and_then(|id| {
         let len = completion.result.max(0) as u32;
         context::with(|operations| operations.pool_of(group).and_then(|pool| pool.take(id, len)))?
@@ -190,6 +191,10 @@ pub struct Receiver {
     state: State,
     /// What a read did not take of a chunk.
     rest: Option<Chunk>,
+    /// An error that came while somebody only looked.
+    failed: Option<io::Error>,
+    /// What receives of whole messages have brought and nobody took, if there were any.
+    arrivals: Option<Arrivals>,
     /// The armed receive was asked to end by [`stop`](Self::stop), which may have been dropped since.
     stopping: bool,
     chunk_bytes: usize,
@@ -219,7 +224,50 @@ unsafe impl Repeat for ReceivePooled {
 impl Receiver {
     /// For the stream socket `socket`, which nobody else receives from.
     pub fn new(socket: Descriptor) -> Self {
-        Self { socket, state: State::Idle, rest: None, stopping: false, chunk_bytes: 0, pool_changed: false }
+        Self {
+            socket,
+            state: State::Idle,
+            rest: None,
+            failed: None,
+            arrivals: None,
+            stopping: false,
+            chunk_bytes: 0,
+            pool_changed: false,
+        }
+    }
+
+    /// The socket that it receives from.
+    pub fn socket(&self) -> &Descriptor {
+        &self.socket
+    }
+
+    /// What receives of whole messages bring to, which may be made once [`stop`](Self::stop) has ended. What such a one leaves
+    /// there, the receiver gives.
+    pub fn arrivals(&mut self) -> &Arrivals {
+        self.arrivals.get_or_insert_default()
+    }
+
+    /// Waits until [`poll_chunk`](Self::poll_chunk) gives something at once: bytes, the end, or an error. Looks at the bytes.
+    pub fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        if self.rest.is_none() && self.failed.is_none() {
+            match ready!(self.poll_chunk(cx)) {
+                Ok(chunk) => self.rest = chunk,
+                Err(error) => {
+                    let told = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+                    self.failed = Some(error);
+                    return Poll::Ready(Err(told));
+                }
+            }
+        }
+        Poll::Ready(Ok(self.rest.as_deref().unwrap_or_default()))
+    }
+
+    /// All that has arrived and was given to nobody. For when the receiver has been [stopped](Self::stop).
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        let mut rest = self.rest.take().map_or_else(Vec::new, |chunk| chunk.to_vec());
+        let kept = self.arrivals.iter().flat_map(Arrivals::take_all);
+        rest.extend(kept.flat_map(|(bytes, _)| bytes));
+        rest
     }
 
     /// From the next receive on, takes buffers of the pool that fits `bytes` best. At first it is the smallest.
@@ -233,6 +281,11 @@ impl Receiver {
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
         if let Some(rest) = self.rest.take() {
             return Poll::Ready(Ok(Some(rest)));
+        }
+        if self.failed.is_some() || self.arrivals.is_some() {
+            if let Some(received) = ready!(self.poll_unusual(cx)) {
+                return Poll::Ready(received);
+            }
         }
         loop {
             let received = match &mut self.state {
@@ -268,6 +321,20 @@ impl Receiver {
                 Err(error) => Err(error),
             });
         }
+    }
+
+    /// What somebody else has met, or left.
+    #[cold]
+    fn poll_unusual(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Option<Chunk>>>> {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let Some(arrivals) = &self.arrivals else {
+            return Poll::Ready(None);
+        };
+        ready!(arrivals.poll_free(cx));
+        // What came along with them is closed: nobody asked for it.
+        Poll::Ready(arrivals.take().map(|kept| Ok(Some(Chunk::from(kept.bytes)))))
     }
 
     /// Fills the room of `buffer` with the next bytes of the stream: how many, and 0 at its end.
