@@ -234,7 +234,10 @@ mod tests {
             assert!(next(&records[..len]).is_none(), "{len} bytes");
         }
         let (level, kind, bytes, rest) = next(&records).expect("a record");
-        assert_eq!((level, kind, bytes, rest), (libc::SOL_UDP, libc::UDP_SEGMENT, &1200_u16.to_ne_bytes()[..], &[][..]));
+        assert_eq!(
+            (level, kind, bytes, rest),
+            (libc::SOL_UDP, libc::UDP_SEGMENT, &1200_u16.to_ne_bytes()[..], &[][..])
+        );
         // A length that cannot be.
         let mut records = records;
         records[..8].copy_from_slice(&3_usize.to_ne_bytes());

@@ -78,6 +78,11 @@ impl Arrivals {
         self.state().kept.push_front(kept);
     }
 
+    /// Puts bytes of a stream before all else.
+    pub(super) fn put_back(&self, bytes: Vec<u8>) {
+        self.keep_first(Kept { message: Message::of_bytes(bytes.len()), bytes });
+    }
+
     pub(super) fn keep(&self, kept: Kept) {
         self.state().kept.push_back(kept);
     }

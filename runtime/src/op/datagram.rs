@@ -33,6 +33,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// Bytes, and nothing else.
+    pub(super) fn of_bytes(count: usize) -> Self {
+        Self { count, length: count, from: None, ancillary: Ancillary::new(), ancillary_cut: false }
+    }
+
     /// How many bytes lie in the buffer.
     pub fn count(&self) -> usize {
         self.count
@@ -328,7 +333,7 @@ impl<R: Rooms, M: FromMessage> ReceiveMessage<R, M> {
         unsafe { self.rooms.advance(count) };
         let length = if self.how.stream || self.how.peek { count } else { length };
         if self.is_plain() {
-            return Ok(Message { count, length, from: None, ancillary: Ancillary::new(), ancillary_cut: false });
+            return Ok(Message { length, ..Message::of_bytes(count) });
         }
         // SAFETY: a completion without an error: the kernel has filled the envelope in.
         Ok(unsafe { self.envelope.open(count, length, self.how.descriptors) })
@@ -356,8 +361,7 @@ unsafe impl<R: Rooms, M: FromMessage> Operation for ReceiveMessage<R, M> {
             let fill = |kept: &Kept| self.rooms.fill_from(&kept.bytes);
             let count = self.arrivals.look(fill)?;
             let from = self.arrivals.look(|kept| kept.message.from.clone()).flatten();
-            let ancillary = Ancillary::new();
-            self.kept = Some(Message { count, length: count, from, ancillary, ancillary_cut: false });
+            self.kept = Some(Message { from, ..Message::of_bytes(count) });
             return Some(0);
         }
         let Kept { mut message, mut bytes } = self.arrivals.take()?;
@@ -367,11 +371,7 @@ unsafe impl<R: Rooms, M: FromMessage> Operation for ReceiveMessage<R, M> {
             if message.count < bytes.len() {
                 // What came along came with the first of the bytes.
                 let rest = bytes.split_off(message.count);
-                let from = message.from.clone();
-                let length = rest.len();
-                let ancillary = Ancillary::new();
-                let message = Message { count: length, length, from, ancillary, ancillary_cut: false };
-                self.arrivals.keep_first(Kept { message, bytes: rest });
+                self.arrivals.put_back(rest);
             }
         }
         if let Some(most) = self.how.descriptors {
@@ -585,8 +585,7 @@ impl ReceiveMessages {
         chunk.advance((OUT + NAME).min(chunk.len()));
         // Also if it was cut, as MSG_TRUNC says: the length is the datagram's own.
         let count = chunk.len();
-        let message = Message { count, length, from, ancillary: Ancillary::new(), ancillary_cut: false };
-        Ok((chunk, message))
+        Ok((chunk, Message { length, from, ..Message::of_bytes(count) }))
     }
 }
 

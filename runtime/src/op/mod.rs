@@ -91,9 +91,7 @@ pub use self::arrivals::Arrivals;
 pub use self::chain::{Chain, Links, chain};
 pub use self::changes::{Elsewhere, Here, change_elsewhere, change_names_elsewhere, poll_names_settled};
 pub use self::connect::Connect;
-pub use self::datagram::{
-    Datagram, FromMessage, How, Message, One, ReceiveMessage, ReceiveMessages, Rooms, Truncated,
-};
+pub use self::datagram::{Datagram, FromMessage, How, Message, One, ReceiveMessage, ReceiveMessages, Rooms, Truncated};
 pub use self::descriptor::{Close, Descriptor};
 pub use self::direct::{CloseDirect, DirectSlot, OpenDirect, PutDirect, ReadDirect};
 pub use self::ended::{Cancel, Deadline};

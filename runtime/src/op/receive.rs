@@ -247,6 +247,23 @@ impl Receiver {
         self.arrivals.get_or_insert_default()
     }
 
+    /// The same, with what lies here put first among them, for a receive of a whole message that is about to be made.
+    ///
+    /// # Errors
+    ///
+    /// One that came while somebody only looked.
+    pub fn hand_over(&mut self) -> io::Result<&Arrivals> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let rest = self.rest.take();
+        let arrivals = self.arrivals();
+        if let Some(rest) = rest {
+            arrivals.put_back(rest.to_vec());
+        }
+        Ok(arrivals)
+    }
+
     /// Waits until [`poll_chunk`](Self::poll_chunk) gives something at once: bytes, the end, or an error. Looks at the bytes.
     pub fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         if self.rest.is_none() && self.failed.is_none() {
@@ -260,6 +277,27 @@ impl Receiver {
             }
         }
         Poll::Ready(Ok(self.rest.as_deref().unwrap_or_default()))
+    }
+
+    /// Copies the next bytes of the stream, which stay; 0 at its end.
+    ///
+    /// # Errors
+    ///
+    /// One of the receive, which the next read gets, too.
+    pub async fn peek(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        std::future::poll_fn(|cx| {
+            let bytes = ready!(self.poll_peek(cx))?;
+            let count = bytes.len().min(room.len());
+            room[..count].copy_from_slice(&bytes[..count]);
+            Poll::Ready(Ok(count))
+        })
+        .await
+    }
+
+    /// Waits until the next read gives something at once: bytes, the end, or an error.
+    pub async fn readable(&mut self) {
+        // An error is kept for the read.
+        std::future::poll_fn(|cx| self.poll_peek(cx).map(drop)).await;
     }
 
     /// All that has arrived and was given to nobody. For when the receiver has been [stopped](Self::stop).
