@@ -101,7 +101,7 @@ pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
     match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).local_addr(),
         #[cfg(feature = "sim")]
-        Kernel::Simulated => sim::calls::local_addr(fd.as_raw_fd()).map(SockAddr::from),
+        Kernel::Simulated => sim::calls::local_addr(fd.as_raw_fd()),
     }
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
     match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).peer_addr(),
         #[cfg(feature = "sim")]
-        Kernel::Simulated => sim::calls::peer_addr(fd.as_raw_fd()).map(SockAddr::from),
+        Kernel::Simulated => sim::calls::peer_addr(fd.as_raw_fd()),
     }
 }
 

@@ -10,17 +10,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use super::calls::{Kernel, done};
 #[cfg(feature = "sim")]
 use crate::sim;
-
-/// Who has opened a socket, or sends a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Credentials {
-    /// The number of the process, if it can be seen from here.
-    pub process: Option<i32>,
-    /// The number of the user.
-    pub user: u32,
-    /// The number of the group.
-    pub group: u32,
-}
+pub use crate::sys::credentials::Credentials;
 
 /// Who belongs to a group whose address is one, and by which network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use super::host::{Call, File};
 use super::memory;
 use super::queues::Queues;
 use super::state::State;
-use super::submission::{Change, Linked, Named, Request, Submission, Target, Which};
+use super::submission::{Change, Linked, Named, Receiving, Request, Submission, Target, Which};
 use super::trace::{Object, What};
 use super::{Errno, F_MORE, F_NOTIF, HostId};
 use crate::ring::Completion;
@@ -585,7 +585,7 @@ impl Submission {
         let wanted: usize = self.areas().iter().map(|area| area.len).sum();
         match &self.request {
             Request::Read { .. } | Request::Write { .. } => result >= 0 && result as usize == wanted,
-            Request::Receive { all: true, .. } | Request::Send { all: true, .. } => {
+            Request::Receive { how: Receiving { all: true, .. }, .. } | Request::Send { all: true, .. } => {
                 result >= 0 && result as usize == wanted
             }
             _ => result >= 0,
@@ -605,7 +605,9 @@ impl Submission {
             Request::Close { .. } => "CLOSE",
             Request::Put { .. } => "FILES_UPDATE",
             Request::Stat { .. } => "STATX",
-            Request::Receive { .. } => "RECV",
+            Request::Receive { head: None, .. } => "RECV",
+            Request::Receive { head: Some(_), .. } => "RECVMSG",
+            Request::Send { message: true, .. } => "SENDMSG",
             Request::Send { zero_copy: false, .. } => "SEND",
             Request::Send { zero_copy: true, .. } => "SEND_ZC",
             Request::Accept { .. } => "ACCEPT",

@@ -28,6 +28,7 @@ impl Network {
             }
             State::Stream(end) => Some(end.phase),
             State::Datagram(mailbox) => mailbox.peer.map(|_| Phase::Established),
+            State::Letters(letters) => letters.peer.map(|_| Phase::Established),
             State::Idle => None,
         };
         if phase == Some(Phase::SynSent) {
@@ -53,9 +54,13 @@ impl Network {
         let Ok(socket) = self.sockets.open(id) else {
             return;
         };
-        let hard = socket.options.linger == 0;
+        let hard = socket.options.linger == 0 && !self.is_unix(id);
+        self.forget_name(id);
+        let Ok(socket) = self.sockets.open(id) else {
+            return;
+        };
         match &socket.state {
-            State::Idle | State::Datagram(_) => {
+            State::Idle | State::Datagram(_) | State::Letters(_) => {
                 self.release_port(id);
                 self.sockets.remove(id);
             }
@@ -101,7 +106,7 @@ impl Network {
         let peer = self.receiver(id);
         let Some(end) = self.sockets.remove(id).and_then(|socket| match socket.state {
             State::Stream(end) => Some(end),
-            State::Idle | State::Listening(_) | State::Datagram(_) => None,
+            State::Idle | State::Listening(_) | State::Datagram(_) | State::Letters(_) => None,
         }) else {
             return;
         };

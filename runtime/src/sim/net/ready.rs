@@ -24,6 +24,7 @@ impl Network {
                 State::Listening(_) => IN,
                 State::Stream(end) => of_stream(socket, end),
                 State::Datagram(mailbox) => of_datagram(socket, mailbox.is_empty()),
+                State::Letters(letters) => of_datagram(socket, letters.is_empty()),
             }
     }
 }
