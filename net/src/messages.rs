@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use corering_runtime::buf::Chunk;
@@ -16,11 +17,18 @@ use crate::connection::{Sender, into_owned};
 pub(crate) struct Messages {
     sender: Sender,
     pub(crate) arrivals: Arrivals,
+    /// All that arrives comes from the other side.
+    connected: AtomicBool,
 }
 
 impl Messages {
     pub(crate) fn new(socket: Descriptor) -> Self {
-        Self { sender: Sender(socket), arrivals: Arrivals::new() }
+        let connected = AtomicBool::new(socket.peer_addr().is_ok());
+        Self { sender: Sender(socket), arrivals: Arrivals::new(), connected }
+    }
+
+    pub(crate) fn set_connected(&self) {
+        self.connected.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn socket(&self) -> &Descriptor {
@@ -28,6 +36,7 @@ impl Messages {
     }
 
     pub(crate) fn receive<R: Rooms, M: FromMessage>(&self, rooms: R, how: How) -> Op<ReceiveMessage<R, M>> {
+        let how = How { connected: self.connected.load(Ordering::Relaxed), ..how };
         Op::new(ReceiveMessage::new(self.socket(), &self.arrivals, rooms, how))
     }
 
@@ -51,7 +60,7 @@ impl Messages {
     }
 
     pub(crate) async fn into_parts(self) -> io::Result<(OwnedFd, Vec<(Vec<u8>, Message)>)> {
-        let Self { sender, arrivals } = self;
+        let Self { sender, arrivals, .. } = self;
         let socket = sender.0.clone();
         drop(sender);
         // All receives have ended by then.
@@ -141,33 +150,6 @@ macro_rules! message_methods {
         impl $socket {
             pub(crate) fn socket(&self) -> &Descriptor {
                 self.messages.socket()
-            }
-
-            /// Sends a message to the other side: see `connect`.
-            ///
-            /// # Errors
-            ///
-            /// What `send(2)` says: that it is too large (`EMSGSIZE`), that the socket is not connected, that nobody took the
-            /// last one.
-            ///
-            /// # Cancel safety
-            ///
-            /// Dropped in flight, it goes out all the same; the next send waits for it.
-            pub fn send<B: IoBuf>(&self, buffer: B) -> Op<Send<B>> {
-                Op::new(Send::new(self.socket(), buffer))
-            }
-
-            /// Sends several buffers in turn as one message, with what goes along.
-            ///
-            /// # Errors
-            ///
-            /// What `sendmsg(2)` says.
-            ///
-            /// # Cancel safety
-            ///
-            /// As [`send`](Self::send).
-            pub fn send_msg<B: IoBuf>(&self, buffers: Vec<B>, ancillary: Ancillary) -> Op<SendMessage<B>> {
-                Op::new(SendMessage::new(self.socket(), buffers, ancillary, None))
             }
 
             /// Receives a message: how many bytes it has, and the buffer, also on error.
@@ -358,4 +340,38 @@ macro_rules! message_methods {
     };
 }
 
-pub(crate) use message_methods;
+/// The sends of sockets for which the ring can wait.
+macro_rules! send_methods {
+    ($socket:ident) => {
+        impl $socket {
+            /// Sends a message to the other side: see `connect`.
+            ///
+            /// # Errors
+            ///
+            /// What `send(2)` says: that it is too large (`EMSGSIZE`), that the socket is not connected, that nobody took the
+            /// last one.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped in flight, it goes out all the same; the next send waits for it.
+            pub fn send<B: IoBuf>(&self, buffer: B) -> Op<Send<B>> {
+                Op::new(Send::new(self.socket(), buffer))
+            }
+
+            /// Sends several buffers in turn as one message, with what goes along. All comes back with the result.
+            ///
+            /// # Errors
+            ///
+            /// What `sendmsg(2)` says.
+            ///
+            /// # Cancel safety
+            ///
+            /// As [`send`](Self::send).
+            pub fn send_msg<B: IoBuf>(&self, buffers: Vec<B>, ancillary: Ancillary) -> Op<SendMessage<B>> {
+                Op::new(SendMessage::new(self.socket(), buffers, ancillary, None))
+            }
+        }
+    };
+}
+
+pub(crate) use {message_methods, send_methods};

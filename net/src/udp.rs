@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Type};
 use crate::addr::{Target, ToSocketAddrs};
 use crate::connection::{size, taken_over, writable};
 use crate::listener::first_of;
-use crate::messages::{Messages, PooledMessages, message_methods};
+use crate::messages::{Messages, PooledMessages, message_methods, send_methods};
 use crate::options::ttl_of;
 use crate::stream::socket_addr as address;
 
@@ -45,6 +45,7 @@ pub struct UdpSocket {
 }
 
 message_methods!(UdpSocket, SocketAddr);
+send_methods!(UdpSocket);
 
 impl UdpSocket {
     /// A socket of that address; port 0 lets the kernel pick one. Of several addresses, the first that can be had.
@@ -89,7 +90,10 @@ impl UdpSocket {
         let mut first = None;
         for address in target.addresses().await? {
             match Op::new(Connect::new(self.socket(), address.into())).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.messages.set_connected();
+                    return Ok(());
+                }
                 Err(error) => {
                     let text = format!("cannot connect to {address}: {error}");
                     first.get_or_insert(io::Error::new(error.kind(), text));
@@ -114,12 +118,12 @@ impl UdpSocket {
     /// Dropped in flight, it goes out all the same; the next send waits for it.
     pub async fn send_to<B: IoBuf>(&self, buffer: B, address: impl ToSocketAddrs) -> (io::Result<usize>, B) {
         match self.destination(address).await {
-            Ok(address) => Op::new(SendTo::new(self.socket(), buffer, address.into())).await,
+            Ok(address) => Op::new(SendTo::new(self.socket(), buffer, Some(address.into()))).await,
             Err(error) => (Err(error), buffer),
         }
     }
 
-    /// Sends several buffers in turn as one message, with what goes along, to an address.
+    /// Sends several buffers in turn as one message, with what goes along, to an address. All comes back with the result.
     ///
     /// # Errors
     ///
@@ -155,10 +159,10 @@ impl UdpSocket {
         buffers: Vec<B>,
         ancillary: Ancillary,
         address: impl ToSocketAddrs,
-    ) -> (io::Result<usize>, Vec<B>) {
+    ) -> (io::Result<usize>, Vec<B>, Ancillary) {
         match self.destination(address).await {
             Ok(address) => Op::new(SendMessage::new(self.socket(), buffers, ancillary, Some(address.into()))).await,
-            Err(error) => (Err(error), buffers),
+            Err(error) => (Err(error), buffers, ancillary),
         }
     }
 

@@ -16,6 +16,7 @@
 //! - `io`: readers and writers with buffers, and copies
 //! - `atomic`, `temp`: files that are replaced as a whole, and temporary ones
 //! - `net`, `streams`, `multishots`: connections, and what they carry
+//! - `udp`, `unix`: datagrams, and sockets of the Unix family
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
 //!
@@ -74,6 +75,8 @@ mod time;
 mod timeouts;
 mod tracked;
 mod trees;
+mod udp;
+mod unix;
 mod waits;
 
 // For the real kernel alone.

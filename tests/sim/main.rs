@@ -91,6 +91,10 @@ mod timeouts;
 mod tracked;
 #[path = "../it/trees.rs"]
 mod trees;
+#[path = "../it/udp.rs"]
+mod udp;
+#[path = "../it/unix.rs"]
+mod unix;
 #[path = "../it/waits.rs"]
 mod waits;
 

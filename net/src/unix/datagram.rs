@@ -8,7 +8,7 @@ use std::path::Path;
 
 use corering_runtime::buf::{IoBuf, IoBufMut};
 use corering_runtime::op::{
-    Ancillary, Connect, Descriptor, FromMessage, How, Message, One, Op, ReceiveMessage, Send, SendMessage, SendTo,
+    Ancillary, Connect, Descriptor, FromMessage, How, Message, One, Op, ReceiveMessage, SendMessage, SendTo,
     SocketOption,
 };
 use socket2::{SockAddr, Type};
@@ -97,7 +97,28 @@ impl UnixDatagram {
     pub async fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
         let path = path.as_ref();
         let connected = Op::new(Connect::new(self.socket(), super::named(path)?)).await;
-        connected.map_err(|error| super::error_of("connect to", path, &error))
+        connected.map_err(|error| super::error_of("connect to", path, &error))?;
+        self.messages.set_connected();
+        Ok(())
+    }
+
+    /// Sends a datagram to the other side: see [`connect`](Self::connect).
+    ///
+    /// # Errors
+    ///
+    /// What `send(2)` says, such as that it is too large (`EMSGSIZE`), that the socket is not connected, that nobody has the
+    /// other side open.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for room, it is not sent. Dropped once the kernel has it, it goes out, and the next send waits for
+    /// it.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_OP_SEND`, which is not left to wait there (K46).
+    pub async fn send<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
+        self.send_with_room(buffer, None).await
     }
 
     /// Sends a datagram to the socket of a path or name.
@@ -108,10 +129,10 @@ impl UnixDatagram {
     ///
     /// # Cancel safety
     ///
-    /// Dropped in flight, it goes out all the same; the next send waits for it.
+    /// As [`send`](Self::send).
     pub async fn send_to<B: IoBuf>(&self, buffer: B, path: impl AsRef<Path>) -> (io::Result<usize>, B) {
         match super::named(path.as_ref()) {
-            Ok(to) => Op::new(SendTo::new(self.socket(), buffer, to)).await,
+            Ok(to) => self.send_with_room(buffer, Some(to)).await,
             Err(error) => (Err(error), buffer),
         }
     }
@@ -124,12 +145,66 @@ impl UnixDatagram {
     ///
     /// # Cancel safety
     ///
-    /// As there.
+    /// As [`send`](Self::send).
     pub async fn send_to_addr<B: IoBuf>(&self, buffer: B, address: &SocketAddr) -> (io::Result<usize>, B) {
         match super::of_address(address) {
-            Ok(to) => Op::new(SendTo::new(self.socket(), buffer, to)).await,
+            Ok(to) => self.send_with_room(buffer, Some(to)).await,
             Err(error) => (Err(error), buffer),
         }
+    }
+
+    /// Sends several buffers in turn as one datagram, with what goes along, to the other side. All comes back with the result.
+    ///
+    /// # Errors
+    ///
+    /// What `sendmsg(2)` says.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_msg<B: IoBuf>(
+        &self,
+        mut buffers: Vec<B>,
+        mut ancillary: Ancillary,
+    ) -> (io::Result<usize>, Vec<B>, Ancillary) {
+        loop {
+            let send = SendMessage::new(self.socket(), buffers, ancillary, None).at_once();
+            let (sent, back, along) = Op::new(send).await;
+            match self.room_after(sent, None).await {
+                Some(sent) => return (sent, back, along),
+                None => (buffers, ancillary) = (back, along),
+            }
+        }
+    }
+
+    async fn send_with_room<B: IoBuf>(&self, mut buffer: B, to: Option<SockAddr>) -> (io::Result<usize>, B) {
+        loop {
+            let (sent, back) = Op::new(SendTo::new(self.socket(), buffer, to.clone()).at_once()).await;
+            match self.room_after(sent, to.as_ref()).await {
+                Some(sent) => return (sent, back),
+                None => buffer = back,
+            }
+        }
+    }
+
+    /// What a send has come to. None: there was no room, and now there is. A send that waits in the kernel would be sent empty
+    /// (K46).
+    async fn room_after(&self, sent: io::Result<usize>, to: Option<&SockAddr>) -> Option<io::Result<usize>> {
+        match sent {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.room(to).await.err().map(Err),
+            sent => Some(sent),
+        }
+    }
+
+    /// Waits until there is room at whom this is connected to, or at an address: one that is connected there can tell.
+    async fn room(&self, to: Option<&SockAddr>) -> io::Result<()> {
+        writable(self.socket()).await?;
+        if let Some(to) = to {
+            let other = super::socket(Type::DGRAM)?;
+            Op::new(Connect::new(&other, to.clone())).await?;
+            writable(&other).await?;
+        }
+        Ok(())
     }
 
     /// Receives a datagram, and who sent it; otherwise as [`recv`](Self::recv).

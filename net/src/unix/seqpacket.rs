@@ -15,7 +15,7 @@ use socket2::Type;
 use super::{Credentials, SocketAddr, address};
 use crate::connection::{size, taken_over, writable};
 use crate::listener::{Accept, Accepts, Incoming, ListenerSocket, Listening, listener_methods, peer_of};
-use crate::messages::{Messages, message_methods};
+use crate::messages::{Messages, message_methods, send_methods};
 
 /// A connection of the Unix family that keeps messages apart: each arrives whole and in order, and its end can be seen.
 ///
@@ -44,6 +44,7 @@ pub struct UnixSeqpacket {
 }
 
 message_methods!(UnixSeqpacket, SocketAddr);
+send_methods!(UnixSeqpacket);
 
 impl UnixSeqpacket {
     pub(crate) fn new(socket: Descriptor) -> Self {

@@ -93,7 +93,7 @@ impl UnixStream {
     }
 
     /// Writes several buffers in turn, as much as goes at once, with what goes along: with the first byte, so that there has to
-    /// be one.
+    /// be one. All comes back with the result.
     ///
     /// # Errors
     ///

@@ -263,6 +263,8 @@ impl<B: IoBufMut> Rooms for Vec<B> {
 pub struct How {
     /// The socket is a stream: it has bytes, and no messages that could be cut.
     pub stream: bool,
+    /// The socket is connected, so that it is known who sends.
+    pub connected: bool,
     /// What is received stays there for the next receive.
     pub peek: bool,
     /// So many descriptors may come along. None: nothing that comes along is looked at.
@@ -312,9 +314,14 @@ impl<R: Rooms, M: FromMessage> ReceiveMessage<R, M> {
         self.envelope.parts.0.iter().any(|part| part.iov_len > 0)
     }
 
-    /// Without an address and without what comes along, the kernel has less to do.
+    /// Without an address and without what comes along, the kernel has less to do. But if it is dropped, whoever gets what it
+    /// brings may want to know the sender.
     fn is_plain(&self) -> bool {
-        !M::WANTS_SENDER && self.how.descriptors.is_none() && self.envelope.parts.0.len() == 1
+        !self.asks_for_sender() && self.how.descriptors.is_none() && self.envelope.parts.0.len() == 1
+    }
+
+    fn asks_for_sender(&self) -> bool {
+        M::WANTS_SENDER || !(self.how.connected || self.how.stream)
     }
 
     fn flags(&self) -> i32 {
@@ -391,7 +398,7 @@ unsafe impl<R: Rooms, M: FromMessage> Operation for ReceiveMessage<R, M> {
             let len = part.iov_len as u32;
             return opcode::Recv::new(self.held.fd(), part.iov_base.cast(), len).flags(flags).build();
         }
-        let header = self.envelope.address(M::WANTS_SENDER);
+        let header = self.envelope.address(self.asks_for_sender());
         let flags = (flags | libc::MSG_CMSG_CLOEXEC) as u32;
         opcode::RecvMsg::new(self.held.fd(), header).flags(flags).build()
     }
@@ -429,7 +436,10 @@ unsafe impl<R: Rooms, M: FromMessage> Operation for ReceiveMessage<R, M> {
         }
         match self.message(completion) {
             // The end of a stream is found again by the next one.
-            Ok(message) if !self.how.peek && (message.count > 0 || !self.how.stream) => {
+            Ok(mut message) if !self.how.peek && (message.count > 0 || !self.how.stream) => {
+                if self.how.connected && message.from.is_none() {
+                    message.from = self.held.descriptor().peer_addr().ok();
+                }
                 self.arrivals.keep(Kept { message, bytes: copies });
             }
             Ok(_) | Err(_) => {}

@@ -26,14 +26,31 @@ use crate::buf::IoBuf;
 pub struct SendTo<B> {
     held: Held,
     buffer: B,
-    to: SockAddr,
+    to: Option<SockAddr>,
+    waits: bool,
 }
 
 impl<B: IoBuf> SendTo<B> {
-    /// Sends `buffer` on `socket` to `to`.
-    pub fn new(socket: &Descriptor, buffer: B, to: SockAddr) -> Self {
-        Self { held: Held::to_change(socket), buffer, to }
+    /// Sends `buffer` on `socket`, to an address if there is one.
+    pub fn new(socket: &Descriptor, buffer: B, to: Option<SockAddr>) -> Self {
+        Self { held: Held::to_change(socket), buffer, to, waits: true }
     }
+
+    /// If there is no room, it fails with [`WouldBlock`](io::ErrorKind::WouldBlock).
+    pub fn at_once(mut self) -> Self {
+        self.waits = false;
+        self
+    }
+}
+
+/// The flags of a send.
+fn flags(waits: bool) -> i32 {
+    libc::MSG_NOSIGNAL | if waits { 0 } else { libc::MSG_DONTWAIT }
+}
+
+/// What comes after a send that may have been interrupted. If it does not wait, that there is no room is its result.
+fn progress(held: &Held, waits: bool, completion: Completion) -> Progress {
+    if !waits && completion.result == -libc::EAGAIN { Progress::Done } else { held.again_if_interrupted(completion) }
 }
 
 // SAFETY: the bytes are the buffer's, which is neither moved nor changed while the kernel reads them; the address is in
@@ -48,15 +65,15 @@ unsafe impl<B: IoBuf> Operation for SendTo<B> {
 
     fn submission(&mut self) -> Submission {
         let (start, len) = bytes_of(self.buffer.as_slice());
-        opcode::Send::new(self.held.fd(), start, len)
-            .flags(libc::MSG_NOSIGNAL)
-            .dest_addr(self.to.as_ptr().cast())
-            .dest_addr_len(self.to.len())
-            .build()
+        let send = opcode::Send::new(self.held.fd(), start, len).flags(flags(self.waits));
+        match &self.to {
+            Some(to) => send.dest_addr(to.as_ptr().cast()).dest_addr_len(to.len()).build(),
+            None => send.build(),
+        }
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {
-        self.held.again_if_interrupted(completion)
+        progress(&self.held, self.waits, completion)
     }
 
     fn complete(self, completion: Completion) -> Self::Output {
@@ -68,7 +85,7 @@ unsafe impl<B: IoBuf> Operation for SendTo<B> {
     }
 }
 
-/// Sends several buffers in turn as one message, with what goes along; output `(io::Result<usize>, Vec<B>)`.
+/// Sends several buffers in turn as one message, with what goes along; output `(io::Result<usize>, Vec<B>, Ancillary)`.
 ///
 /// On a stream, or as much of it as goes at once: what goes along goes with the first byte, and without a byte nothing goes.
 ///
@@ -81,6 +98,7 @@ pub struct SendMessage<B> {
     /// Its descriptors stay open until the message has been sent.
     ancillary: Ancillary,
     to: Option<SockAddr>,
+    waits: bool,
     records: Vec<u8>,
     parts: Parts,
     header: libc::msghdr,
@@ -101,14 +119,21 @@ impl<B: IoBuf> SendMessage<B> {
     /// Sends `buffers` on `socket`, to an address if there is one.
     pub fn new(socket: &Descriptor, buffers: Vec<B>, ancillary: Ancillary, to: Option<SockAddr>) -> Self {
         let (records, parts) = (ancillary.records(), Parts::default());
-        Self { held: Held::to_change(socket), buffers, ancillary, to, records, parts, header: header() }
+        let waits = true;
+        Self { held: Held::to_change(socket), buffers, ancillary, to, waits, records, parts, header: header() }
+    }
+
+    /// If there is no room, it fails with [`WouldBlock`](io::ErrorKind::WouldBlock).
+    pub fn at_once(mut self) -> Self {
+        self.waits = false;
+        self
     }
 }
 
 // SAFETY: the bytes are the buffers', which are neither moved nor changed while the kernel reads them; the lists and the
 //         records are on the heap, header and address in `self`.
 unsafe impl<B: IoBuf> Operation for SendMessage<B> {
-    type Output = (io::Result<usize>, Vec<B>);
+    type Output = (io::Result<usize>, Vec<B>, Ancillary);
     const ON_DROP: OnDrop = OnDrop::Finish;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -132,15 +157,15 @@ unsafe impl<B: IoBuf> Operation for SendMessage<B> {
             self.header.msg_control = self.records.as_mut_ptr().cast();
             self.header.msg_controllen = self.records.len() as _;
         }
-        opcode::SendMsg::new(self.held.fd(), &raw const self.header).flags(libc::MSG_NOSIGNAL as u32).build()
+        opcode::SendMsg::new(self.held.fd(), &raw const self.header).flags(flags(self.waits) as u32).build()
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {
-        self.held.again_if_interrupted(completion)
+        progress(&self.held, self.waits, completion)
     }
 
     fn complete(self, completion: Completion) -> Self::Output {
-        (completion.to_result().map(|count| count as usize), self.buffers)
+        (completion.to_result().map(|count| count as usize), self.buffers, self.ancillary)
     }
 
     fn abandoned(&mut self) {

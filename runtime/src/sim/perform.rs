@@ -101,12 +101,15 @@ impl State {
                 }
                 (None, head) => self.receive(request, &areas, how, head),
             },
-            (Request::Send { areas, all, to, .. }, Some(File::Socket(socket))) => {
+            (Request::Send { areas, how, to, .. }, Some(File::Socket(socket))) => {
                 let to = match to.map(|to| self.destination(host, socket, to)).transpose() {
                     Ok(to) => to,
                     Err(error) => return Outcome::of(Err(error)),
                 };
-                self.send(request, socket, &memory::load_all(&areas), all, to)
+                match self.send(request, socket, &memory::load_all(&areas), how.all, to) {
+                    Outcome::Waits if how.at_once => Outcome::of(Err(Errno(libc::EAGAIN))),
+                    outcome => outcome,
+                }
             }
             (Request::Accept { multi, .. }, Some(File::Socket(socket))) => self.accept(request, socket, multi),
             (Request::Connect { to, .. }, Some(File::Socket(socket))) => {

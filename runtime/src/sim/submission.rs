@@ -51,7 +51,7 @@ pub(super) enum Request {
     GetAttribute { of: Bearer, name: Vec<u8>, value: Area },
     SetAttribute { of: Bearer, name: Vec<u8>, value: Area, flags: i32 },
     Receive { target: Target, areas: Vec<Area>, how: Receiving, head: Option<Head>, group: Option<u16>, multi: bool },
-    Send { target: Target, areas: Vec<Area>, all: bool, to: Option<Address>, zero_copy: bool, message: bool },
+    Send { target: Target, areas: Vec<Area>, how: Sending, to: Option<Address> },
     Accept { target: Target, multi: bool },
     Connect { target: Target, to: Address },
     Poll { target: Target, events: u32, multi: bool },
@@ -66,6 +66,17 @@ pub(super) struct Receiving {
     pub(super) peek: bool,
     /// The result is how long a datagram is, even if it was cut.
     pub(super) length: bool,
+}
+
+/// How something is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sending {
+    pub(super) all: bool,
+    /// Without waiting for room.
+    pub(super) at_once: bool,
+    pub(super) zero_copy: bool,
+    /// As a message, with a header.
+    pub(super) message: bool,
 }
 
 /// Where a message's header lies, and the room that it names for who sent it and for what comes along.
@@ -367,7 +378,7 @@ impl Fields {
                 Request::Receive { target, areas, how, head, group: self.group(), multi }
             }
             opcode::SendMsg::CODE => {
-                known((libc::MSG_WAITALL | libc::MSG_NOSIGNAL) as u32)?;
+                let how = self.sending(false, true)?;
                 self.no_buffers()?;
                 let header = memory::message(self.address());
                 if header.msg_controllen as usize > 0 {
@@ -378,19 +389,16 @@ impl Fields {
                     len => Some(self.socket_address(header.msg_name as u64, len as usize)?),
                 };
                 let areas = memory::vectors(header.msg_iov as u64, header.msg_iovlen as usize);
-                let all = own & libc::MSG_WAITALL as u32 != 0;
-                Request::Send { target, areas, all, to, zero_copy: false, message: true }
+                Request::Send { target, areas, how, to }
             }
             opcode::Send::CODE | opcode::SendZc::CODE => {
-                known((libc::MSG_WAITALL | libc::MSG_NOSIGNAL) as u32)?;
+                let how = self.sending(self.opcode() == opcode::SendZc::CODE, false)?;
                 self.no_buffers()?;
                 let to = match self.offset() {
                     0 => None,
                     address => Some(self.socket_address(address, usize::from(self.u16(44)))?),
                 };
-                let all = own & libc::MSG_WAITALL as u32 != 0;
-                let zero_copy = self.opcode() == opcode::SendZc::CODE;
-                Request::Send { target, areas: vec![self.area()], all, to, zero_copy, message: false }
+                Request::Send { target, areas: vec![self.area()], how, to }
             }
             opcode::Accept::CODE => {
                 known((libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as u32)?;
@@ -483,6 +491,13 @@ impl Fields {
         self.check(own, (libc::MSG_WAITALL | libc::MSG_PEEK | libc::MSG_TRUNC | also) as u32)?;
         let has = |flag: i32| own & flag as u32 != 0;
         Ok(Receiving { all: has(libc::MSG_WAITALL), peek: has(libc::MSG_PEEK), length: has(libc::MSG_TRUNC) })
+    }
+
+    fn sending(&self, zero_copy: bool, message: bool) -> Result<Sending, String> {
+        let own = self.own_flags();
+        self.check(own, (libc::MSG_WAITALL | libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) as u32)?;
+        let has = |flag: i32| own & flag as u32 != 0;
+        Ok(Sending { all: has(libc::MSG_WAITALL), at_once: has(libc::MSG_DONTWAIT), zero_copy, message })
     }
 
     fn socket_address(&self, address: u64, len: usize) -> Result<Address, String> {

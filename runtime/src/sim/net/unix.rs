@@ -231,11 +231,26 @@ impl Network {
         let from = Some(super::Address::Unix(letter.name.clone()));
         if !peek {
             letters.received.pop_front();
-            let waiting = std::mem::take(&mut letters.waiting);
+            let mut waiting = std::mem::take(&mut letters.waiting);
+            let connected = self.sockets.iter().filter(|(_, socket)| match &socket.state {
+                State::Letters(letters) => letters.peer == Some(id),
+                State::Idle | State::Listening(_) | State::Stream(_) | State::Datagram(_) => false,
+            });
+            waiting.extend(connected.map(|(connected, _)| connected));
             self.note(id);
             waiting.into_iter().for_each(|waiting| self.note(waiting));
         }
         Ok(Some(Received { copied, length, from }))
+    }
+
+    /// Whether the other side of a datagram socket has no room for more.
+    pub(super) fn is_peer_crowded(&self, id: SocketId) -> bool {
+        let letters = |id| match &self.sockets.get(id)?.state {
+            State::Letters(letters) => Some(letters),
+            State::Idle | State::Listening(_) | State::Stream(_) | State::Datagram(_) => None,
+        };
+        let peer = letters(id).and_then(|own| letters(own.peer?));
+        peer.is_some_and(|peer| peer.peer != Some(id) && peer.received.len() > MOST_LETTERS)
     }
 
     /// Whether it is of the Unix family.
