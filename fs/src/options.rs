@@ -183,8 +183,9 @@ impl OpenOptions {
     ///
     /// # Kernel
     ///
-    /// `openat2(2)` with `RESOLVE_CACHED` for what is in the cache of names, `IORING_OP_OPENAT` for the rest. With `create` or `truncate` a kernel worker does it. A named pipe is waited for as `open(2)`
-    /// does it: for a writer if it is to be read, for a reader if it is to be written.
+    /// `openat2(2)` with `RESOLVE_CACHED` for what is in the cache of names, `IORING_OP_OPENAT` for the rest; with `create`
+    /// or `truncate` a kernel worker does it. A named pipe is waited for as `open(2)` does it: for a writer if it is to be
+    /// read, for a reader if it is to be written.
     pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
         self.open_from(None, self.resolve, path.as_ref()).await
     }
