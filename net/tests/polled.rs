@@ -287,9 +287,9 @@ fn what_is_written_behind_is_bounded_and_its_errors_are_told_later() {
 #[test]
 fn a_dropped_write_of_the_connection_is_waited_for() {
     run(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let mut ours = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
-        let (mut theirs, _) = listener.accept().await.expect("a connection");
+        let (stream, other) = connected(|stream| stream).await;
+        let mut ours = stream.into_inner().await.expect("nothing is behind");
+        let mut theirs = other.join().expect("ended");
         let first = content(8_000_000);
         {
             let mut write = pin!(ours.write_all(first.clone()));
@@ -298,18 +298,59 @@ fn a_dropped_write_of_the_connection_is_waited_for() {
             sleep(Duration::from_millis(1)).await;
         }
         let mut ours = PollStream::new(ours);
-        let reader = corering_runtime::spawn(async move {
-            let mut all = Vec::new();
-            while let Some(chunk) = theirs.recv().await.expect("readable") {
-                all.extend_from_slice(&chunk);
+        // There is room now, but the core has not looked.
+        let mut begin = vec![0; 3_000_000];
+        theirs.set_read_timeout(Some(Duration::from_millis(100))).expect("a socket");
+        let mut count = 0;
+        while count < begin.len() {
+            match theirs.read(&mut begin[count..]) {
+                Ok(read) => count += read,
+                Err(_) => break,
             }
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        let overtakes = Futures::poll_write(&mut ours, &mut cx, &[IoSlice::new(b"second")]);
+        assert!(overtakes.is_pending(), "{overtakes:?}");
+        theirs.set_read_timeout(None).expect("a socket");
+        let reader = std::thread::spawn(move || {
+            let mut all = begin;
+            all.truncate(count);
+            theirs.read_to_end(&mut all).expect("readable");
             all
         });
         let count = poll_fn(|cx| Futures::poll_write(&mut ours, cx, &[IoSlice::new(b"second")])).await;
         assert_eq!(count.expect("writable"), 6);
         poll_fn(|cx| Futures::poll_shutdown(&mut ours, cx)).await.expect("connected");
-        let all = reader.await.expect("ended");
+        while !reader.is_finished() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let all = reader.join().expect("ended");
         assert!(all.starts_with(&first) && all.ends_with(b"second") && all.len() == first.len() + 6);
+    });
+}
+
+#[test]
+fn what_is_behind_goes_out_before_the_connection_is_given_back() {
+    run(async {
+        let (stream, other) = connected(|mut stream| {
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).expect("readable");
+            all
+        })
+        .await;
+        let mut stream = stream.write_behind(100);
+        let mut cx = Context::from_waker(Waker::noop());
+        for part in [b"one ", b"two "] {
+            let taken = Futures::poll_write(&mut stream, &mut cx, &[IoSlice::new(part)]);
+            assert!(matches!(taken, Poll::Ready(Ok(4))), "{taken:?}");
+        }
+        let mut stream = stream.into_inner().await.expect("all is out");
+        stream.write_all("three").await.0.expect("writable");
+        stream.close().await.expect("closed");
+        while !other.is_finished() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(other.join().expect("ended"), b"one two three");
     });
 }
 
