@@ -11,7 +11,7 @@ use corering_runtime::op::{
 };
 
 use crate::OpenOptions;
-use crate::stream::Source;
+use crate::stream::{self, Source};
 use corering_runtime::op::plain;
 
 /// An open file.
@@ -47,7 +47,6 @@ pub struct File {
     descriptor: Descriptor,
     position: u64,
     append: bool,
-    /// What `read` reads from.
     source: Source,
 }
 
@@ -177,11 +176,11 @@ impl File {
     /// # Cancel safety
     ///
     /// Dropped, it has not moved the position. Of what has none (a named pipe, a terminal) it has taken nothing: what
-    /// arrives nevertheless is given to the next read.
+    /// arrives nevertheless is given to the next read, of this handle or another one of the same file.
     pub async fn read<B: IoBufMut>(&mut self, mut buffer: B) -> (io::Result<usize>, B) {
-        let (result, buffer) = match self.source.stream(&self.descriptor) {
-            Some(stream) if !buffer.room().is_empty() => stream.read(&self.descriptor, buffer).await,
-            Some(_) | None => self.read_at(buffer, self.position).await,
+        let (result, buffer) = match self.is_stream() && !buffer.room().is_empty() {
+            true => stream::read(&self.descriptor, buffer).await,
+            false => self.read_at(buffer, self.position).await,
         };
         if let Ok(count) = result {
             self.position += count as u64;
@@ -358,18 +357,51 @@ impl File {
     ///
     /// # Errors
     ///
-    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) while a clone or an operation still uses it: it is closed when that
-    /// has gone. [`Unsupported`](io::ErrorKind::Unsupported) for a file of a simulated world.
+    /// The file comes back with each of them. [`WouldBlock`](io::ErrorKind::WouldBlock) if it has no positions (a named pipe, a
+    /// terminal), and a dropped read has taken something of it: [`read`](Self::read) that, it is there at once.
+    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) while a clone or an operation still uses it.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) for a file of a simulated world.
     ///
     /// # Cancel safety
     ///
     /// Dropped, it closes the file in the background.
-    pub async fn into_std(self) -> io::Result<std::fs::File> {
-        drop(self.source);
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_fs::File;
+    /// use std::io::{ErrorKind, Read, Write};
+    ///
+    /// let (reader, mut writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut pipe = File::from(std::os::fd::OwnedFd::from(reader));
+    /// let mut pipe = corering_runtime::run(async {
+    ///     writer.write_all(b"some")?;
+    ///     let (count, mut bytes) = pipe.read(Vec::with_capacity(100)).await;
+    ///     assert_eq!(count?, 4);
+    ///     loop {
+    ///         match pipe.into_std().await {
+    ///             Ok(pipe) => return std::io::Result::Ok(pipe),
+    ///             Err(error) if error.error.kind() == ErrorKind::WouldBlock => pipe = error.file,
+    ///             Err(error) => return Err(error.into()),
+    ///         }
+    ///         bytes = pipe.read(bytes).await.1;
+    ///     }
+    /// })??;
+    /// writer.write_all(b"more")?;
+    /// pipe.read_exact(&mut [0; 4])?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn into_std(self) -> Result<std::fs::File, IntoStdError> {
         let seekable = self.descriptor.is_seekable();
-        let mut file = std::fs::File::from(self.descriptor.into_owned().await?);
+        let position = self.position;
+        let mut file = match self.descriptor.into_owned().await {
+            Ok(owned) => std::fs::File::from(owned),
+            Err((error, descriptor)) => return Err(IntoStdError { error, file: Self { descriptor, ..self } }),
+        };
         if seekable {
-            file.seek(SeekFrom::Start(self.position))?;
+            if let Err(error) = file.seek(SeekFrom::Start(position)) {
+                return Err(IntoStdError { error, file: Self { position, ..Self::from_std(file) } });
+            }
         }
         Ok(file)
     }
@@ -401,21 +433,20 @@ impl File {
     ///
     /// `IORING_OP_CLOSE`.
     pub async fn close(self) -> io::Result<()> {
-        drop(self.source);
         std::future::poll_fn(|cx| self.descriptor.poll_settled(cx)).await;
         self.descriptor.close().await
     }
 
     /// Whether it has no positions.
     pub(crate) fn is_stream(&mut self) -> bool {
-        self.source.stream(&self.descriptor).is_some()
+        self.source.is_stream(&self.descriptor)
     }
 
     /// Takes back what was read last.
     pub(crate) fn put_back(&mut self, bytes: Vec<u8>) {
         self.position = self.position.saturating_sub(bytes.len() as u64);
-        if let Some(stream) = self.source.stream(&self.descriptor) {
-            stream.put_back(bytes);
+        if self.is_stream() {
+            self.descriptor.put_back(bytes);
         }
     }
 
@@ -427,6 +458,33 @@ impl File {
     /// Where a write goes: the kernel itself finds the end of what is appended to.
     pub(crate) fn write_position(&self) -> u64 {
         if self.append { u64::MAX } else { self.position }
+    }
+}
+
+/// A file could not be given away, as [`File::into_std`] does.
+#[derive(Debug)]
+pub struct IntoStdError {
+    /// Why.
+    pub error: io::Error,
+    /// It is as it was.
+    pub file: File,
+}
+
+impl fmt::Display for IntoStdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot give the file away: {}", self.error)
+    }
+}
+
+impl std::error::Error for IntoStdError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl From<IntoStdError> for io::Error {
+    fn from(error: IntoStdError) -> Self {
+        error.error
     }
 }
 

@@ -71,7 +71,7 @@ pub use corering_runtime::op::plain::Space;
 pub use corering_runtime::op::{FileType, Metadata, Permissions, Resolve};
 pub use dir::{ReadDir, read_dir};
 pub use direct::DirectFile;
-pub use file::File;
+pub use file::{File, IntoStdError};
 pub use listing::DirEntry;
 pub use names::{
     Access, access, canonicalize, create_dir, create_dir_all, exists, hard_link, read_link, remove_dir, remove_file,

@@ -293,7 +293,9 @@ fn a_file_is_given_away_with_its_position() {
         assert_eq!(text, "456789");
         let file = File::open(folder.join("file")).await.expect("there");
         let clone = file.try_clone().expect("another");
-        assert_eq!(file.into_std().await.expect_err("not alone").kind(), ErrorKind::ResourceBusy);
+        let error = file.into_std().await.expect_err("not alone");
+        assert_eq!(error.error.kind(), ErrorKind::ResourceBusy);
+        drop(error);
         drop(clone.into_std().await.expect("alone"));
     });
 }
