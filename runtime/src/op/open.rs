@@ -10,7 +10,7 @@ use io_uring::{opcode, types};
 
 use super::changes::{Changing, poll_names_settled};
 use super::descriptor::Descriptor;
-use super::names::Name;
+use super::names::{Name, Unwanted};
 use super::read::again_if_interrupted;
 use super::{Completion, Operation, Progress, Submission, check};
 
@@ -27,6 +27,7 @@ pub struct OpenAt {
     flags: i32,
     mode: u32,
     in_worker: bool,
+    undone_if_dropped: bool,
     changing: Changing,
 }
 
@@ -41,12 +42,18 @@ impl OpenAt {
 
     /// Opens by a path that may be from an open directory.
     pub fn at(name: Name, flags: i32, mode: u32) -> Self {
-        Self { name, flags, mode, in_worker: false, changing: Changing::default() }
+        Self { name, flags, mode, in_worker: false, undone_if_dropped: false, changing: Changing::default() }
     }
 
     /// Lets a kernel worker open it, which may wait, as `open(2)` does.
     pub fn in_worker(self) -> Self {
         Self { in_worker: true, ..self }
+    }
+
+    /// If its future is dropped, the name is removed again, also when the core ends. For a file that is made (`O_CREAT` and
+    /// `O_EXCL`), under a name that nobody else knows.
+    pub fn undone_if_dropped(self) -> Self {
+        Self { undone_if_dropped: true, ..self }
     }
 }
 
@@ -79,6 +86,14 @@ unsafe impl Operation for OpenAt {
         self.name.abandon();
         if self.flags & CHANGES != 0 {
             self.changing.abandon();
+        }
+    }
+
+    fn orphaned(self, completion: Completion) {
+        let Self { name, undone_if_dropped, changing, .. } = self;
+        drop((opened(completion), changing));
+        if undone_if_dropped {
+            Unwanted::File.remove(name, completion);
         }
     }
 }
