@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs as std_fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -377,5 +378,49 @@ fn no_walk_and_no_removal_leaves_its_folder_by_a_link_that_takes_a_folders_place
             let _ = fs::remove_dir_all(&root).await;
         }
         sleep(Duration::ZERO).await;
+    });
+}
+
+/// A lease of an open file, which whoever opens it otherwise has the kernel ask for.
+fn lease(file: &std_fs::File, kind: i32) -> bool {
+    const F_SETSIG: i32 = 10;
+    // SAFETY: an open file. Of the signals that tell of the end of the lease, nobody takes notice of this one.
+    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) }, 0);
+    // SAFETY: as above.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) == 0 }
+}
+
+#[test]
+fn a_copy_waits_until_a_lease_of_either_file_is_given_back() {
+    clean(async || {
+        let folder = folder();
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        std_fs::write(&from, "hello").expect("room");
+        std_fs::write(&to, "before").expect("room");
+        for (path, kind) in [(&from, libc::F_WRLCK), (&to, libc::F_RDLCK)] {
+            let writes = kind == libc::F_WRLCK;
+            let held = std_fs::File::options().read(true).write(writes).open(path).expect("there");
+            // The copy before closes what it has written in the background.
+            let leased = async {
+                while !lease(&held, kind) {
+                    let error = std::io::Error::last_os_error();
+                    if error.raw_os_error() != Some(libc::EAGAIN) {
+                        println!("SKIPPED: no lease of {}: {error}", path.display());
+                        return false;
+                    }
+                    turn().await;
+                }
+                true
+            };
+            if !soon(leased).await {
+                continue;
+            }
+            let mut copies = Box::pin(fs::copy(&from, &to));
+            assert!(timeout(Duration::from_millis(20), &mut copies).await.is_err(), "it is leased");
+            assert_eq!(std_fs::metadata(&to).expect("there").len(), if writes { 6 } else { 5 }, "nothing is changed");
+            assert!(lease(&held, libc::F_UNLCK), "given back");
+            assert_eq!(soon(copies).await.expect("copied"), 5);
+            assert_eq!(std_fs::read(&to).expect("there"), b"hello");
+        }
     });
 }
