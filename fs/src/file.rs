@@ -100,6 +100,50 @@ impl File {
         Self::from(OwnedFd::from(file))
     }
 
+    /// Makes a file of a descriptor that stays whose it is: of another number for the same open file, which is closed with
+    /// this. Python's `closefd=False`.
+    ///
+    /// The number itself could not be borrowed: an operation may be under way though its future was dropped, and the number
+    /// name something else by then. As the open file is the same, so are its locks, whether it is appended to, and the
+    /// kernel's position, which this one only begins at. What a dropped read of a pipe has taken is given to the next read of
+    /// this one and its clones, not to the other number.
+    ///
+    /// # Errors
+    ///
+    /// What `fcntl(2)` says, such as that there are too many descriptors.
+    ///
+    /// # Kernel
+    ///
+    /// `F_DUPFD_CLOEXEC` of `fcntl(2)`, in the core.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("corering-borrowed-{}", std::process::id()));
+    /// use corering_fs::File;
+    /// use std::io::Write;
+    ///
+    /// let mut theirs = std::fs::File::create(&path)?;
+    /// corering_runtime::run(async {
+    ///     let file = File::from_borrowed(&theirs)?;
+    ///     file.write_all_at("from here", 0).await.0?;
+    ///     file.close().await
+    /// })??;
+    /// theirs.write_all(b"From")?;
+    /// assert_eq!(std::fs::read(&path)?, b"From here");
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn from_borrowed(file: impl AsFd) -> io::Result<Self> {
+        Ok(Self::from_open(plain::duplicate(file)?))
+    }
+
+    /// Its position is the kernel's.
+    fn from_open(descriptor: Descriptor) -> Self {
+        let (position, append) = (descriptor.position(), descriptor.is_append());
+        Self { position: position.unwrap_or(0), ..Self::new(descriptor, append) }
+    }
+
     /// Reads from `offset` into the room of `buffer`, as much as goes at once; 0 at the end of the file.
     ///
     /// # Errors
@@ -498,9 +542,7 @@ impl From<std::fs::File> for File {
 /// As [`File::from_std`].
 impl From<OwnedFd> for File {
     fn from(fd: OwnedFd) -> Self {
-        let descriptor = Descriptor::new(fd);
-        let (position, append) = (descriptor.position(), descriptor.is_append());
-        Self { position: position.unwrap_or(0), ..Self::new(descriptor, append) }
+        Self::from_open(Descriptor::new(fd))
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use corering::fs::{self, WalkError};
+use corering::fs::{self, Dir, WalkError};
 use corering::time::{Instant, sleep, timeout};
 
 use crate::{clean, folder, poll_once, soon, turn};
@@ -357,6 +357,7 @@ fn no_walk_and_no_removal_leaves_its_folder_by_a_link_that_takes_a_folders_place
             }
         };
         make();
+        let dir = Dir::open(folder.path()).await.expect("there");
         let attack = Attack::begin(root.join("a"), outside.clone());
         let begun = Instant::now();
         let mut walks = 0;
@@ -364,14 +365,22 @@ fn no_walk_and_no_removal_leaves_its_folder_by_a_link_that_takes_a_folders_place
             let (paths, _) = found(&mut fs::walk(&root)).await;
             let out = paths.iter().find(|path| path.ends_with("secret"));
             assert_eq!(out, None);
+            let mut names = dir.walk(if walks % 2 == 0 { "root" } else { "root/a" });
+            while let Some(name) = names.next().await {
+                assert!(name.is_err() || name.is_ok_and(|name| name.file_name() != "secret"));
+            }
             walks += 1;
         }
         drop(attack);
-        for _ in 0..100 {
+        for round in 0..100 {
             make();
             let attack = Attack::begin(root.join("a"), outside.clone());
             // It may fail, as what it removes is moved about; what is outside stays in any case.
-            let _ = timeout(Duration::from_secs(5), fs::remove_dir_all(&root)).await;
+            let _ = match round % 3 {
+                0 => timeout(Duration::from_secs(5), fs::remove_dir_all(&root)).await,
+                1 => timeout(Duration::from_secs(5), dir.remove_dir_all("root")).await,
+                _ => timeout(Duration::from_secs(5), dir.remove_dir_all("root/a/b")).await,
+            };
             drop(attack);
             assert_eq!(std_fs::read(outside.join("secret")).expect("it is there"), b"kept");
             let _ = fs::remove_dir_all(root.with_extension("aside")).await;
