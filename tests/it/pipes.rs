@@ -6,7 +6,9 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::task::Poll;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use corering::fs::{self, File};
@@ -166,15 +168,29 @@ fn lies_in(pipe: &std::fs::File) -> usize {
     usize::try_from(bytes).expect("not negative")
 }
 
-/// A read has brought something, and is dropped before anybody has fetched that.
+/// Notices that something has ended, though it is not polled again.
+#[derive(Default)]
+struct Noticed(AtomicBool);
+
+impl Wake for Noticed {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A read brings something, and is dropped before anybody has fetched that.
 async fn take_and_drop(reader: &mut File, writer: &mut impl std::io::Write, bytes: &[u8]) {
     let mut read = pin!(reader.read(Vec::with_capacity(64)));
-    let pending = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx).is_pending())).await;
-    assert!(pending, "nothing to read");
+    let noticed = Arc::new(Noticed::default());
+    let polled = read.as_mut().poll(&mut Context::from_waker(&Waker::from(noticed.clone())));
+    assert!(polled.is_pending(), "nothing to read");
     writer.write_all(bytes).expect("room");
-    for _ in 0..10 {
-        turn().await;
-    }
+    let ended = async {
+        while !noticed.0.load(Ordering::Relaxed) {
+            turn().await;
+        }
+    };
+    timeout(LONG, ended).await.expect("a read is under way");
 }
 
 #[test]
@@ -249,6 +265,32 @@ fn what_a_dropped_handle_of_a_pipe_has_taken_another_one_reads() {
     });
 }
 
+#[test]
+fn what_a_dropped_read_of_a_pipe_has_taken_is_given_to_one_that_waits_beside_it() {
+    clean(async || {
+        let (mut first, mut writer) = pipe_of_two();
+        let mut second = first.try_clone().expect("another");
+        for _ in 0..20 {
+            let mut waits = {
+                let mut takes = pin!(first.read(Vec::with_capacity(64)));
+                assert!(poll_fn(|cx| Poll::Ready(takes.as_mut().poll(cx).is_pending())).await, "nothing to read");
+                let mut waits = Box::pin(second.read(Vec::with_capacity(64)));
+                assert!(poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx).is_pending())).await, "nothing to read");
+                writer.write_all(b"taken").expect("room");
+                while lies_in(&writer) > 0 {
+                    turn().await;
+                }
+                waits
+            };
+            // Whichever of them has taken it.
+            let (read, bytes) = timeout(LONG, &mut waits).await.expect("it is there");
+            assert_eq!((read.expect("readable"), &bytes[..]), (5, &b"taken"[..]));
+        }
+        drop(first);
+        second.close().await.expect("alone");
+    });
+}
+
 /// A terminal, in lines: the side of the one who sits there, and that of the programs.
 fn terminal() -> (std::fs::File, OwnedFd) {
     let (mut ours, mut theirs) = (0, 0);
@@ -266,19 +308,8 @@ fn the_end_that_a_terminal_has_told_a_dropped_read_the_next_one_is_told() {
         let (mut ours, theirs) = terminal();
         let mut file = File::from(theirs);
         for _ in 0..20 {
-            {
-                let mut read = pin!(file.read(Vec::with_capacity(64)));
-                assert!(poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx).is_pending())).await, "nothing to read");
-                // Ctrl-D.
-                ours.write_all(&[4]).expect("room");
-                // The read ends, and nobody fetches what it says.
-                let ended = async {
-                    while metrics().operations > 0 {
-                        turn().await;
-                    }
-                };
-                timeout(LONG, ended).await.expect("a read is under way");
-            }
+            // Ctrl-D.
+            take_and_drop(&mut file, &mut ours, &[4]).await;
             let (read, nothing) = timeout(LONG, file.read(Vec::with_capacity(64))).await.expect("it has ended");
             assert_eq!((read.expect("the end"), nothing.len()), (0, 0));
         }

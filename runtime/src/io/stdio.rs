@@ -9,7 +9,7 @@ use super::{AsyncRead, AsyncWrite};
 use crate::buf::{IoBuf, IoBufMut};
 use crate::driver::file_calls;
 use crate::op::standard;
-use crate::op::{Descriptor, Op, ReadStream, Write, WriteAll, WriteVectored};
+use crate::op::{Descriptor, Op, Write, WriteAll, WriteVectored, read_stream};
 
 /// More than this is not read at once.
 const MOST_AT_ONCE: usize = 64 * 1024;
@@ -74,7 +74,7 @@ impl AsyncRead for Stdin {
         if most == 0 {
             return (Err(no_room()), buffer);
         }
-        match Op::new(ReadStream::new(standard::input(), most)).await {
+        match read_stream(standard::input(), most).await {
             Ok(bytes) => (Ok(buffer.fill_from(&bytes)), buffer),
             Err(error) if is_closed(&error) => (Ok(0), buffer),
             Err(error) => (Err(error), buffer),

@@ -159,7 +159,7 @@ impl Descriptor {
     ///
     /// # Errors
     ///
-    /// With each of them, it comes back. [`io::ErrorKind::WouldBlock`] if a dropped [`ReadStream`](super::ReadStream) has
+    /// With each of them, it comes back. [`io::ErrorKind::WouldBlock`] if a dropped [`read_stream`](super::read_stream) has
     /// brought something that nobody has read, since that would be lost: read it before.
     /// [`io::ErrorKind::ResourceBusy`] if somebody else still holds it. [`io::ErrorKind::Unsupported`] if it is of a
     /// simulated kernel.

@@ -100,7 +100,7 @@ pub use self::readiness::Readiness;
 pub use self::receive::{Receive, ReceiveMulti, ReceivePooled, Receiver};
 pub use self::send::{Send, SendAll};
 pub use self::space::{Advise, Fallocate, SyncRange};
-pub use self::stream::ReadStream;
+pub use self::stream::read_stream;
 pub use self::write::{Write, WriteAll, WriteVectored};
 pub use self::xattr::{GetXattr, SetXattr};
 
