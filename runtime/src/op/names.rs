@@ -3,9 +3,9 @@
 //! Always done by a kernel worker (K13). One whose future is dropped is not cancelled; whatever comes later on names of
 //! the same core waits for it, so it never lands after that: a file that is made after its unlink was dropped is there.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::task::{Context, Poll, Waker};
 
 use io_uring::{opcode, types};
@@ -39,6 +39,14 @@ impl Name {
     #[inline]
     pub(super) fn fd(&self) -> types::Fd {
         self.directory.as_ref().map_or(types::Fd(libc::AT_FDCWD), Held::fd)
+    }
+
+    pub(super) fn directory(&self) -> Option<BorrowedFd<'_>> {
+        self.directory.as_ref().map(|held| held.descriptor().as_fd())
+    }
+
+    pub(super) fn path(&self) -> &CStr {
+        &self.path
     }
 
     /// Where its bytes are: on the heap, so that they stay there when the name moves.
@@ -123,8 +131,7 @@ impl Unwanted {
         }
         // The core ends; or something else comes first, which does not matter, since nobody else knows the name. If it cannot
         // be removed, nobody is there to be told.
-        let folder = name.directory.as_ref().map(|held| held.descriptor().as_fd());
-        let _ = folder_calls::remove(folder, &name.path, matches!(self, Self::Directory));
+        let _ = folder_calls::remove(name.directory(), name.path(), matches!(self, Self::Directory));
     }
 }
 
