@@ -4,12 +4,14 @@ use std::ffi::CStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use corering_runtime::blocking;
 use corering_runtime::buf::IoBufMut as _;
 use corering_runtime::op::plain::{self, Subject};
 use corering_runtime::op::{Descriptor, Metadata, Op, Read, Stat, folder};
 use corering_runtime::task::JoinSet;
+use corering_runtime::time::sleep;
 
 use crate::elsewhere::{change_names, with_open, write_out};
 use crate::{Dir, walk};
@@ -20,11 +22,17 @@ const SHARE: u64 = 32 << 20;
 const BLOCK: usize = 128 << 10;
 /// Files of a tree that are copied side by side.
 const AT_ONCE: usize = 32;
+/// How long to wait before a leased file is tried again: at first, at most, and in all, where the kernel takes 45 s unless
+/// it is told otherwise.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_LEASE: Duration = Duration::from_secs(180);
 
 /// Copies the contents and the permissions of a file, and says how many bytes these were. `to` is made, or cut and
 /// overwritten.
 ///
-/// Where the file system can, both then share their contents until one is changed; holes stay holes.
+/// Where the file system can, both then share their contents until one is changed; holes stay holes. If somebody has a lease
+/// of either (`fcntl(2)`), it waits until that is given back.
 ///
 /// # Errors
 ///
@@ -62,14 +70,28 @@ pub async fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<u6
 }
 
 /// Copies what a job has begun to copy.
-async fn copy_as(begin: impl FnOnce() -> io::Result<Copying> + Send + 'static) -> io::Result<u64> {
-    let mut copying = change_names(begin).await?;
+async fn copy_as(begin: impl FnOnce() -> io::Result<Copying> + Clone + Send + 'static) -> io::Result<u64> {
+    let mut copying = unleased(begin).await?;
     loop {
         match copying.next {
             Next::Over => return Ok(copying.done),
             Next::InKernel => copying = change_names(move || copying.go_on()).await?,
             Next::ByHand => return copying.by_hand().await,
         }
+    }
+}
+
+/// Begins when nobody else has a lease of either file any more, as file servers have them. An open that does not wait has the
+/// kernel ask for it back, and fails until it is; after a while (/proc/sys/fs/lease-break-time) the kernel takes it.
+async fn unleased(begin: impl FnOnce() -> io::Result<Copying> + Clone + Send + 'static) -> io::Result<Copying> {
+    let (mut waited, mut pause) = (Duration::ZERO, SHORTEST_PAUSE);
+    loop {
+        match change_names(begin.clone()).await {
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && waited < LONGEST_LEASE => sleep(pause).await,
+            begun => return begun,
+        }
+        waited += pause;
+        pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }
 

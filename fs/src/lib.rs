@@ -71,11 +71,11 @@ pub use corering_runtime::op::plain::Space;
 pub use corering_runtime::op::{FileType, Metadata, Permissions, Resolve};
 pub use dir::{ReadDir, read_dir};
 pub use direct::DirectFile;
-pub use file::File;
+pub use file::{File, IntoStdError};
 pub use listing::DirEntry;
 pub use names::{
-    Access, access, canonicalize, create_dir, create_dir_all, exists, hard_link, read_link, remove_dir, remove_file,
-    rename, rename_exchange, rename_no_replace, symlink, try_exists,
+    Access, access, canonicalize, create_dir, create_dir_all, exists, hard_link, is_mount_point, read_link, remove_dir,
+    remove_file, rename, rename_exchange, rename_no_replace, same_file, symlink, try_exists,
 };
 pub use options::OpenOptions;
 pub use permissions::{chown, lchown, set_permissions};
@@ -83,10 +83,12 @@ pub use remove::remove_dir_all;
 pub use space::{Advice, statvfs};
 pub use temp::{NamedTempFile, PersistError, SpooledTempFile, TempBuilder, TempDir, tempfile, tempfile_in};
 pub use times::{FileTimes, set_link_times, set_times};
-pub use walk::{Walk, WalkError, walk};
+pub use walk::{DirWalk, Walk, WalkError, walk};
 pub use watch::{Change, Cookie, Event, Events, WatchId, Watcher, watch};
 pub use whole::{metadata, read, read_into, read_to_string, symlink_metadata, write};
-pub use xattr::{get_link_xattr, get_xattr, list_xattr, remove_xattr, set_link_xattr, set_xattr};
+pub use xattr::{
+    get_link_xattr, get_xattr, list_link_xattr, list_xattr, remove_link_xattr, remove_xattr, set_link_xattr, set_xattr,
+};
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;

@@ -57,9 +57,9 @@ pub(crate) fn taken_over(fd: OwnedFd) -> Descriptor {
     Descriptor::new(any.into())
 }
 
-/// The descriptor of a socket that nobody else holds.
+/// The descriptor of a socket that nobody else holds. If somebody does, it is closed when that one lets go.
 pub(crate) async fn into_owned(socket: Descriptor) -> io::Result<OwnedFd> {
-    socket.into_owned().await
+    socket.into_owned().await.map_err(|(error, _)| error)
 }
 
 /// A kind of stream that can be taken apart into halves: [`TcpStream`](crate::TcpStream), [`UnixStream`](crate::UnixStream).

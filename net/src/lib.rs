@@ -12,6 +12,9 @@ mod connection;
 mod listener;
 mod messages;
 mod options;
+#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
+mod poll;
+mod serve;
 mod split;
 mod stream;
 mod tcp_socket;
@@ -23,6 +26,11 @@ pub use connection::{Read, ReadDeadline, Recv, StreamSocket, Writing};
 pub use corering_runtime::op::{Ancillary, Message, Truncated};
 pub use listener::{Accept, Incoming, ListenerSocket, TcpListener};
 pub use options::Keepalive;
+#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
+pub use poll::PollStream;
+#[cfg(feature = "hyper")]
+pub use poll::hyper::{CoreExecutor, CoreTimer};
+pub use serve::{Listen, Serve, ServeMetrics, serve};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use std::net::Shutdown;
 pub use stream::TcpStream;

@@ -88,6 +88,15 @@ macro_rules! listener_methods {
                 Accept { listener: self }
             }
 
+            /// The next connection, as [`accept`](Self::accept) gives it.
+            ///
+            /// # Errors
+            ///
+            /// As [`accept`](Self::accept).
+            pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<($stream, $address)>> {
+                poll_accept(self, cx)
+            }
+
             /// The connections one after the other, as a stream that does not end.
             pub fn incoming(&self) -> Incoming<'_, Self> {
                 Incoming { listener: self }
@@ -296,11 +305,19 @@ impl<L: ListenerSocket> Future for Accept<'_, L> {
     type Output = io::Result<(L::Stream, L::Address)>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let socket = ready!(self.listener.listening().poll_accept(cx))?;
-            if let Some(accepted) = L::accepted(socket)? {
-                return Poll::Ready(Ok(accepted));
-            }
+        poll_accept(self.listener, cx)
+    }
+}
+
+/// The next connection of a listener.
+pub(crate) fn poll_accept<L: ListenerSocket>(
+    listener: &L,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<(L::Stream, L::Address)>> {
+    loop {
+        let socket = ready!(listener.listening().poll_accept(cx))?;
+        if let Some(accepted) = L::accepted(socket)? {
+            return Poll::Ready(Ok(accepted));
         }
     }
 }

@@ -15,7 +15,7 @@
 //! - `direct`, `chunks`: direct I/O, and files that are read and written in order
 //! - `io`: readers and writers with buffers, and copies
 //! - `atomic`, `temp`: files that are replaced as a whole, and temporary ones
-//! - `net`, `streams`, `multishots`: connections, and what they carry
+//! - `net`, `streams`, `multishots`, `serve`: connections, what they carry, and servers
 //! - `udp`, `unix`: datagrams, and sockets of the Unix family
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
@@ -67,6 +67,7 @@ mod order;
 mod panics;
 mod scenarios;
 mod selects;
+mod serve;
 mod smoke;
 mod streams;
 mod tasks;

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use corering::fs::{self, File, Permissions};
+use corering::fs::{self, Dir, DirWalk, File, Permissions};
 
 use crate::{clean, folder, found_in, poll_once, put_into, soon, turn};
 
@@ -308,5 +308,101 @@ fn a_tree_is_copied_with_its_links_and_permissions_and_never_into_itself() {
         }
         assert_eq!(walked(fs::walk(&from).sorted(true), &from).await, ALL.map(PathBuf::from));
         fs::set_permissions(from.join("a"), Permissions::from_mode(0o755)).await.expect("set");
+    });
+}
+
+async fn walked_below(mut walk: DirWalk) -> Vec<(PathBuf, usize)> {
+    let mut found = Vec::new();
+    while let Some(name) = soon(walk.next()).await {
+        let name = name.expect("readable");
+        assert_eq!(name.known_metadata().map(|known| known.file_type()), Some(name.file_type()));
+        found.push((name.path(), name.depth()));
+    }
+    found
+}
+
+#[test]
+fn a_walk_of_an_open_directory_goes_through_what_is_in_it_and_never_out() {
+    clean(async || {
+        let folder = folder();
+        let root = folder.join("root");
+        make_tree(&root).await;
+        fs::create_dir_all(folder.join("outside/inner")).await.expect("made");
+        fs::symlink("../outside", root.join("out")).await.expect("made");
+        fs::symlink("a", root.join("within")).await.expect("made");
+        let dir = Dir::open(&root).await.expect("there");
+        // Wherever it is moved.
+        fs::rename(&root, folder.join("moved")).await.expect("moved");
+        let walk = |path: &str| dir.walk(path).metadata(true).sorted(true);
+
+        let all =
+            walked_below(walk(".").filter(|name| name.file_name() != "out" && name.file_name() != "within")).await;
+        let expected: Vec<_> = ALL.iter().map(|path| Path::new(".").join(path)).collect();
+        assert_eq!(all.iter().map(|(path, _)| path.as_path()).collect::<Vec<_>>(), expected);
+        assert_eq!(all.iter().map(|(_, depth)| *depth).collect::<Vec<_>>(), [0, 1, 2, 3, 2, 2, 1, 1]);
+        for (path, _) in &all {
+            assert!(dir.symlink_metadata(path).await.is_ok(), "{path:?} is a path from the directory");
+        }
+        let some = walked_below(walk("a").min_depth(1).max_depth(1).same_file_system(true)).await;
+        assert_eq!(
+            some.iter().map(|(path, _)| path).collect::<Vec<_>>(),
+            ["a/b", "a/link", "a/two"].map(Path::new).to_vec().iter().collect::<Vec<_>>()
+        );
+        assert_eq!(walked_below(walk("within/b")).await.len(), 2, "a link that stays within");
+        assert_eq!(walked_below(walk("one")).await, [(PathBuf::from("one"), 0)]);
+        let mut skips = walk(".");
+        let mut found = 0;
+        while let Some(name) = soon(skips.next()).await {
+            if name.expect("readable").file_name() == "a" {
+                skips.skip_dir();
+            }
+            found += 1;
+        }
+        assert_eq!(found, 6);
+
+        for path in ["..", "../outside", "/", "out", "out/inner", "a/../../outside"] {
+            let error = soon(dir.walk(path).next()).await.expect("an error").expect_err("it leads out");
+            assert_eq!(error.io_error().kind(), ErrorKind::CrossesDevices, "{path}");
+            assert_eq!(error.path(), Path::new(path));
+        }
+        let error = soon(dir.walk("none").next()).await.expect("an error").expect_err("nothing is there");
+        assert_eq!(error.io_error().kind(), ErrorKind::NotFound);
+        dir.close().await.expect("nobody else has it");
+    });
+}
+
+#[test]
+fn a_tree_in_an_open_directory_is_removed_and_nothing_outside() {
+    clean(async || {
+        let folder = folder();
+        let root = folder.join("root");
+        make_tree(&root).await;
+        fs::create_dir_all(folder.join("outside/inner")).await.expect("made");
+        fs::symlink("../outside", root.join("out")).await.expect("made");
+        fs::symlink("../../outside", root.join("a/b/out")).await.expect("made");
+        let dir = Dir::open(&root).await.expect("there");
+        for (path, kind) in [
+            ("..", ErrorKind::CrossesDevices),
+            ("../outside", ErrorKind::CrossesDevices),
+            ("out/inner", ErrorKind::CrossesDevices),
+            ("a/../../outside", ErrorKind::CrossesDevices),
+            (".", ErrorKind::InvalidInput),
+            ("none", ErrorKind::NotFound),
+            ("none/at/all", ErrorKind::NotFound),
+            ("one", ErrorKind::NotADirectory),
+        ] {
+            assert_eq!(soon(dir.remove_dir_all(path)).await.expect_err("refused").kind(), kind, "{path}");
+        }
+        soon(dir.remove_dir_all("a/b/")).await.expect("removed");
+        assert!(!fs::exists(root.join("a/b")).await && fs::exists(root.join("a/two")).await);
+        for path in ["a", "out/", "empty"] {
+            soon(dir.remove_dir_all(path)).await.expect("removed");
+        }
+        assert!(fs::exists(folder.join("outside/inner")).await, "a link was removed, not what it led to");
+        let mut left = soon(dir.read_dir(".")).await.expect("there");
+        assert_eq!(soon(left.next()).await.expect("one").expect("readable").file_name(), "one");
+        assert!(soon(left.next()).await.is_none());
+        drop(left);
+        dir.close().await.expect("nobody else has it");
     });
 }

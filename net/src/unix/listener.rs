@@ -4,13 +4,15 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::task::{Context, Poll};
 
 use corering_runtime::op::Descriptor;
 use socket2::Type;
 
-use super::{SocketAddr, UnixStream};
+use super::{Peer, SocketAddr, UnixStream};
 use crate::connection::taken_over;
-use crate::listener::{Accept, Accepts, Incoming, ListenerSocket, Listening, listener_methods, peer_of};
+use crate::listener::{Accept, Accepts, Incoming, ListenerSocket, Listening, listener_methods, peer_of, poll_accept};
+use crate::serve::Listen;
 
 /// Accepts connections of the Unix family.
 ///
@@ -47,6 +49,15 @@ impl Accepts for UnixListener {
     fn accepted(socket: Descriptor) -> io::Result<Option<(UnixStream, SocketAddr)>> {
         let peer = peer_of(&socket)?.map_or_else(super::unnamed, super::address)?;
         Ok(Some((UnixStream::new(socket), peer)))
+    }
+}
+
+impl Listen for UnixListener {
+    type Stream = UnixStream;
+    type Address = Peer;
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, Peer)>> {
+        poll_accept(self, cx).map_ok(|(stream, peer)| (stream, Peer(peer)))
     }
 }
 

@@ -10,6 +10,7 @@ mod listener;
 mod seqpacket;
 mod stream;
 
+use std::fmt;
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -40,6 +41,21 @@ pub(crate) fn address(address: SockAddr) -> io::Result<SocketAddr> {
 /// The address of a socket that has none.
 pub(crate) fn unnamed() -> io::Result<SocketAddr> {
     SocketAddr::from_pathname("")
+}
+
+/// Who is at the other side of a connection that [`serve`](crate::serve) has accepted. Displayed, it is a path, a name after an
+/// `@`, or `unnamed`.
+#[derive(Clone, Debug)]
+pub struct Peer(pub SocketAddr);
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.as_pathname(), self.0.as_abstract_name()) {
+            (Some(path), _) => path.display().fmt(f),
+            (None, Some(name)) => write!(f, "@{}", name.escape_ascii()),
+            (None, None) => f.write_str("unnamed"),
+        }
+    }
 }
 
 /// A path, or an abstract name, as the kernel takes it.

@@ -5,6 +5,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::task::{Context, Poll};
 
 use corering_runtime::buf::{IoBuf, IoBufMut};
 use corering_runtime::op::{
@@ -14,7 +15,7 @@ use socket2::Type;
 
 use super::{Credentials, SocketAddr, address};
 use crate::connection::{size, taken_over, writable};
-use crate::listener::{Accept, Accepts, Incoming, ListenerSocket, Listening, listener_methods, peer_of};
+use crate::listener::{Accept, Accepts, Incoming, ListenerSocket, Listening, listener_methods, peer_of, poll_accept};
 use crate::messages::{Messages, message_methods, send_methods};
 
 /// A connection of the Unix family that keeps messages apart: each arrives whole and in order, and its end can be seen.

@@ -264,19 +264,17 @@ impl Receiver {
         Ok(arrivals)
     }
 
-    /// Waits until [`poll_chunk`](Self::poll_chunk) gives something at once: bytes, the end, or an error. Looks at the bytes.
-    pub fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        if self.rest.is_none() && self.failed.is_none() {
-            match ready!(self.poll_chunk(cx)) {
-                Ok(chunk) => self.rest = chunk,
-                Err(error) => {
-                    let told = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
-                    self.failed = Some(error);
-                    return Poll::Ready(Err(told));
-                }
+    /// Looks at the next bytes, as [`poll_available`](Self::poll_available) does; an error is told, and the next read says it, too.
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        if self.failed.is_none() {
+            if let Err(error) = ready!(self.poll_available(cx)).map(drop) {
+                self.failed = Some(error);
             }
         }
-        Poll::Ready(Ok(self.rest.as_deref().unwrap_or_default()))
+        Poll::Ready(match &self.failed {
+            Some(error) => Err(error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)),
+            None => Ok(self.rest.as_deref().unwrap_or_default()),
+        })
     }
 
     /// Copies the next bytes of the stream, which stay; 0 at its end.
@@ -390,6 +388,31 @@ impl Receiver {
             self.rest = Some(chunk);
         }
         Poll::Ready(Ok(count))
+    }
+
+    /// What has arrived and nobody has taken: at least a byte, or nothing at the end of the stream. It stays until
+    /// [`consume`](Self::consume) takes it.
+    #[inline]
+    pub fn poll_available(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        if self.rest.is_none() {
+            self.rest = ready!(self.poll_chunk(cx))?;
+        }
+        Poll::Ready(Ok(self.rest.as_deref().unwrap_or_default()))
+    }
+
+    /// Takes the first `count` bytes of what [`poll_available`](Self::poll_available) has shown.
+    ///
+    /// # Panics
+    ///
+    /// If it has not shown so many.
+    #[inline]
+    pub fn consume(&mut self, count: usize) {
+        let shown = self.rest.as_ref().map_or(0, |rest| rest.len());
+        assert!(count <= shown, "{count} bytes were taken of {shown} that were there");
+        match &mut self.rest {
+            Some(rest) if count < shown => rest.advance(count),
+            Some(_) | None => self.rest = None,
+        }
     }
 
     /// Takes back the bytes that were read last: the next read gets them first.
