@@ -29,6 +29,7 @@
 //! - `real_runtimes`, `real_panics`: runtimes that are made by hand, since they are used again after a panic, or nested
 //! - `real_files`, `real_names`, `real_trees`, `real_net`: devices, other users, whole trees, descriptors and sockets that
 //!   only this machine has
+//! - `real_sockets`: what goes along with messages, settings, and sockets that others have opened
 //! - `real_time`: the clock of the world
 //! - `real_watch`: being told of what happens to files
 #![allow(
@@ -90,6 +91,7 @@ mod real_net;
 mod real_panics;
 mod real_races;
 mod real_runtimes;
+mod real_sockets;
 mod real_threads;
 mod real_time;
 mod real_trees;

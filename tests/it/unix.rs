@@ -8,6 +8,8 @@ use corering::net::{
     Ancillary, Shutdown, UnixDatagram, UnixListener, UnixSeqpacket, UnixSeqpacketListener, UnixStream,
 };
 
+use corering::io::{AsyncRead as _, AsyncWrite as _, pipe};
+
 use crate::{Folder, clean, folder, poll_once, soon, turn};
 
 fn path(folder: &Folder) -> PathBuf {
@@ -255,5 +257,69 @@ fn messages_of_a_connection_stay_apart_until_its_end() {
         let (sent, _) = soon(server.send("too late")).await;
         assert_eq!(sent.expect_err("closed").kind(), ErrorKind::BrokenPipe);
         listener.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn a_pipe_carries_what_dropped_reads_and_writes_leave_in_it() {
+    clean(async || {
+        let (mut reader, mut writer) = pipe().expect("a pipe");
+        for round in 0..60_u8 {
+            let mut read = Box::pin(reader.read(Vec::with_capacity(2)));
+            if round % 3 > 0 {
+                assert!(!poll_once(&mut read).await);
+                if round % 3 > 1 {
+                    turn().await;
+                }
+            }
+            let mut write = Box::pin(writer.write_all([round; 4]));
+            let written = poll_once(&mut write).await;
+            if round % 2 == 0 {
+                turn().await;
+            }
+            drop(read);
+            drop(write);
+            // One that was never begun is done now: the kernel had no chance to.
+            let _ = written;
+            let mut all = Vec::new();
+            while all.len() < 4 {
+                soon(reader.readable()).await.expect("something is there");
+                let (count, buffer) = soon(reader.read(Vec::with_capacity(3))).await;
+                assert!(count.expect("read") > 0);
+                all.extend(buffer);
+            }
+            assert_eq!(all, [round; 4]);
+        }
+        // A write that cannot end goes with its end.
+        let mut write = Box::pin(writer.write_all(vec![1; 1 << 20]));
+        assert!(!poll_once(&mut write).await);
+        turn().await;
+        drop(write);
+        drop(writer);
+        let mut read = 0;
+        loop {
+            let (count, _) = soon(reader.read(Vec::with_capacity(100_000))).await;
+            match count.expect("read") {
+                0 => break,
+                count => read += count,
+            }
+        }
+        assert!(read < 1 << 20, "all {read} bytes came");
+
+        let (reader, mut writer) = pipe().expect("a pipe");
+        soon(writer.writable()).await.expect("room");
+        drop(reader);
+        let closed = async {
+            loop {
+                let (written, _) = writer.write("nobody reads").await;
+                if let Err(error) = written {
+                    return error;
+                }
+                turn().await;
+            }
+        };
+        assert_eq!(soon(closed).await.kind(), ErrorKind::BrokenPipe);
+        writer.shutdown().await.expect("closed");
+        assert_eq!(writer.write("more").await.0.expect_err("shut down").kind(), ErrorKind::BrokenPipe);
     });
 }

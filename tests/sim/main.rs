@@ -13,6 +13,7 @@ mod differential;
 mod hunts;
 mod lent;
 mod life_cycle;
+mod reaching;
 mod refusals;
 mod replaced;
 mod scene;

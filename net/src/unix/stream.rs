@@ -131,8 +131,8 @@ impl UnixStream {
     /// Reads what has arrived into several buffers in turn, with what comes along: so many descriptors at most, others are
     /// closed, which the [`Message`] tells. No bytes are the end of the stream.
     ///
-    /// What comes along with bytes that [`recv`](Self::recv) or [`read`](Self::read) take is closed: read with this alone where
-    /// descriptors may come.
+    /// What comes along with bytes that [`recv`](Self::recv) or [`read`](Self::read) take is closed, also by one that was dropped
+    /// and is still armed (this ends it): read with this alone where descriptors may come.
     ///
     /// # Errors
     ///

@@ -67,7 +67,7 @@ impl Descriptor {
     }
 
     /// Whether something was read of the stream and not given to anybody.
-    pub(super) fn has_left(&self) -> bool {
+    pub fn has_left(&self) -> bool {
         self.left().as_ref().is_some_and(|left| !left.is_empty())
     }
 
