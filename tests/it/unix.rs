@@ -121,7 +121,8 @@ fn bytes_that_a_dropped_receive_of_a_message_brought_are_read_by_whoever_comes_n
                     turn().await;
                 }
             }
-            soon(here.send_msg(vec!["ab", "cd"], Ancillary::new())).await.0.expect("sent");
+            let sent = soon(here.send_msg(vec!["ab", "cd"], Ancillary::new())).await.0.expect("sent");
+            soon(here.write_all(&b"abcd"[sent..])).await.0.expect("sent");
             if round % 2 == 0 {
                 turn().await;
             }

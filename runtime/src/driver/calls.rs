@@ -333,8 +333,9 @@ fn set_real_option(socket: &Socket, option: SocketOption, value: i32) -> io::Res
     if option == SocketOption::Linger {
         return socket.set_linger(u64::try_from(value).ok().map(Duration::from_secs));
     }
-    // The kernel would take a size below 0 for the largest there is.
-    if value < 0 && matches!(option, SocketOption::SendBuffer | SocketOption::ReceiveBuffer) {
+    // The kernel would take a size below 0 for the largest there is, and -1 routers for as many as is usual.
+    let is_count = matches!(option, SocketOption::SendBuffer | SocketOption::ReceiveBuffer | SocketOption::Ttl);
+    if value < 0 && is_count {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
     let ((level, name), fd) = (number_of(option), socket.as_raw_fd());

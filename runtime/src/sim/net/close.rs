@@ -43,8 +43,8 @@ impl Network {
         self.note(id);
         self.fill_window(id);
         self.settle();
-        // One that is not connected is shut, and told that it is not connected.
-        if phase == Some(Phase::Established) { Ok(()) } else { Err(Errno(libc::ENOTCONN)) }
+        // One that is not connected is shut, and told that it is not connected: but not of the Unix family.
+        if self.is_unix(id) || phase == Some(Phase::Established) { Ok(()) } else { Err(Errno(libc::ENOTCONN)) }
     }
 
     /// Closes the socket: its id is stale from now on. What was sent still goes to the other end, and that it is all;

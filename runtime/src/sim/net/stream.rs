@@ -160,7 +160,7 @@ impl Network {
                 self.note(id);
                 self.fill_window_of_peer(id);
             }
-            return Ok(Some(Received::bytes(copied)));
+            return Ok(Some(Received { length: message.unwrap_or(copied), ..Received::bytes(copied) }));
         }
         let over = end.is_over() || socket.read_shut;
         if end.received_all {

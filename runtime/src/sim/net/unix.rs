@@ -20,7 +20,18 @@ pub(crate) enum Name {
 }
 
 /// Which socket has a name.
-pub(super) type Names = BTreeMap<(HostId, Name), SocketId>;
+pub(super) type Names = BTreeMap<Key, SocketId>;
+
+/// Abstract names are of one kind of socket each, paths of all.
+type Key = (HostId, Name, Option<Kind>);
+
+fn key(host: HostId, name: Name, kind: Kind) -> Key {
+    let kind = match &name {
+        Name::Node(_) => None,
+        Name::Abstract(_) => Some(kind),
+    };
+    (host, name, kind)
+}
 
 /// What a datagram socket has received.
 #[derive(Default)]
@@ -59,7 +70,7 @@ impl Network {
         if socket.name.is_some() {
             return Err(Errno(libc::EINVAL));
         }
-        let key = (socket.host, name);
+        let key = key(socket.host, name, socket.kind);
         if self.names.contains_key(&key) {
             return Err(Errno(libc::EADDRINUSE));
         }
@@ -79,7 +90,7 @@ impl Network {
             return;
         };
         if let Some((name, _)) = &socket.name {
-            let key = (socket.host, name.clone());
+            let key = key(socket.host, name.clone(), socket.kind);
             if self.names.get(&key) == Some(&id) {
                 self.names.remove(&key);
             }
@@ -92,15 +103,15 @@ impl Network {
         waiting.into_iter().for_each(|waiting| self.note(waiting));
     }
 
-    fn named(&self, host: HostId, name: &Name) -> Answer<SocketId> {
-        self.names.get(&(host, name.clone())).copied().ok_or(Errno(libc::ECONNREFUSED))
+    fn named(&self, host: HostId, name: &Name, kind: Kind) -> Answer<SocketId> {
+        self.names.get(&key(host, name.clone(), kind)).copied().ok_or(Errno(libc::ECONNREFUSED))
     }
 
     /// Connects to whoever has that name. False: the listener has no room; it will be noted when it has.
     pub(crate) fn connect_unix(&mut self, id: SocketId, name: &Name) -> Answer<bool> {
         let socket = self.sockets.open(id)?;
         let (host, kind) = (socket.host, socket.kind);
-        let there = self.named(host, name)?;
+        let there = self.named(host, name, kind)?;
         if self.sockets.open(there)?.kind != kind {
             return Err(Errno(libc::EPROTOTYPE));
         }
@@ -182,7 +193,7 @@ impl Network {
             return Err(Errno(libc::EPIPE));
         }
         let there = match to {
-            Some(name) => self.named(host, name)?,
+            Some(name) => self.named(host, name, Kind::UnixDatagram)?,
             None => peer.ok_or(Errno(libc::ENOTCONN))?,
         };
         let name = self.shown_name(id);
@@ -335,6 +346,6 @@ mod tests {
         assert_eq!(received(&mut network, server).map(|received| received.0).as_deref(), Some(&b"hello"[..]));
         assert_eq!(network.peer_name(clients[0]), Ok(b"listener".to_vec()));
         let other = network.socket(HOST, Kind::UnixMessages, false);
-        assert_eq!(network.connect_unix(other, &name("listener")), Err(Errno(libc::EPROTOTYPE)));
+        assert_eq!(network.connect_unix(other, &name("listener")), Err(Errno(libc::ECONNREFUSED)));
     }
 }
