@@ -10,7 +10,8 @@ use corering_runtime::op::plain;
 /// An address, text that is one, or a name with a port: `"127.0.0.1:80"`, `"[::1]:80"`, `"example.org:80"`,
 /// `("example.org", 80)`, a [`SocketAddr`], several of them.
 ///
-/// Nothing is looked up before an address is needed. `localhost` is `127.0.0.1`, and then `::1`, without being looked up.
+/// Nothing is looked up before an address is needed. `localhost` is `127.0.0.1`, and then `::1`, without being looked
+/// up.
 pub trait ToSocketAddrs {
     /// What is meant.
     ///

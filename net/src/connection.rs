@@ -1,5 +1,5 @@
-//! What all connections are made of: a receiver that belongs to the stream, and a sender. Their methods stand here once, for
-//! each kind of stream.
+//! What all connections are made of: a receiver that belongs to the stream, and a sender. Their methods stand here
+//! once, for each kind of stream.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -62,7 +62,8 @@ pub(crate) async fn into_owned(socket: Descriptor) -> io::Result<OwnedFd> {
     socket.into_owned().await.map_err(|(error, _)| error)
 }
 
-/// A kind of stream that can be taken apart into halves: [`TcpStream`](crate::TcpStream), [`UnixStream`](crate::UnixStream).
+/// A kind of stream that can be taken apart into halves: [`TcpStream`](crate::TcpStream),
+/// [`UnixStream`](crate::UnixStream).
 pub trait StreamSocket: Sealed {
     /// What its addresses are.
     type Address;
@@ -123,8 +124,8 @@ impl Sender {
     }
 }
 
-/// A write to a stream; made by [`TcpStream::write`] and its like. It borrows the stream's writing side, so that one write
-/// begins after the other has ended or was dropped.
+/// A write to a stream; made by [`TcpStream::write`](crate::TcpStream::write) and its like. It borrows the stream's
+/// writing side, so that one write begins after the other has ended or was dropped.
 ///
 /// ```compile_fail
 /// # async fn two_at_once(stream: &mut corering_net::TcpStream) {
@@ -192,7 +193,7 @@ impl<F: Future + Unpin> Future for Writing<'_, F> {
     }
 }
 
-/// The next chunk of a stream; made by [`TcpStream::recv`].
+/// The next chunk of a stream; made by [`TcpStream::recv`](crate::TcpStream::recv) and its like.
 #[derive(Debug)]
 #[must_use = "a receive does nothing unless it is awaited"]
 pub struct Recv<'a> {
@@ -208,7 +209,7 @@ impl Future for Recv<'_> {
     }
 }
 
-/// A read of a stream into a buffer; made by [`TcpStream::read`].
+/// A read of a stream into a buffer; made by [`TcpStream::read`](crate::TcpStream::read) and its like.
 #[derive(Debug)]
 #[must_use = "a read does nothing unless it is awaited"]
 pub struct Read<'a, B> {
@@ -334,8 +335,8 @@ macro_rules! stream_methods {
 
             /// Waits until the next read gives something at once: bytes, the end of the stream, or an error.
             ///
-            /// What has arrived is taken from the kernel for that, and kept for the read: use it on this stream, and not
-            /// before others receive from its descriptor.
+            /// What has arrived is taken from the kernel for that, and kept for the read: use it on this stream, and
+            /// not before others receive from its descriptor.
             ///
             /// # Errors
             ///
@@ -401,8 +402,8 @@ macro_rules! stream_methods {
                 self.sender_mut().write_vectored(buffers)
             }
 
-            /// Says that nothing more will be written, or read, or both. The other side then reads the end of the stream,
-            /// after all that was written: a write that was dropped in flight is waited for.
+            /// Says that nothing more will be written, or read, or both. The other side then reads the end of the
+            /// stream, after all that was written: a write that was dropped in flight is waited for.
             ///
             /// # Errors
             ///
@@ -415,7 +416,8 @@ macro_rules! stream_methods {
                 self.sender_mut().shutdown(how).await
             }
 
-            /// Takes chunks of about `bytes` from now on: from the core's pool of the smallest buffers that hold as much.
+            /// Takes chunks of about `bytes` from now on: from the core's pool of the smallest buffers that hold as
+            /// much.
             pub fn set_chunk_bytes(&mut self, bytes: usize) {
                 self.receiver_mut().set_chunk_bytes(bytes);
             }

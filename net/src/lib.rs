@@ -1,7 +1,7 @@
 //! Sockets for the corering runtime: TCP, UDP, and those of the Unix family. Programs use them as `corering::net`.
 //!
-//! A listener owns its accept, a stream its receive, and a socket of messages what has arrived: calls take what is there, so
-//! `timeout` and `select!` around any of them lose nothing.
+//! A listener owns its accept, a stream its receive, and a socket of messages what has arrived: calls take what is
+//! there, so `timeout` and `select!` around any of them lose nothing.
 
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::print_stdout)]

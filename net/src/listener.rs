@@ -212,7 +212,8 @@ impl Accepts for TcpListener {
 
 impl TcpListener {
     /// Listens on `address`; port 0 lets the kernel pick one. The address can be bound again at once after a restart
-    /// (`SO_REUSEADDR`). Of several addresses, the first that can be had. For other settings: [`TcpSocket`](crate::TcpSocket).
+    /// (`SO_REUSEADDR`). Of several addresses, the first that can be had. For other settings:
+    /// [`TcpSocket`](crate::TcpSocket).
     ///
     /// # Errors
     ///
@@ -221,8 +222,9 @@ impl TcpListener {
         Self::bind_with(address, false).await
     }
 
-    /// As [`bind`](Self::bind), on an address that several listeners share, one of each core, say: the kernel gives each
-    /// connection to one of them (`SO_REUSEPORT`). All of them have to be of the same user, and made by this function.
+    /// As [`bind`](Self::bind), on an address that several listeners share, one of each core, say: the kernel gives
+    /// each connection to one of them (`SO_REUSEPORT`). All of them have to be of the same user, and made by this
+    /// function.
     ///
     /// # Errors
     ///
@@ -251,8 +253,8 @@ impl TcpListener {
         OwnedFd::from(listener).into()
     }
 
-    /// The listener as the standard library has it, set to block, and the connections that had been accepted and that nobody
-    /// took. See [`into_owned_fd`](Self::into_owned_fd).
+    /// The listener as the standard library has it, set to block, and the connections that had been accepted and that
+    /// nobody took. See [`into_owned_fd`](Self::into_owned_fd).
     ///
     /// # Errors
     ///
@@ -263,7 +265,8 @@ impl TcpListener {
     }
 }
 
-/// Does something with the first of the addresses with which it can be done; if there is none, the error is that of the first.
+/// Does something with the first of the addresses with which it can be done; if there is none, the error is that of the
+/// first.
 pub(crate) async fn first_of<T>(
     address: impl ToSocketAddrs,
     what: &str,

@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use corering_runtime::buf::Chunk;
 use corering_runtime::op::{
-    Arrivals, Descriptor, FromMessage, How, Message, Multishot, Op, Readiness, ReceiveMessage, ReceiveMessages, Rooms,
+    Arrivals, Descriptor, FromMessage, How, Message, Multishot, One, Op, Readiness, ReceiveMessage, ReceiveMessages,
+    Rooms,
 };
 use socket2::SockAddr;
 
@@ -71,8 +72,8 @@ impl Messages {
 
 /// The datagrams of a socket, one after the other, in pooled buffers.
 ///
-/// It takes in what arrives without being asked, one buffer of the core's pool for each datagram. While it is there, other
-/// receives of the socket wait.
+/// It takes in what arrives without being asked, one buffer of the core's pool for each datagram. While it is there,
+/// other receives of the socket wait.
 ///
 /// # Cancel safety
 ///
@@ -90,7 +91,7 @@ enum State {
     Idle,
     Armed(Multishot<ReceiveMessages>),
     /// The core had no buffer: one of our own.
-    Own(Op<ReceiveMessage<corering_runtime::op::One<Vec<u8>>, Message>>),
+    Own(Box<Op<ReceiveMessage<One<Vec<u8>>, Message>>>),
 }
 
 impl std::fmt::Debug for Messages {
@@ -127,7 +128,7 @@ impl<'a> PooledMessages<'a> {
                     Err(error) => return Poll::Ready(Err(error)),
                 },
                 State::Own(receive) => {
-                    let (received, bytes) = ready!(std::pin::Pin::new(receive).poll(cx));
+                    let (received, bytes) = ready!(std::pin::Pin::new(&mut **receive).poll(cx));
                     self.state = State::Idle;
                     return Poll::Ready(received.and_then(|message| {
                         let count = <(usize, Option<SockAddr>)>::from_message(message)?;
@@ -139,8 +140,8 @@ impl<'a> PooledMessages<'a> {
     }
 
     fn own_memory(&self) -> State {
-        let room = corering_runtime::op::One(Vec::with_capacity(self.bytes.max(1)));
-        State::Own(self.messages.receive(room, How::default()))
+        let room = One(Vec::with_capacity(self.bytes.max(1)));
+        State::Own(Box::new(self.messages.receive(room, How::default())))
     }
 }
 
@@ -158,14 +159,14 @@ macro_rules! message_methods {
             ///
             /// # Errors
             ///
-            /// What `recv(2)` says. [`InvalidData`](io::ErrorKind::InvalidData) with a [`Truncated`](crate::Truncated) if the
-            /// message has more bytes than `buffer` has room for: the buffer has the first, and the others are gone.
-            /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it has no room.
+            /// What `recv(2)` says. [`InvalidData`](io::ErrorKind::InvalidData) with a [`Truncated`](crate::Truncated)
+            /// if the message has more bytes than `buffer` has room for: the buffer has the first, and the others are
+            /// gone. [`InvalidInput`](io::ErrorKind::InvalidInput) if it has no room.
             ///
             /// # Cancel safety
             ///
-            /// Dropping it loses no message (only the buffer): the next call gets it. It is cut to the room of the one that was
-            /// dropped.
+            /// Dropping it loses no message (only the buffer): the next call gets it. It is cut to the room of the one
+            /// that was dropped.
             pub fn recv<B: IoBufMut>(&self, buffer: B) -> Op<ReceiveMessage<One<B>, usize>> {
                 self.messages.receive(One(buffer), How::default())
             }
@@ -192,8 +193,8 @@ macro_rules! message_methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropping it loses neither the message nor what came along: the next `recv_msg` gets both; other receives get the
-            /// message, and close what came along.
+            /// Dropping it loses neither the message nor what came along: the next `recv_msg` gets both; other receives
+            /// get the message, and close what came along.
             pub fn recv_msg<B: IoBufMut>(
                 &self,
                 buffers: Vec<B>,
@@ -300,8 +301,8 @@ macro_rules! message_methods {
                 self.socket().shutdown(how)
             }
 
-            /// The socket without the runtime, and the messages that had been received for futures which are gone: nobody else
-            /// will receive these.
+            /// The socket without the runtime, and the messages that had been received for futures which are gone:
+            /// nobody else will receive these.
             ///
             /// # Errors
             ///
@@ -315,7 +316,8 @@ macro_rules! message_methods {
                 self.messages.into_parts().await
             }
 
-            /// Closes it: gives up what was dropped, waits for that, and closes. Dropping it does that in the background.
+            /// Closes it: gives up what was dropped, waits for that, and closes. Dropping it does that in the
+            /// background.
             ///
             /// # Errors
             ///
@@ -348,8 +350,8 @@ macro_rules! send_methods {
             ///
             /// # Errors
             ///
-            /// What `send(2)` says: that it is too large (`EMSGSIZE`), that the socket is not connected, that nobody took the
-            /// last one.
+            /// What `send(2)` says: that it is too large (`EMSGSIZE`), that the socket is not connected, that nobody
+            /// took the last one.
             ///
             /// # Cancel safety
             ///

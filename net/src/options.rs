@@ -1,6 +1,7 @@
 //! The settings that TCP sockets share, whether they are yet to be connected, are, or listen.
 
-/// Keeping a quiet connection alive, or finding out that it is dead: see [`TcpStream::set_keepalive`](crate::TcpStream::set_keepalive).
+/// Keeping a quiet connection alive, or finding out that it is dead: see
+/// [`TcpStream::set_keepalive`](crate::TcpStream::set_keepalive).
 ///
 /// What is not set stays as the system has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,8 +76,8 @@ macro_rules! tcp_options {
                 Ok(self.socket().option(SocketOption::NoDelay)? != 0)
             }
 
-            /// Has the kernel look from time to time whether the other side is still there, or not (`SO_KEEPALIVE` and its
-            /// like). A connection of a listener has this from it.
+            /// Has the kernel look from time to time whether the other side is still there, or not (`SO_KEEPALIVE` and
+            /// its like). A connection of a listener has this from it.
             ///
             /// # Errors
             ///
@@ -97,8 +98,8 @@ macro_rules! tcp_options {
                 Ok(self.socket().option(SocketOption::KeepAlive)? != 0)
             }
 
-            /// For how long (whole seconds) a close waits for what is unsent, which is then thrown away; with 0 a close resets
-            /// the connection (`SO_LINGER`).
+            /// For how long (whole seconds) a close waits for what is unsent, which is then thrown away; with 0 a close
+            /// resets the connection (`SO_LINGER`).
             ///
             /// # Errors
             ///
@@ -156,8 +157,8 @@ macro_rules! tcp_options {
                 self.socket().option(option).map(|ttl| ttl as u32)
             }
 
-            /// For how long (whole milliseconds) what was sent may stay without an answer before the connection is given up;
-            /// `None` as the system has it (`TCP_USER_TIMEOUT`).
+            /// For how long (whole milliseconds) what was sent may stay without an answer before the connection is
+            /// given up; `None` as the system has it (`TCP_USER_TIMEOUT`).
             ///
             /// # Errors
             ///

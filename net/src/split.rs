@@ -22,7 +22,8 @@ pub struct ReadHalf<'a, S = TcpStream>(&'a mut Receiver, Of<S>);
 /// Writes to a stream whose other half reads; made by [`TcpStream::split`] and its like.
 pub struct WriteHalf<'a, S = TcpStream>(&'a mut Sender, Of<S>);
 
-/// Reads from a stream whose other half writes, perhaps in another task; made by [`TcpStream::into_split`] and its like.
+/// Reads from a stream whose other half writes, perhaps in another task; made by [`TcpStream::into_split`] and its
+/// like.
 ///
 /// The connection is closed when both halves are dropped.
 pub struct OwnedReadHalf<S = TcpStream>(Receiver, Of<S>);

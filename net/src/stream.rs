@@ -56,13 +56,13 @@ stream_methods!(TcpStream, SocketAddr, socket_addr);
 impl TcpStream {
     /// Connects to an address, or to a host by its name.
     ///
-    /// If there are several addresses, they are tried in turn, the families alternating: the next begins when one has failed or
-    /// has not answered for 250 ms, the first that answers wins, and the others are given up (RFC 8305).
+    /// If there are several addresses, they are tried in turn, the families alternating: the next begins when one has
+    /// failed or has not answered for 250 ms, the first that answers wins, and the others are given up (RFC 8305).
     ///
     /// # Errors
     ///
-    /// What `connect(2)` says, with the address: that it refuses, is unreachable, does not answer; of several addresses all
-    /// that was said. That the name cannot be looked up.
+    /// What `connect(2)` says, with the address: that it refuses, is unreachable, does not answer; of several addresses
+    /// all that was said. That the name cannot be looked up.
     ///
     /// # Cancel safety
     ///
@@ -101,8 +101,8 @@ impl TcpStream {
         Ok(Self::new(Descriptor::new(stream.into())))
     }
 
-    /// The connection as the standard library has it, set to block, and what had already been received: nobody else will read
-    /// that. See [`into_owned_fd`](Self::into_owned_fd).
+    /// The connection as the standard library has it, set to block, and what had already been received: nobody else
+    /// will read that. See [`into_owned_fd`](Self::into_owned_fd).
     ///
     /// # Errors
     ///

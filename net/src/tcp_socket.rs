@@ -132,8 +132,8 @@ impl TcpSocket {
         self.socket.option(SocketOption::SendBuffer).map(|bytes| bytes as u32)
     }
 
-    /// How many bytes may wait to be read (`SO_RCVBUF`): set it before the socket is connected or listens, since the window that
-    /// the other side is offered follows from it. The kernel doubles what is set.
+    /// How many bytes may wait to be read (`SO_RCVBUF`): set it before the socket is connected or listens, since the
+    /// window that the other side is offered follows from it. The kernel doubles what is set.
     ///
     /// # Errors
     ///
@@ -151,8 +151,8 @@ impl TcpSocket {
         self.socket.option(SocketOption::ReceiveBuffer).map(|bytes| bytes as u32)
     }
 
-    /// Lets so many connections bring data with their first packet while they wait to be accepted, if the system allows it
-    /// (`TCP_FASTOPEN`, for a socket that is to listen).
+    /// Lets so many connections bring data with their first packet while they wait to be accepted, if the system allows
+    /// it (`TCP_FASTOPEN`, for a socket that is to listen).
     ///
     /// # Errors
     ///
@@ -161,8 +161,8 @@ impl TcpSocket {
         self.socket.set_option(SocketOption::FastOpen, size(waiting))
     }
 
-    /// Has connecting end at once, and the first packet go out with the first data, if the system allows it and knows the other
-    /// side (`TCP_FASTOPEN_CONNECT`). That nobody listens is then an error of the first read or write.
+    /// Has connecting end at once, and the first packet go out with the first data, if the system allows it and knows
+    /// the other side (`TCP_FASTOPEN_CONNECT`). That nobody listens is then an error of the first read or write.
     ///
     /// # Errors
     ///

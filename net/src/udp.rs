@@ -21,8 +21,8 @@ use crate::stream::socket_addr as address;
 
 /// A UDP socket.
 ///
-/// What has arrived is lost with no future: a receive that is dropped leaves its datagram to the next. One that is too large
-/// for the buffer is an error that says so.
+/// What has arrived is lost with no future: a receive that is dropped leaves its datagram to the next. One that is too
+/// large for the buffer is an error that says so.
 ///
 /// # Examples
 ///
@@ -57,8 +57,8 @@ impl UdpSocket {
         Self::bind_with(address, false).await
     }
 
-    /// As [`bind`](Self::bind), on an address that several sockets share: the kernel gives what comes from one address always to
-    /// the same of them (`SO_REUSEPORT`).
+    /// As [`bind`](Self::bind), on an address that several sockets share: the kernel gives what comes from one address
+    /// always to the same of them (`SO_REUSEPORT`).
     ///
     /// # Errors
     ///
@@ -110,8 +110,8 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// What `sendto(2)` says: that it is too large (`EMSGSIZE`), that there is no way to the address. That the name cannot be
-    /// looked up.
+    /// What `sendto(2)` says: that it is too large (`EMSGSIZE`), that there is no way to the address. That the name
+    /// cannot be looked up.
     ///
     /// # Cancel safety
     ///
@@ -123,7 +123,8 @@ impl UdpSocket {
         }
     }
 
-    /// Sends several buffers in turn as one message, with what goes along, to an address. All comes back with the result.
+    /// Sends several buffers in turn as one message, with what goes along, to an address. All comes back with the
+    /// result.
     ///
     /// # Errors
     ///
@@ -205,8 +206,8 @@ impl UdpSocket {
         self.messages.receive(One(buffer), How { peek: true, ..How::default() })
     }
 
-    /// The datagrams one after the other, in buffers of the core's pool that fits datagrams of so many bytes best. It takes in
-    /// what arrives without being asked: for those that receive many.
+    /// The datagrams one after the other, in buffers of the core's pool that fits datagrams of so many bytes best. It
+    /// takes in what arrives without being asked: for those that receive many.
     ///
     /// # Kernel
     ///
@@ -345,8 +346,8 @@ impl UdpSocket {
         OwnedFd::from(socket).into()
     }
 
-    /// The socket as the standard library has it, and the datagrams that had been received for futures which are gone. See
-    /// [`into_owned_fd`](Self::into_owned_fd).
+    /// The socket as the standard library has it, and the datagrams that had been received for futures which are gone.
+    /// See [`into_owned_fd`](Self::into_owned_fd).
     ///
     /// # Errors
     ///
@@ -366,8 +367,8 @@ impl fmt::Debug for UdpSocket {
     }
 }
 
-/// The datagrams of a socket, one after the other; made by [`UdpSocket::recv_stream`]. While it is there, other receives of the
-/// socket wait.
+/// The datagrams of a socket, one after the other; made by [`UdpSocket::recv_stream`]. While it is there, other
+/// receives of the socket wait.
 ///
 /// # Cancel safety
 ///
@@ -380,8 +381,8 @@ impl Datagrams<'_> {
     ///
     /// # Errors
     ///
-    /// What `recvmsg(2)` says. [`InvalidData`](io::ErrorKind::InvalidData) with a [`Truncated`](crate::Truncated) if one had
-    /// more bytes than the buffers of the pool have: it is gone, and the next call gives the next.
+    /// What `recvmsg(2)` says. [`InvalidData`](io::ErrorKind::InvalidData) with a [`Truncated`](crate::Truncated) if
+    /// one had more bytes than the buffers of the pool have: it is gone, and the next call gives the next.
     ///
     /// # Cancel safety
     ///

@@ -1,6 +1,7 @@
-//! Sockets of this machine: descriptors and credentials that go along with bytes, segments, settings, and what other libraries
-//! have opened.
+//! Sockets of this machine: descriptors and credentials that go along with bytes, segments, settings, and what other
+//! libraries have opened.
 
+use std::fs::File;
 use std::future::Future as _;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -13,16 +14,15 @@ use corering::net::{
     UnixStream,
 };
 
-use crate::{clean, poll_once, soon, turn};
+use crate::{clean, pipe, poll_once, soon, turn};
 
 /// The reading end of a pipe, which ends when all descriptors of the other one are closed; and that.
-fn witness() -> (std::io::PipeReader, OwnedFd) {
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    (reader, writer.into())
+fn witness() -> (File, OwnedFd) {
+    pipe()
 }
 
 /// Whether all descriptors of the other end are closed: with one left, a read would have to wait.
-fn is_over(reader: &mut std::io::PipeReader) -> bool {
+fn is_over(reader: &mut File) -> bool {
     use std::os::fd::AsRawFd as _;
     let mut poll = libc::pollfd { fd: reader.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one entry, which lives as long as the call.
@@ -31,7 +31,7 @@ fn is_over(reader: &mut std::io::PipeReader) -> bool {
 }
 
 /// Waits until all are closed.
-async fn over(mut readers: Vec<std::io::PipeReader>) {
+async fn over(mut readers: Vec<File>) {
     let all = async {
         while !readers.iter_mut().all(is_over) {
             turn().await;
@@ -41,7 +41,7 @@ async fn over(mut readers: Vec<std::io::PipeReader>) {
 }
 
 /// Witnesses, and their descriptors to be sent along.
-fn along(count: usize) -> (Vec<std::io::PipeReader>, Ancillary) {
+fn along(count: usize) -> (Vec<File>, Ancillary) {
     let (readers, descriptors): (Vec<_>, Vec<_>) = (0..count).map(|_| witness()).unzip();
     (readers, descriptors.into_iter().fold(Ancillary::new(), Ancillary::descriptor))
 }
@@ -65,7 +65,7 @@ fn descriptors_go_along_with_messages_and_work_at_the_other_side() {
         assert_eq!(buffers[0], b"takeit");
         let theirs = message.ancillary().take_descriptors().pop().expect("came along");
         assert!(!is_over(&mut reader));
-        std::io::PipeWriter::from(theirs).write_all(b"works").expect("open");
+        File::from(theirs).write_all(b"works").expect("open");
         let mut text = String::new();
         reader.read_to_string(&mut text).expect("read");
         assert_eq!(text, "works");

@@ -17,8 +17,8 @@ use super::{Credentials, SocketAddr, address};
 use crate::connection::{size, taken_over, writable};
 use crate::messages::{Messages, message_methods};
 
-/// A socket of datagrams of the Unix family: each arrives whole and in order, and a send waits when too many lie at the other
-/// side.
+/// A socket of datagrams of the Unix family: each arrives whole and in order, and a send waits when too many lie at the
+/// other side.
 ///
 /// # Examples
 ///
@@ -64,8 +64,8 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// What `bind(2)` says, with the path: that there is something already ([`AddrInUse`](io::ErrorKind::AddrInUse)), be it of a
-    /// socket that is closed; that its folder is not there, or cannot be written to.
+    /// What `bind(2)` says, with the path: that there is something already ([`AddrInUse`](io::ErrorKind::AddrInUse)),
+    /// be it of a socket that is closed; that its folder is not there, or cannot be written to.
     pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
         Ok(Self { messages: Messages::new(super::bound(Type::DGRAM, path.as_ref())?) })
     }
@@ -106,13 +106,13 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// What `send(2)` says, such as that it is too large (`EMSGSIZE`), that the socket is not connected, that nobody has the
-    /// other side open.
+    /// What `send(2)` says, such as that it is too large (`EMSGSIZE`), that the socket is not connected, that nobody
+    /// has the other side open.
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits for room, it is not sent. Dropped once the kernel has it, it goes out, and the next send waits for
-    /// it.
+    /// Dropped while it waits for room, it is not sent. Dropped once the kernel has it, it goes out, and the next send
+    /// waits for it.
     ///
     /// # Kernel
     ///
@@ -125,7 +125,8 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// What `sendto(2)` says, such as that it is too large (`EMSGSIZE`), that nothing is there, or that nobody has it open.
+    /// What `sendto(2)` says, such as that it is too large (`EMSGSIZE`), that nothing is there, or that nobody has it
+    /// open.
     ///
     /// # Cancel safety
     ///
@@ -153,7 +154,8 @@ impl UnixDatagram {
         }
     }
 
-    /// Sends several buffers in turn as one datagram, with what goes along, to the other side. All comes back with the result.
+    /// Sends several buffers in turn as one datagram, with what goes along, to the other side. All comes back with the
+    /// result.
     ///
     /// # Errors
     ///
@@ -187,8 +189,8 @@ impl UnixDatagram {
         }
     }
 
-    /// What a send has come to. None: there was no room, and now there is. A send that waits in the kernel would be sent empty
-    /// (K46).
+    /// What a send has come to. None: there was no room, and now there is. A send that waits in the kernel would be
+    /// sent empty (K46).
     async fn room_after(&self, sent: io::Result<usize>, to: Option<&SockAddr>) -> Option<io::Result<usize>> {
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.room(to).await.err().map(Err),
@@ -256,8 +258,8 @@ impl UnixDatagram {
         OwnedFd::from(socket).into()
     }
 
-    /// The socket as the standard library has it, and the datagrams that had been received for futures which are gone. See
-    /// [`into_owned_fd`](Self::into_owned_fd).
+    /// The socket as the standard library has it, and the datagrams that had been received for futures which are gone.
+    /// See [`into_owned_fd`](Self::into_owned_fd).
     ///
     /// # Errors
     ///

@@ -16,8 +16,8 @@ use crate::serve::Listen;
 
 /// Accepts connections of the Unix family.
 ///
-/// As with a [`TcpListener`](crate::TcpListener), the accept belongs to the listener. The path that it was bound to stays when it
-/// is closed: remove it when nobody shall connect any more, or before it is bound again.
+/// As with a [`TcpListener`](crate::TcpListener), the accept belongs to the listener. The path that it was bound to
+/// stays when it is closed: remove it when nobody shall connect any more, or before it is bound again.
 ///
 /// # Examples
 ///
@@ -66,8 +66,8 @@ impl UnixListener {
     ///
     /// # Errors
     ///
-    /// What `bind(2)` says, with the path: that there is something already ([`AddrInUse`](io::ErrorKind::AddrInUse)), be it of a
-    /// socket that is closed; that its folder is not there, or cannot be written to.
+    /// What `bind(2)` says, with the path: that there is something already ([`AddrInUse`](io::ErrorKind::AddrInUse)),
+    /// be it of a socket that is closed; that its folder is not there, or cannot be written to.
     pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
         Ok(Self { listening: Listening::new(super::listening(Type::STREAM, path.as_ref())?) })
     }
@@ -89,8 +89,8 @@ impl UnixListener {
         OwnedFd::from(listener).into()
     }
 
-    /// The listener as the standard library has it, set to block, and the connections that had been accepted and that nobody
-    /// took. See [`into_owned_fd`](Self::into_owned_fd).
+    /// The listener as the standard library has it, set to block, and the connections that had been accepted and that
+    /// nobody took. See [`into_owned_fd`](Self::into_owned_fd).
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
 //! Sockets of the Unix family: between programs of one machine, by paths, by abstract names, or as pairs.
 //!
-//! Where a path is taken, one that begins with a zero byte (`"\0name"`) is an abstract name: it is in no folder, and goes with the
-//! last socket that has it. A path stays when its socket is closed, and cannot be bound again until it is removed
-//! ([`fs::remove_file`](https://docs.rs/corering/latest/corering/fs/fn.remove_file.html)): whether somebody else listens there by
-//! now, only the program can know.
+//! Where a path is taken, one that begins with a zero byte (`"\0name"`) is an abstract name: it is in no folder, and
+//! goes with the last socket that has it. A path stays when its socket is closed, and cannot be bound again until it is
+//! removed ([`fs::remove_file`](https://docs.rs/corering/latest/corering/fs/fn.remove_file.html)): whether somebody
+//! else listens there by now, only the program can know.
 
 mod datagram;
 mod listener;
@@ -43,8 +43,8 @@ pub(crate) fn unnamed() -> io::Result<SocketAddr> {
     SocketAddr::from_pathname("")
 }
 
-/// Who is at the other side of a connection that [`serve`](crate::serve) has accepted. Displayed, it is a path, a name after an
-/// `@`, or `unnamed`.
+/// Who is at the other side of a connection that [`serve`](crate::serve) has accepted. Displayed, it is a path, a name
+/// after an `@`, or `unnamed`.
 #[derive(Clone, Debug)]
 pub struct Peer(pub SocketAddr);
 

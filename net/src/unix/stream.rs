@@ -24,8 +24,8 @@ use crate::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 
 /// A connection of the Unix family.
 ///
-/// All is as with a [`TcpStream`](crate::TcpStream): the receive belongs to the stream, and so does what has arrived. Besides,
-/// open descriptors can be sent along with bytes ([`send_msg`](Self::send_msg)).
+/// All is as with a [`TcpStream`](crate::TcpStream): the receive belongs to the stream, and so does what has arrived.
+/// Besides, open descriptors can be sent along with bytes ([`send_msg`](Self::send_msg)).
 ///
 /// # Examples
 ///
@@ -92,8 +92,8 @@ impl UnixStream {
         self.socket().peer_credentials()
     }
 
-    /// Writes several buffers in turn, as much as goes at once, with what goes along: with the first byte, so that there has to
-    /// be one. All comes back with the result.
+    /// Writes several buffers in turn, as much as goes at once, with what goes along: with the first byte, so that
+    /// there has to be one. All comes back with the result.
     ///
     /// # Errors
     ///
@@ -107,19 +107,19 @@ impl UnixStream {
     ///
     /// ```
     /// use corering_net::{Ancillary, UnixStream};
-    /// use std::io::{Read, Write};
+    /// use corering_runtime::io::{AsyncReadExt, AsyncWrite, PipeWriter, pipe};
     ///
     /// corering_runtime::run(async {
     ///     let (mut here, mut there) = UnixStream::pair()?;
-    ///     let (mut pipe, end) = std::io::pipe()?;
-    ///     here.send_msg(vec!["take this"], Ancillary::new().descriptor(end)).await.0?;
+    ///     let (mut reader, writer) = pipe()?;
+    ///     let along = Ancillary::new().descriptor(writer.into_owned_fd().await?);
+    ///     drop(here.send_msg(vec!["take this"], along).await); // with our own descriptor
     ///
     ///     let (message, _) = there.recv_msg(vec![Vec::with_capacity(64)], 1).await;
-    ///     let end = message?.ancillary().take_descriptors().pop().expect("sent along");
-    ///     std::io::PipeWriter::from(end).write_all(b"by another way")?;
-    ///     let mut text = String::new();
-    ///     pipe.read_to_string(&mut text)?;
-    ///     assert_eq!(text, "by another way");
+    ///     let writer = message?.ancillary().take_descriptors().pop().expect("sent along");
+    ///     PipeWriter::from(writer).write_all("by another way").await.0?;
+    ///     let (count, text) = reader.read_to_end(Vec::new()).await;
+    ///     assert_eq!((count?, &text[..]), (14, &b"by another way"[..]));
     ///     std::io::Result::Ok(())
     /// })??;
     /// # Ok::<(), std::io::Error>(())
@@ -128,11 +128,11 @@ impl UnixStream {
         Writing::new(Op::new(SendMessage::new(self.socket(), buffers, ancillary, None)))
     }
 
-    /// Reads what has arrived into several buffers in turn, with what comes along: so many descriptors at most, others are
-    /// closed, which the [`Message`] tells. No bytes are the end of the stream.
+    /// Reads what has arrived into several buffers in turn, with what comes along: so many descriptors at most, others
+    /// are closed, which the [`Message`] tells. No bytes are the end of the stream.
     ///
-    /// What comes along with bytes that [`recv`](Self::recv) or [`read`](Self::read) take is closed, also by one that was dropped
-    /// and is still armed (this ends it): read with this alone where descriptors may come.
+    /// What comes along with bytes that [`recv`](Self::recv) or [`read`](Self::read) take is closed, also by one that
+    /// was dropped and is still armed (this ends it): read with this alone where descriptors may come.
     ///
     /// # Errors
     ///
@@ -162,8 +162,8 @@ impl UnixStream {
         OwnedFd::from(stream).into()
     }
 
-    /// The connection as the standard library has it, set to block, and what had already been received: nobody else will read
-    /// that. See [`into_owned_fd`](Self::into_owned_fd).
+    /// The connection as the standard library has it, set to block, and what had already been received: nobody else
+    /// will read that. See [`into_owned_fd`](Self::into_owned_fd).
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! The plain calls that sockets have beside those of every descriptor: pairs and pipes, who is at the other side, groups,
-//! devices, and the names of hosts.
+//! The plain calls that sockets have beside those of every descriptor: pairs and pipes, who is at the other side,
+//! groups, devices, and the names of hosts.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};

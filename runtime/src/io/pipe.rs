@@ -59,8 +59,8 @@ pub struct PipeReader(Descriptor);
 ///
 /// # Cancel safety
 ///
-/// [`write_all`](AsyncWrite::write_all), dropped in flight, goes out whole as long as the writer is there, and everything later
-/// waits for it.
+/// [`write_all`](AsyncWrite::write_all), dropped in flight, goes out whole as long as the writer is there, and
+/// everything later waits for it.
 ///
 /// # Kernel
 ///
@@ -97,8 +97,8 @@ impl PipeReader {
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock), with the reader, if a dropped read has brought something: read that before.
-    /// [`Unsupported`](io::ErrorKind::Unsupported) in a simulated world.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock), with the reader, if a dropped read has brought something: read that
+    /// before. [`Unsupported`](io::ErrorKind::Unsupported) in a simulated world.
     pub async fn into_owned_fd(self) -> Result<OwnedFd, (io::Error, Self)> {
         self.0.into_owned().await.map_err(|(error, reader)| (error, Self(reader)))
     }
@@ -143,8 +143,8 @@ impl PipeWriter {
     ///
     /// # Errors
     ///
-    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) if it was shut down; [`Unsupported`](io::ErrorKind::Unsupported) in a simulated
-    /// world.
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe) if it was shut down; [`Unsupported`](io::ErrorKind::Unsupported) in a
+    /// simulated world.
     pub async fn into_owned_fd(mut self) -> io::Result<OwnedFd> {
         self.end()?;
         match self.0.take() {

@@ -1,7 +1,7 @@
 //! What goes along with a message: open descriptors, who sends, how the bytes are cut into datagrams.
 //!
-//! The kernel wants it as records, each with a head (`struct cmsghdr`): written here for a send, and read here, once and at
-//! once, after a receive: so a descriptor that has come is owned from then on, whatever becomes of the message.
+//! The kernel wants it as records, each with a head (`struct cmsghdr`): written here for a send, and read here, once
+//! and at once, after a receive: so a descriptor that has come is owned from then on, whatever becomes of the message.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -182,6 +182,7 @@ fn numbers(bytes: &[u8]) -> impl Iterator<Item = i32> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::os::fd::IntoRawFd;
 
     use super::*;
@@ -213,18 +214,21 @@ mod tests {
 
     #[test]
     fn more_descriptors_than_were_asked_for_are_closed_and_that_is_told() {
-        let sent = Ancillary::new().descriptor(open()).descriptor(open());
+        let pairs = [(); 2].map(|()| std::os::unix::net::UnixStream::pair().expect("a pair"));
+        let [(first, mut one), (second, mut other)] = pairs;
+        let sent = Ancillary::new().descriptor(first).descriptor(second);
         let records = sent.records();
-        let Ancillary { descriptors, .. } = sent;
-        let numbers: Vec<_> = descriptors.into_iter().map(IntoRawFd::into_raw_fd).collect();
+        for descriptor in sent.descriptors {
+            // As if the kernel had given them.
+            let _ = descriptor.into_raw_fd();
+        }
         // SAFETY: the descriptors are nobody's any more.
         let (read, cut) = unsafe { Ancillary::read(&records, 1) };
         assert!(cut);
         assert_eq!(read.descriptors.len(), 1);
-        // SAFETY: takes no pointers.
-        let flags = unsafe { libc::fcntl(numbers[1], libc::F_GETFD) };
-        let others = std::fs::read_link(format!("/proc/self/fd/{}", numbers[1]));
-        assert!(flags < 0 || others.is_ok(), "closed, or given to another test by now");
+        assert_eq!(other.read(&mut [0]).expect("closed"), 0, "the second is closed");
+        one.set_nonblocking(true).expect("set");
+        assert_eq!(one.read(&mut [0]).expect_err("open").kind(), std::io::ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //!                  +------------------+
 //! ```
 //!
-//! Invariant: one receive of a socket is with the kernel at a time, or has been dropped and is about to end; the others wait
-//! for it. So what a dropped one brings nevertheless is kept before anybody else asks the kernel, and comes first.
+//! Invariant: one receive of a socket is with the kernel at a time, or has been dropped and is about to end; the others
+//! wait for it. So what a dropped one brings nevertheless is kept before anybody else asks the kernel, and comes first.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Receiving messages: bytes with who sent them and what came along, so that none that has arrived is ever lost.
 //!
-//! A receive that is dropped is cancelled; what it brings nevertheless is kept with the socket ([`Arrivals`]), and the next
-//! one gives it.
+//! A receive that is dropped is cancelled; what it brings nevertheless is kept with the socket ([`Arrivals`]), and the
+//! next one gives it.
 
 use std::fmt;
 use std::io;
@@ -277,8 +277,8 @@ pub struct How {
 ///
 /// # Cancel safety
 ///
-/// Dropped, it is cancelled, and what it brings nevertheless is kept in the [`Arrivals`]: the next receive gives it. A message
-/// that had more bytes than the dropped one had room for is cut then, and says so.
+/// Dropped, it is cancelled, and what it brings nevertheless is kept in the [`Arrivals`]: the next receive gives it. A
+/// message that had more bytes than the dropped one had room for is cut then, and says so.
 #[derive(Debug)]
 pub struct ReceiveMessage<R, M> {
     held: Held,
@@ -314,8 +314,8 @@ impl<R: Rooms, M: FromMessage> ReceiveMessage<R, M> {
         self.envelope.parts.0.iter().any(|part| part.iov_len > 0)
     }
 
-    /// Without an address and without what comes along, the kernel has less to do. But if it is dropped, whoever gets what it
-    /// brings may want to know the sender.
+    /// Without an address and without what comes along, the kernel has less to do. But if it is dropped, whoever gets
+    /// what it brings may want to know the sender.
     fn is_plain(&self) -> bool {
         !self.asks_for_sender() && self.how.descriptors.is_none() && self.envelope.parts.0.len() == 1
     }
@@ -336,7 +336,8 @@ impl<R: Rooms, M: FromMessage> ReceiveMessage<R, M> {
         let length = completion.to_result()? as usize;
         let room = self.envelope.parts.0.iter().map(|part| part.iov_len).sum();
         let count = length.min(room);
-        // SAFETY: the kernel has filled the parts in turn, as far as the message went; they are as `submission` made them.
+        // SAFETY: the kernel has filled the parts in turn, as far as the message went; they are as `submission` made
+        // them.
         unsafe { self.rooms.advance(count) };
         let length = if self.how.stream || self.how.peek { count } else { length };
         if self.is_plain() {
@@ -347,7 +348,8 @@ impl<R: Rooms, M: FromMessage> ReceiveMessage<R, M> {
     }
 }
 
-// SAFETY: the rooms are the buffers', and name and records lie in `envelope` or on its heap: nobody moves or looks at any of
+// SAFETY: the rooms are the buffers', and name and records lie in `envelope` or on its heap: nobody moves or looks at
+// any of
 //         them while the kernel fills them.
 unsafe impl<R: Rooms, M: FromMessage> Operation for ReceiveMessage<R, M> {
     type Output = (io::Result<M>, R::Back);
@@ -427,7 +429,8 @@ unsafe impl<R: Rooms, M: FromMessage> Operation for ReceiveMessage<R, M> {
             let mut left = completion.result.max(0) as usize;
             for part in &self.envelope.parts.0 {
                 let len = left.min(part.iov_len);
-                // SAFETY: a part that `submission` made, of a room that the kernel has filled so far and that nobody has
+                // SAFETY: a part that `submission` made, of a room that the kernel has filled so far and that nobody
+                // has
                 //         touched since.
                 let filled = unsafe { std::slice::from_raw_parts(part.iov_base.cast::<u8>(), len) };
                 copies.extend_from_slice(filled);
@@ -487,10 +490,10 @@ impl Envelope {
             self.header.msg_namelen = self.from.size_of();
         }
         self.header.msg_iov = self.parts.0.as_mut_ptr();
-        self.header.msg_iovlen = self.parts.0.len() as _;
+        self.header.msg_iovlen = self.parts.0.len();
         if !self.control.is_empty() {
             self.header.msg_control = self.control.as_mut_ptr().cast();
-            self.header.msg_controllen = self.control.len() as _;
+            self.header.msg_controllen = self.control.len();
         }
         &raw mut self.header
     }
@@ -507,7 +510,7 @@ impl Envelope {
             // SAFETY: the kernel has written an address of that length; the rest is zeroed.
             unsafe { address(from, name_len) }
         });
-        let written = (self.header.msg_controllen as usize).min(self.control.len());
+        let written = self.header.msg_controllen.min(self.control.len());
         // SAFETY: the kernel has written the records, and they are read once.
         let (ancillary, cut) = unsafe { Ancillary::read(&self.control[..written], descriptors.unwrap_or(0)) };
         let cut = cut || descriptors.is_some() && self.header.msg_flags & libc::MSG_CTRUNC != 0;
@@ -564,8 +567,8 @@ const OUT: usize = 16;
 const NAME: usize = size_of::<libc::sockaddr_un>();
 
 impl ReceiveMessages {
-    /// Receives from `socket` into buffers of the pool that fits datagrams of so many bytes best. `None` outside a runtime,
-    /// and where the core has no pool with room for one byte.
+    /// Receives from `socket` into buffers of the pool that fits datagrams of so many bytes best. `None` outside a
+    /// runtime, and where the core has no pool with room for one byte.
     pub fn new(socket: &Descriptor, arrivals: &Arrivals, bytes: usize) -> Option<Self> {
         let whole = bytes.saturating_add(OUT + NAME);
         let (group, size) =

@@ -87,7 +87,8 @@ unsafe impl<B: IoBuf> Operation for SendTo<B> {
 
 /// Sends several buffers in turn as one message, with what goes along; output `(io::Result<usize>, Vec<B>, Ancillary)`.
 ///
-/// On a stream, or as much of it as goes at once: what goes along goes with the first byte, and without a byte nothing goes.
+/// On a stream, or as much of it as goes at once: what goes along goes with the first byte, and without a byte nothing
+/// goes.
 ///
 /// # Kernel
 ///
@@ -130,7 +131,8 @@ impl<B: IoBuf> SendMessage<B> {
     }
 }
 
-// SAFETY: the bytes are the buffers', which are neither moved nor changed while the kernel reads them; the lists and the
+// SAFETY: the bytes are the buffers', which are neither moved nor changed while the kernel reads them; the lists and
+// the
 //         records are on the heap, header and address in `self`.
 unsafe impl<B: IoBuf> Operation for SendMessage<B> {
     type Output = (io::Result<usize>, Vec<B>, Ancillary);
@@ -152,10 +154,10 @@ unsafe impl<B: IoBuf> Operation for SendMessage<B> {
             self.header.msg_namelen = to.len();
         }
         self.header.msg_iov = self.parts.0.as_mut_ptr();
-        self.header.msg_iovlen = self.parts.0.len() as _;
+        self.header.msg_iovlen = self.parts.0.len();
         if !self.records.is_empty() {
             self.header.msg_control = self.records.as_mut_ptr().cast();
-            self.header.msg_controllen = self.records.len() as _;
+            self.header.msg_controllen = self.records.len();
         }
         opcode::SendMsg::new(self.held.fd(), &raw const self.header).flags(flags(self.waits) as u32).build()
     }

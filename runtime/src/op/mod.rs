@@ -457,7 +457,8 @@ fn poll_end<O: Operation>(
     }
 }
 
-/// Submits the operation in this slot, which the kernel has let go of. If making its submission panics, nothing changes.
+/// Submits the operation in this slot, which the kernel has let go of. If making its submission panics, nothing
+/// changes.
 #[inline]
 fn submit_again<O: Operation>(operations: &Operations, key: Key) {
     let Some((_, contents)) = operations.slots.borrow_mut().get(key) else {

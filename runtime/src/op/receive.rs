@@ -191,15 +191,21 @@ pub struct Receiver {
     state: State,
     /// What a read did not take of a chunk.
     rest: Option<Chunk>,
-    /// An error that came while somebody only looked.
-    failed: Option<io::Error>,
-    /// What receives of whole messages have brought and nobody took, if there were any.
-    arrivals: Option<Arrivals>,
+    /// What most have not.
+    unusual: Option<Box<Unusual>>,
     /// The armed receive was asked to end by [`stop`](Self::stop), which may have been dropped since.
     stopping: bool,
-    chunk_bytes: usize,
+    chunk_bytes: u32,
     /// That has changed since the last receive was made.
     pool_changed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Unusual {
+    /// An error that came while somebody only looked.
+    failed: Option<io::Error>,
+    /// What receives of whole messages have brought and nobody took.
+    arrivals: Arrivals,
 }
 
 #[derive(Debug)]
@@ -228,8 +234,7 @@ impl Receiver {
             socket,
             state: State::Idle,
             rest: None,
-            failed: None,
-            arrivals: None,
+            unusual: None,
             stopping: false,
             chunk_bytes: 0,
             pool_changed: false,
@@ -241,10 +246,10 @@ impl Receiver {
         &self.socket
     }
 
-    /// What receives of whole messages bring to, which may be made once [`stop`](Self::stop) has ended. What such a one leaves
-    /// there, the receiver gives.
+    /// What receives of whole messages bring to, which may be made once [`stop`](Self::stop) has ended. What such a one
+    /// leaves there, the receiver gives.
     pub fn arrivals(&mut self) -> &Arrivals {
-        self.arrivals.get_or_insert_default()
+        &self.unusual.get_or_insert_default().arrivals
     }
 
     /// The same, with what lies here put first among them, for a receive of a whole message that is about to be made.
@@ -253,28 +258,35 @@ impl Receiver {
     ///
     /// One that came while somebody only looked.
     pub fn hand_over(&mut self) -> io::Result<&Arrivals> {
-        if let Some(error) = self.failed.take() {
+        let rest = self.rest.take();
+        let unusual = self.unusual.get_or_insert_default();
+        if let Some(error) = unusual.failed.take() {
+            self.rest = rest;
             return Err(error);
         }
-        let rest = self.rest.take();
-        let arrivals = self.arrivals();
+        let arrivals = &unusual.arrivals;
         if let Some(rest) = rest {
             arrivals.put_back(rest.to_vec());
         }
         Ok(arrivals)
     }
 
-    /// Looks at the next bytes, as [`poll_available`](Self::poll_available) does; an error is told, and the next read says it, too.
+    /// Looks at the next bytes, as [`poll_available`](Self::poll_available) does; an error is told, and the next read
+    /// says it, too.
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        if self.failed.is_none() {
+        if self.failed().is_none() {
             if let Err(error) = ready!(self.poll_available(cx)).map(drop) {
-                self.failed = Some(error);
+                self.unusual.get_or_insert_default().failed = Some(error);
             }
         }
-        Poll::Ready(match &self.failed {
+        Poll::Ready(match self.failed() {
             Some(error) => Err(error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)),
             None => Ok(self.rest.as_deref().unwrap_or_default()),
         })
+    }
+
+    fn failed(&self) -> Option<&io::Error> {
+        self.unusual.as_ref()?.failed.as_ref()
     }
 
     /// Copies the next bytes of the stream, which stay; 0 at its end.
@@ -301,14 +313,14 @@ impl Receiver {
     /// All that has arrived and was given to nobody. For when the receiver has been [stopped](Self::stop).
     pub fn take_rest(&mut self) -> Vec<u8> {
         let mut rest = self.rest.take().map_or_else(Vec::new, |chunk| chunk.to_vec());
-        let kept = self.arrivals.iter().flat_map(Arrivals::take_all);
+        let kept = self.unusual.iter().flat_map(|unusual| unusual.arrivals.take_all());
         rest.extend(kept.flat_map(|(bytes, _)| bytes));
         rest
     }
 
     /// From the next receive on, takes buffers of the pool that fits `bytes` best. At first it is the smallest.
     pub fn set_chunk_bytes(&mut self, bytes: usize) {
-        self.chunk_bytes = bytes;
+        self.chunk_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.pool_changed = true;
     }
 
@@ -318,7 +330,7 @@ impl Receiver {
         if let Some(rest) = self.rest.take() {
             return Poll::Ready(Ok(Some(rest)));
         }
-        if self.failed.is_some() || self.arrivals.is_some() {
+        if self.unusual.is_some() {
             if let Some(received) = ready!(self.poll_unusual(cx)) {
                 return Poll::Ready(received);
             }
@@ -326,7 +338,7 @@ impl Receiver {
         loop {
             let received = match &mut self.state {
                 State::Idle => {
-                    self.state = match ReceivePooled::new(&self.socket, self.chunk_bytes) {
+                    self.state = match ReceivePooled::new(&self.socket, self.chunk_bytes as usize) {
                         Some(receive) => State::Pooled(Repeating::new(receive)),
                         None => self.own_memory(),
                     };
@@ -362,12 +374,12 @@ impl Receiver {
     /// What somebody else has met, or left.
     #[cold]
     fn poll_unusual(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Option<Chunk>>>> {
-        if let Some(error) = self.failed.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        let Some(arrivals) = &self.arrivals else {
+        let Some(Unusual { failed, arrivals }) = self.unusual.as_deref_mut() else {
             return Poll::Ready(None);
         };
+        if let Some(error) = failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         ready!(arrivals.poll_free(cx));
         // What came along with them is closed: nobody asked for it.
         Poll::Ready(arrivals.take().map(|kept| Ok(Some(Chunk::from(kept.bytes)))))
@@ -485,9 +497,9 @@ impl Receiver {
     }
 
     fn own_memory(&self) -> State {
-        let bytes = context::with(|operations| operations.pool(self.chunk_bytes).map(|pool| pool.size()))
+        let bytes = context::with(|operations| operations.pool(self.chunk_bytes as usize).map(|pool| pool.size()))
             .flatten()
-            .map_or(self.chunk_bytes.max(4096), |size| size as usize);
+            .map_or((self.chunk_bytes as usize).max(4096), |size| size as usize);
         State::Own(Op::new(Receive::new(&self.socket, Vec::with_capacity(bytes))))
     }
 }

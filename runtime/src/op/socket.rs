@@ -234,15 +234,15 @@ impl Descriptor {
         calls::shutdown(self.as_fd(), how)
     }
 
-    /// Sends as much of `parts`, one after the other, as the socket takes at once; `None` if it takes nothing now. The bytes
-    /// are out when it returns, so they may be borrowed.
+    /// Sends as much of `parts`, one after the other, as the socket takes at once; `None` if it takes nothing now. The
+    /// bytes are out when it returns, so they may be borrowed.
     ///
     /// It waits for nothing, also not for a send that was dropped: wait for [`poll_settled`](Self::poll_settled) first.
     ///
     /// # Errors
     ///
-    /// What `sendmsg(2)` says. A connection that the other side has closed is [`BrokenPipe`](io::ErrorKind::BrokenPipe),
-    /// never a signal.
+    /// What `sendmsg(2)` says. A connection that the other side has closed is
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe), never a signal.
     ///
     /// # Examples
     ///

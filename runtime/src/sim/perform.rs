@@ -528,8 +528,8 @@ impl State {
         len
     }
 
-    /// Receives into areas in turn: how many bytes, how many the datagram had, and from whom. What else it comes to, if it does
-    /// not.
+    /// Receives into areas in turn: how many bytes, how many the datagram had, and from whom. What else it comes to, if
+    /// it does not.
     fn receive_once(&mut self, request: usize, areas: &[Area], how: Receiving) -> Result<Received, Outcome> {
         let Some(File::Socket(socket)) = self.requests[request].open.map(|open| self.opens[open].file.clone()) else {
             return Err(Outcome::of(Err(Errno(libc::ENOTSOCK))));

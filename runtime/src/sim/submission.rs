@@ -370,10 +370,10 @@ impl Fields {
                 let header = memory::message(self.address());
                 let areas = match multi {
                     true => Vec::new(),
-                    false => memory::vectors(header.msg_iov as u64, header.msg_iovlen as usize),
+                    false => memory::vectors(header.msg_iov as u64, header.msg_iovlen),
                 };
                 let name = Area { address: header.msg_name as u64, len: header.msg_namelen as usize };
-                let control = Area { address: header.msg_control as u64, len: header.msg_controllen as usize };
+                let control = Area { address: header.msg_control as u64, len: header.msg_controllen };
                 let head = Some(Head { header: self.address(), name, control });
                 Request::Receive { target, areas, how, head, group: self.group(), multi }
             }
@@ -381,14 +381,14 @@ impl Fields {
                 let how = self.sending(false, true)?;
                 self.no_buffers()?;
                 let header = memory::message(self.address());
-                if header.msg_controllen as usize > 0 {
+                if header.msg_controllen > 0 {
                     return Err("SENDMSG with something that goes along".to_owned());
                 }
                 let to = match header.msg_namelen {
                     0 => None,
                     len => Some(self.socket_address(header.msg_name as u64, len as usize)?),
                 };
-                let areas = memory::vectors(header.msg_iov as u64, header.msg_iovlen as usize);
+                let areas = memory::vectors(header.msg_iov as u64, header.msg_iovlen);
                 Request::Send { target, areas, how, to }
             }
             opcode::Send::CODE | opcode::SendZc::CODE => {

@@ -1,8 +1,8 @@
 //! Sockets of the Unix family: of one host, without a network between them.
 //!
-//! Streams and messages are pairs that are made when they are connected (see [`pair`](super::pair)). Datagrams lie at whom they
-//! were sent to, in order; when there are too many, the sender waits. Who takes what is at a path, the disk's node says: so
-//! a path that was moved is still the same socket's, and one that is bound anew is another's.
+//! Streams and messages are pairs that are made when they are connected (see [`pair`](super::pair)). Datagrams lie at
+//! whom they were sent to, in order; when there are too many, the sender waits. Who takes what is at a path, the disk's
+//! node says: so a path that was moved is still the same socket's, and one that is bound anew is another's.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -51,7 +51,8 @@ struct Letter {
 
 /// net.unix.max_dgram_qlen, as is common: one more may lie there.
 const MOST_LETTERS: usize = 10;
-/// How much may be on the way from one sender, as net.core.wmem_default has it, and what a datagram takes of it at least.
+/// How much may be on the way from one sender, as net.core.wmem_default has it, and what a datagram takes of it at
+/// least.
 const SEND_BUFFER: usize = 208 << 10;
 const LETTER: usize = 768;
 /// What the kernel keeps of the room for itself.
