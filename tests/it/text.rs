@@ -274,14 +274,37 @@ impl AsyncWrite for Slow {
 fn text_of_a_dropped_write_goes_out_once_or_not_at_all() {
     run(async || {
         for polls in 1..6 {
-            let mut writer = TextWriter::with_capacity(4, Slow::default()).newline(Newline::CrLf).with_bom();
+            let mut writer = TextWriter::with_capacity(4, Slow::default()).newline(Newline::CrLf);
+            writer.write_str("full").await.expect("written");
+            // The mark waits for room, too.
+            let mut writer = writer.with_bom();
             for part in 0..20 {
                 let text = format!("{part}\n");
                 while polled(polls, writer.write_str(&text)).await.is_none() {}
             }
             let written = writer.into_inner().await.expect("written");
             let expected: String = (0..20).map(|part| format!("{part}\r\n")).collect();
-            assert_eq!(String::from_utf8(written.0).expect("text"), format!("\u{feff}{expected}"), "{polls} polls");
+            assert_eq!(String::from_utf8(written.0).expect("text"), format!("full\u{feff}{expected}"), "{polls} polls");
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_goes_on_after_its_end_is_read_on() {
+    run(async || {
+        let reader = || TextReader::new(Cursor::new(b"one".to_vec()));
+        #[cfg(feature = "encoding")]
+        let readers = [reader(), reader().encoding(io::Encoding::for_label(b"latin1").expect("an encoding"))];
+        #[cfg(not(feature = "encoding"))]
+        let readers = [reader()];
+        for mut reader in readers {
+            let mut text = String::new();
+            for _ in 0..2 {
+                reader.read_to_string(&mut text).await.expect("text");
+            }
+            reader.get_mut().get_mut().extend_from_slice(b" two");
+            reader.read_to_string(&mut text).await.expect("text");
+            assert_eq!(text, "one two");
         }
     });
 }
@@ -317,15 +340,18 @@ mod encodings {
 
     #[test]
     fn what_was_written_is_read_wherever_it_is_cut() {
-        let text = "一行目\nzwei Zeilen\n\nende";
+        let text = "一行目\nzwei Zeilen\n\nende 終";
         run(async || {
             for label in ["utf-8", "utf-16le", "utf-16be", "gb18030", "shift_jis", "iso-2022-jp", "euc-jp"] {
                 let encoding = named(label);
                 let mut writer = TextWriter::new(Vec::new()).encoding(encoding).newline(Newline::CrLf);
-                for part in text.split_inclusive(' ') {
+                for part in text.split_inclusive([' ', '行', 'e']) {
                     writer.write_str(part).await.expect("written");
                 }
                 let bytes = writer.into_inner().await.expect("written");
+                if label == "iso-2022-jp" {
+                    assert!(bytes.ends_with(b"\x1b(B"), "the text ends in the first state");
+                }
                 for (piece, polls) in cuts(&bytes) {
                     let case = format!("{label} by {piece}, {polls} polls");
                     let reader = || TextReader::with_capacity(4, Pieces::of(&bytes, piece)).encoding(encoding);

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 
 #[cfg(feature = "encoding")]
-use encoding_rs::{DecoderResult, Encoder, EncoderResult, Encoding, UTF_16BE, UTF_16LE};
+use encoding_rs::{DecoderResult, Encoder, EncoderResult, Encoding, ISO_2022_JP, UTF_16BE, UTF_16LE};
 
 /// What an [`io::Error`] holds (with the kind [`InvalidData`](io::ErrorKind::InvalidData)) if a
 /// [`TextReader`](super::TextReader) meets bytes that are no text.
@@ -274,16 +274,23 @@ fn decode_other(
 
 /// Makes bytes of text.
 #[cfg(feature = "encoding")]
-#[derive(Clone, Copy, Debug)]
 pub(super) struct Encode {
-    pub(super) encoding: &'static Encoding,
+    encoding: &'static Encoding,
     /// `?` for what the encoding does not have.
-    pub(super) lossy: bool,
+    lossy: bool,
+    /// Of an encoding with states, what knows the one that it is in.
+    state: Option<Encoder>,
 }
 
 #[cfg(feature = "encoding")]
 impl Encode {
-    pub(super) fn encode(self, text: &str) -> io::Result<Vec<u8>> {
+    pub(super) fn new(encoding: &'static Encoding, lossy: bool) -> Self {
+        let has_states = encoding == ISO_2022_JP;
+        Self { encoding, lossy, state: has_states.then(|| encoding.new_encoder()) }
+    }
+
+    /// The text by itself.
+    pub(super) fn encode(&self, text: &str) -> io::Result<Vec<u8>> {
         // The Encoding Standard has nothing that writes these.
         if self.encoding == UTF_16LE {
             return Ok(text.encode_utf16().flat_map(u16::to_le_bytes).collect());
@@ -291,22 +298,61 @@ impl Encode {
         if self.encoding == UTF_16BE {
             return Ok(text.encode_utf16().flat_map(u16::to_be_bytes).collect());
         }
-        // One for each piece: at its end an encoding with states is back in the first one.
-        let (mut encoder, mut bytes) = (self.encoding.new_encoder(), Vec::new());
-        let mut rest = text;
-        while let (read, Some(character)) = encode_some(&mut encoder, rest, true, &mut bytes) {
-            if !self.lossy {
+        let mut bytes = Vec::new();
+        match encode_all(&mut self.encoding.new_encoder(), text, self.lossy, &mut bytes) {
+            Ok(()) => Ok(bytes),
+            Err(character) => {
                 let encoding = self.encoding.name();
-                return Err(io::Error::new(io::ErrorKind::InvalidData, EncodeError { character, encoding }));
+                Err(io::Error::new(io::ErrorKind::InvalidData, EncodeError { character, encoding }))
             }
-            rest = &rest[read..];
-            encode_some(&mut encoder, "?", false, &mut bytes);
         }
-        Ok(bytes)
+    }
+
+    /// The text, which can be encoded, as it follows what was before: `alone` if there are no states.
+    pub(super) fn go_on(&mut self, text: &str, alone: Vec<u8>) -> Vec<u8> {
+        let Some(encoder) = &mut self.state else {
+            return alone;
+        };
+        let mut bytes = Vec::new();
+        let _has_all = encode_all(encoder, text, self.lossy, &mut bytes);
+        bytes
+    }
+
+    /// What leads back to the first state, where a text has to end.
+    pub(super) fn end(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if let Some(encoder) = &mut self.state {
+            encode_some(encoder, "", true, &mut bytes);
+            *encoder = self.encoding.new_encoder();
+        }
+        bytes
+    }
+}
+
+#[cfg(feature = "encoding")]
+impl fmt::Debug for Encode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.encoding.name())
+    }
+}
+
+/// Appends all of `text`, if the encoding has it; else says which character it does not have.
+#[cfg(feature = "encoding")]
+fn encode_all(encoder: &mut Encoder, text: &str, lossy: bool, bytes: &mut Vec<u8>) -> Result<(), char> {
+    let mut rest = text;
+    loop {
+        let (read, missing) = encode_some(encoder, rest, false, bytes);
+        rest = &rest[read..];
+        match missing {
+            None => return Ok(()),
+            Some(_) if lossy => drop(encode_some(encoder, "?", false, bytes)),
+            Some(character) => return Err(character),
+        }
     }
 }
 
 /// Appends `text` up to the first character that the encoding does not have, and says which one, and where `text` goes on.
+/// With `last` nothing more comes.
 #[cfg(feature = "encoding")]
 fn encode_some(encoder: &mut Encoder, text: &str, last: bool, bytes: &mut Vec<u8>) -> (usize, Option<char>) {
     let mut done = 0;

@@ -106,14 +106,14 @@ impl<W> TextWriter<W> {
     /// ```
     #[cfg(feature = "encoding")]
     pub fn encoding(mut self, encoding: &'static Encoding) -> Self {
-        self.encode = Some(Encode { encoding, lossy: false });
+        self.encode = Some(Encode::new(encoding, false));
         self
     }
 
     /// As [`encoding`](Self::encoding), but writes `?` for what the encoding does not have.
     #[cfg(feature = "encoding")]
     pub fn lossy_encoding(mut self, encoding: &'static Encoding) -> Self {
-        self.encode = Some(Encode { encoding, lossy: true });
+        self.encode = Some(Encode::new(encoding, true));
         self
     }
 
@@ -161,11 +161,22 @@ impl<W: AsyncWrite> TextWriter<W> {
 
     async fn take(&mut self, text: &str) -> io::Result<()> {
         #[cfg(feature = "encoding")]
-        if let Some(encode) = self.encode {
-            let bytes = encode.encode(text)?;
-            return self.writer.write_all(&bytes).await;
+        if let Some(encode) = &mut self.encode {
+            let alone = encode.encode(text)?;
+            // Only what is taken changes the state.
+            self.writer.make_room(alone.len()).await?;
+            self.writer.take(&encode.go_on(text, alone));
+            return Ok(());
         }
         self.writer.write_all(text.as_bytes()).await
+    }
+
+    /// Takes what a text of this encoding ends with, if it is not there yet.
+    fn end(&mut self) {
+        #[cfg(feature = "encoding")]
+        if let Some(encode) = &mut self.encode {
+            self.writer.take(&encode.end());
+        }
     }
 
     /// Writes all that was collected, and flushes the writer; see [`BufWriter::flush`].
@@ -191,6 +202,7 @@ impl<W: AsyncWrite> TextWriter<W> {
     ///
     /// As [`BufWriter::shutdown`].
     pub async fn shutdown(&mut self) -> io::Result<()> {
+        self.end();
         self.writer.shutdown().await
     }
 
@@ -203,7 +215,8 @@ impl<W: AsyncWrite> TextWriter<W> {
     /// # Cancel safety
     ///
     /// Dropped, it drops the writer: use [`flush`](Self::flush) where that matters.
-    pub async fn into_inner(self) -> Result<W, IntoInnerError<W>> {
+    pub async fn into_inner(mut self) -> Result<W, IntoInnerError<W>> {
+        self.end();
         self.writer.into_inner().await
     }
 }
