@@ -8,7 +8,7 @@
 //! | read ahead, write behind | [`File::chunks`], [`File::sink`] |
 //! | go past the page cache | [`DirectFile`] |
 //! | list a folder, or all that is below it | [`read_dir`], [`walk()`] |
-//! | copy and remove files and trees | [`copy`], [`copy_tree`], [`remove_file`], [`remove_dir_all`] |
+//! | copy and remove files and trees | [`copy`], [`copy_tree`], [`CopyOptions`], [`remove_file`], [`remove_dir_all`] |
 //! | make, move and follow names | [`create_dir_all`], [`rename`], [`hard_link`], [`symlink`], [`canonicalize`] |
 //! | use paths that strangers choose | [`Dir`], [`OpenOptions::resolve`] |
 //! | have files for a while | [`tempfile`], [`NamedTempFile`], [`SpooledTempFile`], [`TempDir`] |
@@ -42,6 +42,7 @@ mod atomic;
 mod beneath;
 mod chunks;
 mod copy;
+mod copy_options;
 mod dir;
 mod direct;
 mod doomed;
@@ -67,6 +68,7 @@ pub use atomic::{AtomicFile, write_atomic};
 pub use beneath::{Dir, DirName, DirNames};
 pub use chunks::{Block, Chunks, WriteBehind};
 pub use copy::{Copied, copy, copy_tree};
+pub use copy_options::{CopyOptions, Reflink};
 pub use corering_runtime::op::plain::Space;
 pub use corering_runtime::op::{FileType, Metadata, Permissions, Resolve};
 pub use dir::{ReadDir, read_dir};
