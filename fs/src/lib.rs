@@ -16,7 +16,7 @@
 //! | change what is known of it | [`set_permissions`], [`chown`], [`set_times`], [`set_xattr`] |
 //! | keep other programs out | [`File::lock`], [`File::try_lock`] |
 //! | reserve room, punch holes | [`File::allocate`], [`File::punch_hole`], [`File::advise`], [`statvfs`] |
-//! | be told of changes | [`watch()`] |
+//! | be told of changes | [`watch()`], [`watch_tree`] |
 //!
 //! What changes something and is dropped in flight happens all the same, and whatever comes later on the same file, or
 //! on names of the same core, waits for it. What is read may be dropped at any time.
@@ -86,7 +86,7 @@ pub use space::{Advice, statvfs};
 pub use temp::{NamedTempFile, PersistError, SpooledTempFile, TempBuilder, TempDir, tempfile, tempfile_in};
 pub use times::{FileTimes, set_link_times, set_times};
 pub use walk::{Walk, WalkError, walk};
-pub use watch::{Change, Cookie, Event, Events, WatchId, Watcher, watch};
+pub use watch::{Change, Cookie, Event, Events, WatchId, Watcher, watch, watch_tree};
 pub use whole::{metadata, read, read_into, read_to_string, symlink_metadata, write};
 pub use xattr::{get_link_xattr, get_xattr, list_xattr, remove_xattr, set_link_xattr, set_xattr};
 
