@@ -106,14 +106,20 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+        Err(Failure::Some(count)) => {
+            eprintln!("error: {count} measurements failed (named above); what the others gave is shown");
+            ExitCode::FAILURE
+        }
     }
 }
 
-/// Why nothing was measured.
+/// Why nothing was measured, or not all.
 #[derive(Debug)]
 enum Failure {
     Usage(String),
     Io(std::io::Error),
+    /// So many measurements failed, all others went on.
+    Some(usize),
 }
 
 impl From<std::io::Error> for Failure {
@@ -165,8 +171,12 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
             }
             for runtime in order {
                 report::progress(workload.name, runtime, round, arguments.rounds);
-                let measured = child::measure(workload, runtime, arguments.seconds, sizes, directory.path())?;
-                results.add(runtime, measured);
+                let measure = || child::measure(workload, runtime, arguments.seconds, sizes, directory.path());
+                // Once more, as what is against it may pass: pages that the kernel took out of its cache, for one.
+                match measure().or_else(|_| measure()) {
+                    Ok(measured) => results.add(runtime, measured),
+                    Err(error) => results.failed(runtime, &error),
+                }
             }
         }
         report::clear_progress();
@@ -176,7 +186,10 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(path) = &arguments.json {
         std::fs::write(path, report::json(&all))?;
     }
-    Ok(())
+    match all.iter().map(|results| results.failures.len()).sum() {
+        0 => Ok(()),
+        count => Err(Failure::Some(count)),
+    }
 }
 
 fn chosen(arguments: &Arguments) -> Result<Vec<&'static Workload>, Failure> {

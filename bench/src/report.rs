@@ -88,6 +88,9 @@ pub(crate) fn table(results: &Results) {
             );
         }
     }
+    for failure in &results.failures {
+        println!("  FAILED: {failure}");
+    }
     for goal in workload.goals {
         if let Some(line) = goal_line(results, *goal) {
             println!("  goal: {line}");
@@ -159,10 +162,13 @@ pub(crate) fn json(all: &[Results]) -> String {
                         "median": spread.median,
                         "min": spread.min,
                         "max": spread.max,
-                        "rounds": rounds.len(),
+                        "rounds": rounds.iter().filter(|round| round.contains_key(metric)).count(),
                     }));
                 }
             }
+        }
+        for failure in &results.failures {
+            rows.push(serde_json::json!({ "workload": results.workload.name, "failed": failure }));
         }
         for goal in results.workload.goals {
             if let Some((wanted, found)) = reached(results, *goal) {

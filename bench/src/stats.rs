@@ -12,6 +12,8 @@ pub(crate) type Measured = BTreeMap<String, f64>;
 pub(crate) struct Results {
     pub(crate) workload: &'static Workload,
     pub(crate) rows: Vec<(&'static str, Vec<Measured>)>,
+    /// What went wrong, of which runtime.
+    pub(crate) failures: Vec<String>,
 }
 
 /// Least, middle and most of some values.
@@ -36,7 +38,13 @@ impl Spread {
 
 impl Results {
     pub(crate) fn new(workload: &'static Workload, runtimes: &[&'static str]) -> Self {
-        Self { workload, rows: runtimes.iter().map(|runtime| (*runtime, Vec::new())).collect() }
+        Self { workload, rows: runtimes.iter().map(|runtime| (*runtime, Vec::new())).collect(), failures: Vec::new() }
+    }
+
+    /// The round stays without a result, so that the others are still compared with those of the same round.
+    pub(crate) fn failed(&mut self, runtime: &str, error: &std::io::Error) {
+        self.add(runtime, Measured::new());
+        self.failures.push(error.to_string());
     }
 
     pub(crate) fn add(&mut self, runtime: &str, measured: Measured) {
@@ -102,6 +110,20 @@ impl Results {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_round_that_failed_is_compared_with_nothing_and_the_others_stay_in_their_rounds() {
+        let workload = &crate::workload::WORKLOADS[0];
+        let mut results = Results::new(workload, &["corering", "tokio"]);
+        let measured = |value| Measured::from([(workload.metric.to_owned(), value)]);
+        results.failed("corering", &std::io::Error::other("lost"));
+        results.add("corering", measured(6.0));
+        results.add("tokio", measured(1.0));
+        results.add("tokio", measured(2.0));
+        assert_eq!(results.failures, ["lost"]);
+        let ratio = results.ratio("corering", "tokio", workload.metric).expect("a round of both");
+        assert_eq!((ratio.min, ratio.max), (3.0, 3.0));
+    }
 
     #[test]
     fn a_spread_is_the_least_the_middle_and_the_most() {

@@ -121,3 +121,24 @@ fn what_cannot_be_measured_is_said_before_anything_is() {
         assert!(text(&output.stderr).contains("/dev/shm is in memory (tmpfs)"), "{}", text(&output.stderr));
     }
 }
+
+#[test]
+fn a_measurement_that_fails_is_named_the_rest_goes_on_and_the_exit_code_tells() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).to_str().expect("text");
+    // No file may be longer than 64 KiB, and whoever writes one is killed: as a runtime that crashes.
+    let script = format!(
+        "ulimit -f 64; exec {PROGRAM} seq-read-128k spawn-batch --against std,tokio --seconds 0.02 --rounds 1 --size 4 --dir {folder}"
+    );
+    let output = Command::new("bash").args(["-c", &script]).output().expect("bash runs");
+    let (printed, said) = (text(&output.stdout), text(&output.stderr));
+    if output.status.code() == Some(2) && said.contains("is in memory") {
+        assert!(std::env::var_os("CORERING_REQUIRE_ALL").is_none(), "{said}");
+        println!("SKIPPED: {said}");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(1), "{printed}{said}");
+    assert!(printed.contains("FAILED: seq-read-128k with tokio: "), "{printed}");
+    assert!(said.contains("measurements failed"), "{said}");
+    let (_, rest) = printed.split_once("spawn-batch:").expect("the workload after it");
+    assert!(rest.contains("tokio") && !rest.contains("FAILED"), "{rest}");
+}

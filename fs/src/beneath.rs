@@ -14,8 +14,8 @@ use std::task::{Context, Poll};
 
 use corering_runtime::op::plain;
 use corering_runtime::op::{
-    Descriptor, FileType, Link, MakeDir, Metadata, Name, Op, OpenAt, OpenAt2, Permissions, Rename, Resolve, Stat,
-    Symlink, Sync, Unlink, change_names_elsewhere, poll_names_settled,
+    Descriptor, FileType, Link, MakeDir, Metadata, Name, Op, OpenAt, Permissions, Rename, Resolve, Stat, Symlink, Sync,
+    Unlink, change_names_elsewhere, poll_names_settled,
 };
 use futures_core::Stream;
 
@@ -92,7 +92,7 @@ impl Dir {
     /// `IORING_OP_OPENAT2` with `RESOLVE_BENEATH`.
     pub async fn open_dir(&self, path: impl AsRef<Path>) -> io::Result<Self> {
         let name = Name::below(&self.descriptor, c_path(path.as_ref())?);
-        let descriptor = Op::new(OpenAt2::new(name, DIRECTORY, 0, Resolve::BENEATH)).await?;
+        let descriptor = Op::new(OpenAt::at(name, DIRECTORY, 0).resolve(Resolve::BENEATH)).await?;
         Ok(Self { descriptor })
     }
 
@@ -494,7 +494,7 @@ impl Dir {
     /// Opens no more than the path.
     async fn reach(&self, path: &Path, flags: i32) -> io::Result<Descriptor> {
         let name = Name::below(&self.descriptor, c_path(path)?);
-        Op::new(OpenAt2::new(name, libc::O_PATH | flags, 0, Resolve::BENEATH)).await
+        Op::new(OpenAt::at(name, libc::O_PATH | flags, 0).resolve(Resolve::BENEATH)).await
     }
 
     /// The directory that has the last name of a path, reached without leaving, and that name.

@@ -68,7 +68,7 @@ impl File {
     ///
     /// # Kernel
     ///
-    /// `IORING_OP_OPENAT`.
+    /// As [`OpenOptions::open`]: at once if its names are cached, else by the ring.
     pub async fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         OpenOptions::new().read(true).open(path).await
     }

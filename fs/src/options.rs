@@ -4,9 +4,9 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
-use corering_runtime::op::{Descriptor, Name, Op, OpenAt, OpenAt2, Readiness, Resolve, Stat};
+use corering_runtime::op::{Descriptor, Name, Op, OpenAt, Readiness, Resolve, Stat};
 
 use crate::File;
 
@@ -183,8 +183,9 @@ impl OpenOptions {
     ///
     /// # Kernel
     ///
-    /// `IORING_OP_OPENAT`. With `create` or `truncate` a kernel worker does it. A named pipe is waited for as `open(2)`
-    /// does it: for a writer if it is to be read, for a reader if it is to be written.
+    /// `openat2(2)` with `RESOLVE_CACHED` for what is in the cache of names, `IORING_OP_OPENAT` for the rest; with `create`
+    /// or `truncate` a kernel worker does it. A named pipe is waited for as `open(2)` does it: for a writer if it is to be
+    /// read, for a reader if it is to be written.
     pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
         self.open_from(None, self.resolve, path.as_ref()).await
     }
@@ -204,13 +205,8 @@ impl OpenOptions {
                 Some(directory) => Name::below(directory, path.clone()),
                 None => Name::new(path.clone()),
             };
-            if resolve.is_empty() {
-                let open = OpenAt::at(name, flags, self.mode);
-                Opening::Plain(Op::new(if in_worker { open.in_worker() } else { open }))
-            } else {
-                let open = OpenAt2::new(name, flags, self.mode, resolve);
-                Opening::Resolving(Op::new(if in_worker { open.in_worker() } else { open }))
-            }
+            let open = OpenAt::at(name, flags, self.mode).resolve(resolve);
+            Op::new(if in_worker { open.in_worker() } else { open })
         };
         let may_wait = flags & libc::O_NONBLOCK == 0;
         let file = match open(false).await {
@@ -261,27 +257,9 @@ impl OpenOptions {
     }
 }
 
-/// An open of either kind.
-enum Opening {
-    Plain(Op<OpenAt>),
-    Resolving(Op<OpenAt2>),
-}
-
-impl Future for Opening {
-    type Output = io::Result<Descriptor>;
-
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut *self {
-            Opening::Plain(op) => Pin::new(op).poll(cx),
-            Opening::Resolving(op) => Pin::new(op).poll(cx),
-        }
-    }
-}
-
 /// The ring opens a named pipe without waiting for a writer (K41): so this waits until it can be opened by waiting for
 /// one, or until one has come, and perhaps has gone again.
-async fn wait_for_writer(pipe: &Descriptor, mut open: Opening) -> io::Result<()> {
+async fn wait_for_writer(pipe: &Descriptor, mut open: Op<OpenAt>) -> io::Result<()> {
     let mut ready = Op::new(Readiness::of(pipe, libc::POLLIN));
     poll_fn(|cx| match Pin::new(&mut open).poll(cx) {
         Poll::Ready(opened) => Poll::Ready(opened.map(drop)),

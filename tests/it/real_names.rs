@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use corering::fs::{self, Access, Dir, File, FileTimes, Permissions};
 use corering::op::plain::{self, Lock};
 use corering::op::{Descriptor, Op, OpenAt, Read, Stat};
 
-use crate::{clean, folder, run, soon};
+use crate::{clean, folder, poll_once, run, soon};
 
 #[test]
 fn devices_pipes_sockets_and_what_proc_has_are_told_apart() {
@@ -330,6 +330,72 @@ fn a_file_goes_to_the_standard_library_and_comes_back_as_it_was() {
 async fn opened(path: &Path, flags: i32) -> Descriptor {
     let path = CString::new(path.as_os_str().as_bytes()).expect("no zero byte");
     Op::new(OpenAt::new(path, flags, 0)).await.expect("there")
+}
+
+/// The flags of open(2) that what is open has.
+fn flags_of(descriptor: &Descriptor) -> i32 {
+    // SAFETY: takes no pointers.
+    unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_GETFL) }
+}
+
+#[test]
+fn what_is_in_the_cache_of_names_is_opened_at_once_and_as_it_was_asked_for() {
+    clean(async || {
+        let folder = folder();
+        std::fs::write(folder.join("file"), "content").expect("room");
+        let pipe = CString::new(folder.join("pipe").as_os_str().as_bytes()).expect("no zero byte");
+        // SAFETY: a path that ends with a zero.
+        assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
+        for (path, flags) in [
+            (folder.join("file"), libc::O_RDONLY),
+            (folder.join("file"), libc::O_RDWR | libc::O_APPEND),
+            (folder.join("pipe"), libc::O_RDONLY),
+            ("/dev/null".into(), libc::O_WRONLY),
+            ("/proc/self/stat".into(), libc::O_RDONLY),
+        ] {
+            let opened = opened(&path, flags).await;
+            assert_eq!(flags_of(&opened) & (flags | libc::O_NONBLOCK), flags, "{path:?}");
+            // SAFETY: takes no pointers.
+            assert_ne!(unsafe { libc::fcntl(opened.as_raw_fd(), libc::F_GETFD) } & libc::FD_CLOEXEC, 0, "{path:?}");
+            let asked = self::opened(&path, flags | libc::O_NONBLOCK).await;
+            assert_ne!(flags_of(&asked) & libc::O_NONBLOCK, 0, "{path:?}");
+        }
+        let file = CString::new(folder.join("file").as_os_str().as_bytes()).expect("no zero byte");
+        // Whoever renames something anywhere may keep one from being found there.
+        let mut at_once = 0;
+        for _ in 0..100 {
+            let mut open = std::pin::pin!(Op::new(OpenAt::new(file.clone(), libc::O_RDONLY, 0)));
+            at_once += usize::from(poll_once(&mut open).await);
+        }
+        assert!(at_once > 0);
+        let nothing = File::open(folder.join("nothing")).await.expect_err("never made");
+        assert_eq!(nothing.kind(), ErrorKind::NotFound);
+        // Its directory is in the caches, and so is what it is not.
+        let below = File::open(folder.join("file/below")).await.expect_err("a file is no directory");
+        assert_eq!(below.kind(), ErrorKind::NotADirectory);
+    });
+}
+
+#[test]
+fn what_somebody_has_a_lease_on_is_opened_when_the_lease_is_given_up() {
+    clean(async || {
+        let folder = folder();
+        let path = folder.join("file");
+        std::fs::write(&path, "content").expect("room");
+        let holder = std::fs::File::options().read(true).write(true).open(&path).expect("there");
+        // By a signal that ends nobody it is told of the open.
+        const F_SETSIG: i32 = 10;
+        // SAFETY: takes no pointers.
+        assert_eq!(unsafe { libc::fcntl(holder.as_raw_fd(), F_SETSIG, libc::SIGURG) }, 0);
+        // SAFETY: takes no pointers.
+        assert_eq!(unsafe { libc::fcntl(holder.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) }, 0);
+        let mut open = std::pin::pin!(File::open(&path));
+        assert!(!poll_once(&mut open).await, "it is leased");
+        // SAFETY: takes no pointers.
+        assert_eq!(unsafe { libc::fcntl(holder.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) }, 0);
+        let file = soon(open).await.expect("nobody leases it");
+        assert_eq!(soon(file.read_at(Vec::with_capacity(20), 0)).await.1, b"content");
+    });
 }
 
 #[test]

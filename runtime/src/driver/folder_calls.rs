@@ -36,6 +36,9 @@ struct OpenHow {
     resolve: u64,
 }
 
+/// Only by what is in the cache of names (`RESOLVE_CACHED`, since Linux 5.12).
+const RESOLVE_CACHED: u64 = 0x20;
+
 /// How often an open that must not leave a folder is tried again, while names change on its way.
 const TRIES: u32 = 64;
 
@@ -63,6 +66,32 @@ pub(crate) fn open(folder: Option<BorrowedFd<'_>>, path: &CStr, how: How) -> io:
         }
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::folder_calls::open(folder, path, how.flags | libc::O_CLOEXEC, how.mode, how.resolve),
+    }
+}
+
+/// Opens what the kernel has in its cache of names, without waiting for a disk, a lock, or the other end of a named pipe.
+/// A descriptor or a negative error number; `None` if somebody has to wait for it, or this kernel cannot be asked so.
+pub(crate) fn open_cached(folder: Option<BorrowedFd<'_>>, path: &CStr, how: How) -> Option<i32> {
+    match kernel(folder) {
+        Kernel::Real => {
+            // With a path alone, nothing is opened that could be waited for, and the flag is refused.
+            let wait = if how.flags & libc::O_PATH == 0 { libc::O_NONBLOCK } else { 0 };
+            let cached = How { flags: how.flags | wait, mode: 0, resolve: how.resolve | RESOLVE_CACHED };
+            match really_open(number(folder), path, cached) {
+                Ok(fd) => {
+                    if cached.flags != how.flags {
+                        // SAFETY: takes no pointers. Of the descriptor that was just opened; what is asked for it had.
+                        unsafe { libc::fcntl(fd, libc::F_SETFL, how.flags) };
+                    }
+                    Some(fd)
+                }
+                // Everything else may have come of what was asked beside, or of a kernel that does not know it.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Some(-libc::ENOENT),
+                Err(_) => None,
+            }
+        }
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::folder_calls::open_cached(folder, path, how.flags | libc::O_CLOEXEC, how.resolve),
     }
 }
 

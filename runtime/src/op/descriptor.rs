@@ -48,6 +48,11 @@ const ALWAYS_COLD: u32 = u32::MAX;
 /// Nothing was read yet, and nobody has asked what the descriptor was opened for.
 const UNKNOWN: u32 = u32::MAX - 1;
 
+/// What passes the page cache would wait for the device, though it was told not to wait (K30).
+fn coldness(passes_the_cache: bool) -> u32 {
+    if passes_the_cache { ALWAYS_COLD } else { 0 }
+}
+
 impl Descriptor {
     /// Takes over an open descriptor.
     pub fn new(fd: OwnedFd) -> Self {
@@ -70,6 +75,18 @@ impl Descriptor {
             waiting: Mutex::new(Vec::new()),
             cold: AtomicU32::new(UNKNOWN),
         }))
+    }
+
+    /// The same for a file that was opened with these flags of open(2).
+    ///
+    /// # Safety
+    ///
+    /// As [`owning`](Self::owning).
+    pub(super) unsafe fn opened(fd: RawFd, flags: i32) -> Self {
+        // SAFETY: the caller's promise.
+        let descriptor = unsafe { Self::owning(fd) };
+        descriptor.0.cold.store(coldness(flags & libc::O_DIRECT != 0), Ordering::Relaxed);
+        descriptor
     }
 
     /// Takes over a number that a simulated kernel has given.
@@ -206,10 +223,9 @@ impl Descriptor {
         }
     }
 
-    /// What passes the page cache would wait for the device, though it was told not to wait (K30).
     #[cold]
     fn is_warm_at_first(&self) -> bool {
-        let cold = if calls::is_direct(self.as_fd()) { ALWAYS_COLD } else { 0 };
+        let cold = coldness(calls::is_direct(self.as_fd()));
         self.0.cold.store(cold, Ordering::Relaxed);
         cold == 0
     }

@@ -93,7 +93,7 @@ pub use self::fixed::{FixedFile, ReadFixed, WriteFixed};
 pub use self::metadata::{Alignment, FileType, Metadata, Permissions, Stat};
 pub use self::multishot::{Multishot, MultishotOperation};
 pub use self::names::{Link, MakeDir, Name, Rename, Symlink, Unlink};
-pub use self::open::{OpenAt, OpenAt2, Resolve};
+pub use self::open::{OpenAt, Resolve};
 pub use self::read::{Read, ReadVectored};
 pub use self::readiness::Readiness;
 pub use self::receive::{Receive, ReceiveMulti, ReceivePooled, Receiver};

@@ -3,9 +3,9 @@
 //! Always done by a kernel worker (K13). One whose future is dropped is not cancelled; whatever comes later on names of
 //! the same core waits for it, so it never lands after that: a file that is made after its unlink was dropped is there.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::task::{Context, Poll};
 
 use io_uring::{opcode, types};
@@ -38,6 +38,14 @@ impl Name {
     #[inline]
     pub(super) fn fd(&self) -> types::Fd {
         self.directory.as_ref().map_or(types::Fd(libc::AT_FDCWD), Held::fd)
+    }
+
+    pub(super) fn directory(&self) -> Option<BorrowedFd<'_>> {
+        self.directory.as_ref().map(|held| held.descriptor().as_fd())
+    }
+
+    pub(super) fn path(&self) -> &CStr {
+        &self.path
     }
 
     /// Where its bytes are: on the heap, so that they stay there when the name moves.

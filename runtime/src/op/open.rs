@@ -13,11 +13,15 @@ use super::descriptor::Descriptor;
 use super::names::Name;
 use super::read::again_if_interrupted;
 use super::{Completion, Operation, Progress, Submission, check};
+use crate::driver::folder_calls::{self, How};
 
 /// What an open changes beside the table of descriptors, which makes later operations on names wait for a dropped one.
 const CHANGES: i32 = libc::O_CREAT | libc::O_TRUNC;
 
 /// Opens a file; output `io::Result<Descriptor>`. Always with `O_CLOEXEC`.
+///
+/// What the kernel has in its cache of names is opened at once, by a call that does not wait for a disk; the rest by the
+/// ring, and what is to be made, cut or has no name by a kernel worker.
 ///
 /// One that is opened after its future was dropped is closed again. If it was to be made or cut, that may have happened,
 /// and whatever comes later on names of the same core waits until it is known.
@@ -26,6 +30,9 @@ pub struct OpenAt {
     name: Name,
     flags: i32,
     mode: u32,
+    resolve: Resolve,
+    /// The same, as the kernel wants to be told.
+    how: Option<Box<types::OpenHow>>,
     in_worker: bool,
     changing: Changing,
 }
@@ -41,16 +48,27 @@ impl OpenAt {
 
     /// Opens by a path that may be from an open directory.
     pub fn at(name: Name, flags: i32, mode: u32) -> Self {
-        Self { name, flags, mode, in_worker: false, changing: Changing::default() }
+        let (resolve, changing) = (Resolve::new(), Changing::default());
+        Self { name, flags, mode, resolve, how: None, in_worker: false, changing }
+    }
+
+    /// Follows the path as `openat2(2)` does, which can keep it from leading out of a directory. The kernel then refuses
+    /// flags that it does not know.
+    pub fn resolve(self, resolve: Resolve) -> Self {
+        Self { resolve, ..self }
     }
 
     /// Lets a kernel worker open it, which may wait, as `open(2)` does.
     pub fn in_worker(self) -> Self {
         Self { in_worker: true, ..self }
     }
+
+    fn may_be_cached(&self) -> bool {
+        self.flags & CHANGES == 0 && self.flags & libc::O_TMPFILE != libc::O_TMPFILE
+    }
 }
 
-// SAFETY: the path is on the heap, owned by `name`, and not changed.
+// SAFETY: the path and what says how are on the heap, owned by `self`, and not changed.
 unsafe impl Operation for OpenAt {
     type Output = io::Result<Descriptor>;
 
@@ -59,72 +77,28 @@ unsafe impl Operation for OpenAt {
         poll_names_settled(cx)
     }
 
-    fn submission(&mut self) -> Submission {
-        let entry = opcode::OpenAt::new(self.name.fd(), self.name.bytes())
-            .flags(self.flags | libc::O_CLOEXEC)
-            .mode(self.mode)
-            .build();
-        if self.in_worker { entry.flags(Flags::ASYNC) } else { entry }
+    #[inline]
+    fn may_end_now(&mut self) -> bool {
+        !self.in_worker && self.may_be_cached()
     }
-
-    fn progress(&mut self, completion: Completion) -> Progress {
-        again_if_interrupted(completion)
-    }
-
-    fn complete(self, completion: Completion) -> io::Result<Descriptor> {
-        opened(completion)
-    }
-
-    fn abandoned(&mut self) {
-        self.name.abandon();
-        if self.flags & CHANGES != 0 {
-            self.changing.abandon();
-        }
-    }
-}
-
-/// Opens a file as `openat2(2)` does, which can keep a path from leading out of a directory; output
-/// `io::Result<Descriptor>`. Always with `O_CLOEXEC`.
-///
-/// As [`OpenAt`], but the kernel refuses flags that it does not know, and a mode without anything to be made.
-#[derive(Debug)]
-pub struct OpenAt2 {
-    name: Name,
-    flags: i32,
-    in_worker: bool,
-    how: Box<types::OpenHow>,
-    changing: Changing,
-}
-
-impl OpenAt2 {
-    /// Opens `name` with the `flags` and, if it is created, the `mode` of `openat2(2)`; the path is followed as
-    /// `resolve` says.
-    pub fn new(name: Name, flags: i32, mode: u32, resolve: Resolve) -> Self {
-        let makes = flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE;
-        let how = types::OpenHow::new()
-            .flags(u64::from((flags | libc::O_CLOEXEC) as u32))
-            .mode(if makes { u64::from(mode & 0o7777) } else { 0 })
-            .resolve(resolve.0);
-        Self { name, flags, in_worker: false, how: Box::new(how), changing: Changing::default() }
-    }
-
-    /// Lets a kernel worker open it, which may wait, as `openat2(2)` does.
-    pub fn in_worker(self) -> Self {
-        Self { in_worker: true, ..self }
-    }
-}
-
-// SAFETY: the path and what says how are on the heap, owned by `self`, and not changed.
-unsafe impl Operation for OpenAt2 {
-    type Output = io::Result<Descriptor>;
 
     #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        poll_names_settled(cx)
+    fn try_now(&mut self) -> Option<i32> {
+        let how = How { flags: self.flags, mode: 0, resolve: self.resolve.0 };
+        folder_calls::open_cached(self.name.directory(), self.name.path(), how)
     }
 
     fn submission(&mut self) -> Submission {
-        let entry = opcode::OpenAt2::new(self.name.fd(), self.name.bytes(), &raw const *self.how).build();
+        let flags = self.flags | libc::O_CLOEXEC;
+        let entry = if self.resolve.is_empty() {
+            opcode::OpenAt::new(self.name.fd(), self.name.bytes()).flags(flags).mode(self.mode).build()
+        } else {
+            // A mode without anything to be made is refused.
+            let mode = if self.may_be_cached() { 0 } else { u64::from(self.mode & 0o7777) };
+            let how = types::OpenHow::new().flags(u64::from(flags as u32)).mode(mode).resolve(self.resolve.0);
+            let how = self.how.insert(Box::new(how));
+            opcode::OpenAt2::new(self.name.fd(), self.name.bytes(), &raw const **how).build()
+        };
         if self.in_worker { entry.flags(Flags::ASYNC) } else { entry }
     }
 
@@ -133,7 +107,9 @@ unsafe impl Operation for OpenAt2 {
     }
 
     fn complete(self, completion: Completion) -> io::Result<Descriptor> {
-        opened(completion)
+        let fd = check(completion.result)?;
+        // SAFETY: the kernel has just given us this descriptor; the completion is looked at once.
+        Ok(unsafe { Descriptor::opened(fd, self.flags) })
     }
 
     fn abandoned(&mut self) {
@@ -142,12 +118,6 @@ unsafe impl Operation for OpenAt2 {
             self.changing.abandon();
         }
     }
-}
-
-fn opened(completion: Completion) -> io::Result<Descriptor> {
-    let fd = check(completion.result)?;
-    // SAFETY: the kernel has just given us this descriptor; the completion is looked at once.
-    Ok(unsafe { Descriptor::owning(fd) })
 }
 
 /// How the kernel follows a path: where it may not lead. Combined by `|`.

@@ -32,16 +32,37 @@ pub(crate) fn open(
     let name = named(folder, path, resolve);
     answer(|state, host| {
         check(state, host, Call::Open)?;
-        if !state.host(host).has_room() {
-            return Err(Errno(libc::EMFILE));
-        }
-        let now_ns = state.now_ns;
-        let place = state.place(host, &name)?;
-        let disk = &mut state.host(host).disk;
-        let inode = disk.open(place.at(), flags, mode, now_ns)?;
-        let failed_syncs = disk.sync_failures(inode);
-        state.open(host, File::Disk { inode, flags, position: 0, failed_syncs })
+        open_now(state, host, &name, flags, mode)
     })
+}
+
+fn open_now(state: &mut State, host: HostId, name: &Named, flags: i32, mode: u32) -> Answer<RawFd> {
+    if !state.host(host).has_room() {
+        return Err(Errno(libc::EMFILE));
+    }
+    let now_ns = state.now_ns;
+    let place = state.place(host, name)?;
+    let disk = &mut state.host(host).disk;
+    let inode = disk.open(place.at(), flags, mode, now_ns)?;
+    let failed_syncs = disk.sync_failures(inode);
+    state.open(host, File::Disk { inode, flags, position: 0, failed_syncs })
+}
+
+/// As openat2(2) with `RESOLVE_CACHED`: a descriptor, "no such file", or nothing to be had without waiting.
+pub(crate) fn open_cached(folder: Option<BorrowedFd<'_>>, path: &CStr, flags: i32, resolve: u64) -> Option<i32> {
+    let name = named(folder, path, resolve);
+    let opened = answer(|state, host| {
+        // What shall fail, fails where it is asked of the disk.
+        if state.takes_liberty(|kernel| kernel.not_cached) || state.host(host).has_failure(Call::Open) {
+            return Err(Errno(libc::EAGAIN));
+        }
+        open_now(state, host, &name, flags, 0)
+    });
+    match opened {
+        Ok(fd) => Some(fd),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Some(-libc::ENOENT),
+        Err(_) => None,
+    }
 }
 
 /// As statx(2).

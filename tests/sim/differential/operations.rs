@@ -194,6 +194,10 @@ fn name_of_cancelled() -> String {
 }
 
 async fn chained(run: &mut Run, file: &Descriptor) {
+    if file.is_append() {
+        // Done again, it would be there twice.
+        return;
+    }
     let (len, asked, offset) = (run.pick(SIZES), run.pick(SIZES), run.pick(&[0, 10, 4096]));
     let bytes = run.bytes(len);
     let always = run.flip();
