@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::Failure;
 use crate::files::{self, Sizes};
-use crate::generator::{self, Load};
+use crate::generator::{self, Exchange, Load};
 use crate::machine::{self, Usage};
 use crate::micro;
 use crate::perf;
@@ -54,7 +54,10 @@ pub(crate) fn measure(
     let mut process = command.spawn()?;
     let measured = match workload.kind {
         Kind::Echo { connections, bytes } => {
-            measure_echo(&mut process, connections, bytes, Duration::from_secs_f64(seconds))
+            measure_server(&mut process, connections, Exchange::Echo(bytes), Duration::from_secs_f64(seconds))
+        }
+        Kind::Http { connections, bytes } => {
+            measure_server(&mut process, connections, Exchange::Http(bytes), Duration::from_secs_f64(seconds))
         }
         Kind::Idle { connections } => measure_idle(&mut process, connections),
         Kind::Tasks | Kind::Files(_) => output_of(&mut process),
@@ -110,11 +113,11 @@ impl Server {
     }
 }
 
-fn measure_echo(process: &mut Child, connections: usize, bytes: usize, time: Duration) -> io::Result<Measured> {
+fn measure_server(process: &mut Child, connections: usize, exchange: Exchange, time: Duration) -> io::Result<Measured> {
     machine::pin(LOAD_CORE);
     let counter = perf::Syscalls::of(process.id());
     let mut server = Server::of(process)?;
-    let mut load = Load::connect(server.address, connections, bytes)?;
+    let mut load = Load::connect(server.address, connections, exchange)?;
     load.run(WARM_UP)?;
     let calls = counter.as_ref().map(perf::Syscalls::read).transpose()?;
     let before = server.usage()?;
@@ -173,10 +176,11 @@ pub(crate) fn run(workload: &str, runtime: &str, seconds: f64, sizes: Sizes, dir
         return Err(Failure::Usage(format!("no workload is called '{workload}'")));
     };
     match workload.kind {
-        Kind::Echo { bytes, .. } => serve(runtime, bytes)?,
+        Kind::Echo { bytes, .. } => serve(runtime, Served::Echo(bytes))?,
+        Kind::Http { bytes, .. } => serve(runtime, Served::Http(bytes))?,
         Kind::Idle { .. } => {
             machine::raise_descriptors();
-            serve(runtime, 64)?;
+            serve(runtime, Served::Echo(64))?;
         }
         Kind::Tasks => print(&match runtime {
             "corering" => micro::run::<runtimes::corering::Local>(workload.name, time),
@@ -191,7 +195,14 @@ fn print(measured: &Measured) {
     println!("{}", serde_json::json!(measured));
 }
 
-fn serve(runtime: &str, bytes: usize) -> io::Result<()> {
+/// What a server answers with so many bytes.
+#[derive(Clone, Copy, Debug)]
+enum Served {
+    Echo(usize),
+    Http(usize),
+}
+
+fn serve(runtime: &str, served: Served) -> io::Result<()> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?.port());
     std::thread::spawn(|| {
@@ -201,10 +212,12 @@ fn serve(runtime: &str, bytes: usize) -> io::Result<()> {
         }
         std::process::exit(0);
     });
-    match runtime {
-        "corering" => runtimes::corering::serve(listener),
-        "tokio" => runtimes::tokio::serve(listener, bytes),
-        "raw-multi" => runtimes::raw::serve_multi(&listener),
-        _ => runtimes::raw::serve(&listener, bytes),
+    match (served, runtime) {
+        (Served::Http(bytes), "tokio") => runtimes::http::serve_by_tokio(listener, bytes),
+        (Served::Http(bytes), _) => runtimes::http::serve(runtime, listener, bytes),
+        (Served::Echo(_), "corering") => runtimes::corering::serve(listener),
+        (Served::Echo(bytes), "tokio") => runtimes::tokio::serve(listener, bytes),
+        (Served::Echo(_), "raw-multi") => runtimes::raw::serve_multi(&listener),
+        (Served::Echo(bytes), _) => runtimes::raw::serve(&listener, bytes),
     }
 }

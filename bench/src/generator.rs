@@ -1,4 +1,4 @@
-//! The load: connections that each send a message, wait for it to come back, check it, and send the next.
+//! The load: connections that each send a message, wait for the answer, check it, and send the next.
 //!
 //! One thread, one ring, one message under way on each connection.
 
@@ -13,6 +13,51 @@ use io_uring::{opcode, types};
 
 use crate::runtimes::raw::Ring;
 
+/// What is sent, and what comes of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Exchange {
+    /// So many bytes come back as they are. They differ from message to message.
+    Echo(usize),
+    /// A request by HTTP/1.1, answered by "200 OK" and a body of so many bytes.
+    Http(usize),
+}
+
+impl Exchange {
+    fn message(self, number: usize) -> Box<[u8]> {
+        match self {
+            Self::Echo(bytes) => (0..bytes).map(|index| (number + index) as u8).collect(),
+            Self::Http(_) => Box::from(&b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"[..]),
+        }
+    }
+
+    /// How long an answer is: all of a server are of the same length.
+    fn answer_bytes(self, server: SocketAddr) -> io::Result<usize> {
+        let bytes = match self {
+            Self::Echo(bytes) => return Ok(bytes),
+            Self::Http(bytes) => bytes,
+        };
+        let mut stream = TcpStream::connect(server)?;
+        stream.write_all(&self.message(0))?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            head.push(byte[0]);
+        }
+        stream.read_exact(&mut vec![0; bytes])?;
+        Ok(head.len() + bytes)
+    }
+
+    fn is_answered_by(self, sent: &[u8], got: &[u8]) -> bool {
+        match self {
+            Self::Echo(_) => sent == got,
+            Self::Http(bytes) => {
+                got.starts_with(b"HTTP/1.1 200 OK\r\n") && got[got.len() - bytes..].iter().all(|byte| *byte == b'x')
+            }
+        }
+    }
+}
+
 /// One connection. Its buffers stay where they are while the kernel uses them: they are never resized.
 struct Connection {
     stream: TcpStream,
@@ -23,6 +68,7 @@ struct Connection {
 }
 
 pub(crate) struct Load {
+    exchange: Exchange,
     ring: Ring,
     connections: Vec<Connection>,
     /// Connections whose last message has come back.
@@ -32,21 +78,22 @@ pub(crate) struct Load {
 const SENDS: u64 = 1 << 32;
 
 impl Load {
-    pub(crate) fn connect(server: SocketAddr, connections: usize, bytes: usize) -> io::Result<Self> {
+    pub(crate) fn connect(server: SocketAddr, connections: usize, exchange: Exchange) -> io::Result<Self> {
+        let answer_bytes = exchange.answer_bytes(server)?;
         let connections = (0..connections)
             .map(|number| {
                 let stream = TcpStream::connect(server)?;
                 stream.set_nodelay(true)?;
                 Ok(Connection {
                     stream,
-                    sent: (0..bytes).map(|index| (number + index) as u8).collect(),
-                    got: vec![0; bytes].into(),
+                    sent: exchange.message(number),
+                    got: vec![0; answer_bytes].into(),
                     received: 0,
                     began: Instant::now(),
                 })
             })
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { ring: Ring::new(1024)?, idle: (0..connections.len()).collect(), connections })
+        Ok(Self { exchange, ring: Ring::new(1024)?, idle: (0..connections.len()).collect(), connections })
     }
 
     /// Sends and receives for that long. Every message that was begun has come back when it returns.
@@ -77,8 +124,8 @@ impl Load {
                     self.receive(index);
                     continue;
                 }
-                if connection.got != connection.sent {
-                    return Err(io::Error::other("the server sent something else back"));
+                if !self.exchange.is_answered_by(&connection.sent, &connection.got) {
+                    return Err(io::Error::other("the server answered something else"));
                 }
                 latency.saturating_record((now - connection.began).as_nanos() as u64);
                 messages += 1;
@@ -96,8 +143,9 @@ impl Load {
     fn send(&mut self, index: usize) {
         let connection = &mut self.connections[index];
         connection.received = 0;
-        // The next message differs from this one.
-        connection.sent[0] = connection.sent[0].wrapping_add(1);
+        if let Exchange::Echo(_) = self.exchange {
+            connection.sent[0] = connection.sent[0].wrapping_add(1);
+        }
         connection.began = Instant::now();
         let fd = types::Fd(connection.stream.as_raw_fd());
         let send = opcode::Send::new(fd, connection.sent.as_ptr(), connection.sent.len() as u32)

@@ -5,6 +5,8 @@ use crate::files::{Action, Cache, How, Job, programs};
 /// All runtimes, in the order in which they are shown. The last ones are programs.
 pub(crate) const RUNTIMES: &[&str] = &[
     "corering",
+    "corering-behind",
+    "corering-ready",
     "tokio",
     "tokio-fs",
     "compio",
@@ -51,6 +53,8 @@ pub(crate) struct Workload {
 pub(crate) enum Kind {
     /// A server in a child, and so many connections that each send so many bytes and wait for them.
     Echo { connections: usize, bytes: usize },
+    /// A server of HTTP in a child, and so many connections that each ask for so many bytes, again and again.
+    Http { connections: usize, bytes: usize },
     /// A server in a child, and so many connections that do nothing after one message.
     Idle { connections: usize },
     /// Tasks and timers, in the child.
@@ -79,6 +83,7 @@ pub(crate) enum Goal {
 }
 
 const NETWORK: &[&str] = &["corering", "tokio", "raw", "raw-multi"];
+const HTTP: &[&str] = &["corering", "corering-behind", "corering-ready", "tokio"];
 const TASKS: &[&str] = &["corering", "tokio"];
 const HOT: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "raw", "raw-nowait", "std"];
 const HOT_ONE: &[&str] = &["corering", "tokio", "compio", "monoio", "glommio", "raw", "raw-nowait", "std", "fio"];
@@ -102,6 +107,20 @@ const fn files(
     goals: &'static [Goal],
 ) -> Workload {
     Workload { name, about, kind: Kind::Files(job), metric: "ops_per_s", runtimes, goals, by_default: false }
+}
+
+/// A server of HTTP, which is measured if it is asked for.
+const fn http(name: &'static str, about: &'static str, connections: usize, bytes: usize) -> Workload {
+    let kind = Kind::Http { connections, bytes };
+    Workload {
+        name,
+        about,
+        kind,
+        metric: "cpu_ns_per_msg",
+        runtimes: HTTP,
+        goals: &[Goal::Times(1.0, "tokio")],
+        by_default: false,
+    }
 }
 
 const fn by_default(workload: Workload) -> Workload {
@@ -156,6 +175,23 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         goals: &[],
         by_default: true,
     },
+    http("http-1x64", "hyper, 1 connection, answers of 64 bytes", 1, 64),
+    http("http-16x64", "hyper, 16 connections, answers of 64 bytes", 16, 64),
+    by_default(http("http-64x64", "hyper, 64 connections, answers of 64 bytes", 64, 64)),
+    http("http-256x64", "hyper, 256 connections, answers of 64 bytes", 256, 64),
+    http("http-1x4k", "hyper, 1 connection, answers of 4 KiB", 1, 4096),
+    http("http-16x4k", "hyper, 16 connections, answers of 4 KiB", 16, 4096),
+    http("http-64x4k", "hyper, 64 connections, answers of 4 KiB", 64, 4096),
+    http("http-256x4k", "hyper, 256 connections, answers of 4 KiB", 256, 4096),
+    http("http-1x16k", "hyper, 1 connection, answers of 16 KiB", 1, 16384),
+    http("http-16x16k", "hyper, 16 connections, answers of 16 KiB", 16, 16384),
+    http("http-64x16k", "hyper, 64 connections, answers of 16 KiB", 64, 16384),
+    http("http-256x16k", "hyper, 256 connections, answers of 16 KiB", 256, 16384),
+    http("http-1x256k", "hyper, 1 connection, answers of 256 KiB", 1, 262144),
+    http("http-16x256k", "hyper, 16 connections, answers of 256 KiB", 16, 262144),
+    http("http-64x256k", "hyper, 64 connections, answers of 256 KiB", 64, 262144),
+    http("http-256x256k", "hyper, 256 connections, answers of 256 KiB", 256, 262144),
+    http("http-512x64", "hyper, 512 connections, answers of 64 bytes", 512, 64),
     by_default(files(
         "read-hot-1",
         "random reads of 4 KiB from the page cache, one under way",

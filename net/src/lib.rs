@@ -9,11 +9,17 @@
 mod addr;
 mod io;
 mod listener;
+#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
+mod poll;
 mod split;
 mod stream;
 
 pub use addr::ToSocketAddrs;
 pub use listener::{Accept, Incoming, TcpListener};
+#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
+pub use poll::PollStream;
+#[cfg(feature = "hyper")]
+pub use poll::hyper::{CoreExecutor, CoreTimer};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use std::net::Shutdown;
 pub use stream::{Read, ReadDeadline, Recv, TcpStream, Writing};

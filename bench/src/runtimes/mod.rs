@@ -6,6 +6,7 @@ pub(crate) mod compio;
 pub(crate) mod corering;
 #[cfg(feature = "peers")]
 pub(crate) mod glommio;
+pub(crate) mod http;
 #[cfg(feature = "peers")]
 pub(crate) mod monoio;
 pub(crate) mod raw;

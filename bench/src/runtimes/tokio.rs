@@ -22,7 +22,7 @@ fn buffer_bytes(message: usize) -> usize {
     if message <= 4096 { 4096 } else { 32768 }
 }
 
-fn local() -> io::Result<LocalRuntime> {
+pub(super) fn local() -> io::Result<LocalRuntime> {
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
 }
 

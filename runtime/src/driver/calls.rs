@@ -7,7 +7,7 @@
 //! op, net, fs --> Descriptor --> one function per call --> match Kernel::of(fd) { Real => the system call, .. }
 //! ```
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -120,6 +120,16 @@ pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
         Kernel::Real => SockRef::from(&fd).shutdown(how),
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::shutdown(fd.as_raw_fd(), how),
+    }
+}
+
+/// Sends without waiting.
+#[inline]
+pub(crate) fn send_now(fd: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    match Kernel::answering(fd.as_raw_fd()) {
+        Kernel::Real => SockRef::from(&fd).send_vectored_with_flags(parts, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => sim::calls::send_now(fd.as_raw_fd(), parts),
     }
 }
 

@@ -287,6 +287,31 @@ impl Receiver {
         Poll::Ready(Ok(count))
     }
 
+    /// What has arrived and nobody has taken: at least a byte, or nothing at the end of the stream. It stays until
+    /// [`consume`](Self::consume) takes it.
+    #[inline]
+    pub fn poll_available(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        if self.rest.is_none() {
+            self.rest = ready!(self.poll_chunk(cx))?;
+        }
+        Poll::Ready(Ok(self.rest.as_deref().unwrap_or_default()))
+    }
+
+    /// Takes the first `count` bytes of what [`poll_available`](Self::poll_available) has shown.
+    ///
+    /// # Panics
+    ///
+    /// If it has not shown so many.
+    #[inline]
+    pub fn consume(&mut self, count: usize) {
+        let shown = self.rest.as_ref().map_or(0, |rest| rest.len());
+        assert!(count <= shown, "{count} bytes were taken of {shown} that were there");
+        match &mut self.rest {
+            Some(rest) if count < shown => rest.advance(count),
+            Some(_) | None => self.rest = None,
+        }
+    }
+
     /// Takes back the bytes that were read last: the next read gets them first.
     pub fn put_back(&mut self, mut bytes: Vec<u8>) {
         if bytes.is_empty() {

@@ -2,7 +2,7 @@
 //!
 //! What may wait (connecting, accepting, sending, receiving) is an operation.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 
@@ -10,6 +10,9 @@ use socket2::{Domain, Protocol, SockAddr, Type};
 
 use super::descriptor::Descriptor;
 use crate::driver::calls::{self, SocketOption};
+
+/// What sendmsg(2) takes at most (`IOV_MAX`).
+const MOST_PARTS: usize = 1024;
 
 impl Descriptor {
     /// Makes a socket. Programs that are started do not inherit it.
@@ -117,6 +120,43 @@ impl Descriptor {
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         calls::shutdown(self.as_fd(), how)
+    }
+
+    /// Sends as much of `parts`, one after the other, as the socket takes at once; `None` if it takes nothing now. The bytes
+    /// are out when it returns, so they may be borrowed.
+    ///
+    /// It waits for nothing, also not for a send that was dropped: wait for [`poll_settled`](Self::poll_settled) first.
+    ///
+    /// # Errors
+    ///
+    /// What `sendmsg(2)` says. A connection that the other side has closed is [`BrokenPipe`](io::ErrorKind::BrokenPipe),
+    /// never a signal.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{IoSlice, Read};
+    /// use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    ///
+    /// use corering_runtime::op::Descriptor;
+    ///
+    /// let (ours, mut theirs) = UnixStream::pair()?;
+    /// let ours = Descriptor::new(OwnedFd::from(ours));
+    /// assert_eq!(ours.send_now(&[IoSlice::new(b"he"), IoSlice::new(b"llo")])?, Some(5));
+    /// let mut bytes = [0; 5];
+    /// theirs.read_exact(&mut bytes)?;
+    /// assert_eq!(&bytes, b"hello");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    pub fn send_now(&self, parts: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        // The kernel takes no more parts at once.
+        let parts = &parts[..parts.len().min(MOST_PARTS)];
+        match calls::send_now(self.as_fd(), parts) {
+            Ok(count) => Ok(Some(count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Changes a setting of a socket. The value is the `int` of `setsockopt(2)`: 0 or 1 for off or on.

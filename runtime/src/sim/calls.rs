@@ -1,6 +1,6 @@
 //! The plain calls, as the simulated kernel answers them: for the host of the core that runs.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::RawFd;
 
@@ -59,6 +59,24 @@ pub(crate) fn peer_addr(fd: RawFd) -> io::Result<SocketAddr> {
 pub(crate) fn shutdown(fd: RawFd, how: Shutdown) -> io::Result<()> {
     let (read, write) = (how != Shutdown::Write, how != Shutdown::Read);
     on_socket(fd, |state, socket| state.network.shutdown(socket, read, write, state.now_ns))
+}
+
+/// As sendmsg(2) of what does not wait.
+pub(crate) fn send_now(fd: RawFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+    answer(|state, host| {
+        let open = state.find(host, fd)?;
+        let File::Socket(socket) = state.opens[open].file else {
+            return Err(Errno(libc::ENOTSOCK));
+        };
+        if let Some(error) = state.host(host).take_failure(Call::Send) {
+            return Err(error);
+        }
+        let end = if state.network.goes_in_parts(socket) { state.part_of_send(bytes.len()) } else { bytes.len() };
+        let sent = state.network.send(socket, &bytes[..end], None, state.now_ns);
+        state.look_at_network();
+        sent?.ok_or(Errno(libc::EAGAIN))
+    })
 }
 
 pub(crate) fn set_option(fd: RawFd, option: SocketOption, value: i32) -> io::Result<()> {

@@ -494,7 +494,12 @@ impl State {
     }
 
     fn part_of_stream(&mut self, request: usize, len: usize) -> usize {
-        if len > 1 && self.is_stream(request) && self.takes_liberty(|kernel| kernel.short_transfers) {
+        if self.is_stream(request) { self.part_of_send(len) } else { len }
+    }
+
+    /// How much of `len` bytes a stream takes, or gives, at once.
+    pub(super) fn part_of_send(&mut self, len: usize) -> usize {
+        if len > 1 && self.takes_liberty(|kernel| kernel.short_transfers) {
             return self.random.within(1..=len as u64 - 1) as usize;
         }
         len
