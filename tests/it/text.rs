@@ -311,8 +311,8 @@ fn a_stream_that_goes_on_after_its_end_is_read_on() {
 
 #[test]
 fn a_file_of_text_is_what_was_written() {
-    let folder = folder();
     clean(async || {
+        let folder = folder();
         let path = folder.join("text");
         let mut writer = TextWriter::new(File::create(&path).await.expect("made")).newline(Newline::CrLf).with_bom();
         let lines: Vec<String> = (0..20_000).map(|number| format!("line {number} ends in €")).collect();
