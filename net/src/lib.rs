@@ -11,6 +11,7 @@ mod io;
 mod listener;
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
 mod poll;
+mod serve;
 mod split;
 mod stream;
 
@@ -20,6 +21,7 @@ pub use listener::{Accept, Incoming, TcpListener};
 pub use poll::PollStream;
 #[cfg(feature = "hyper")]
 pub use poll::hyper::{CoreExecutor, CoreTimer};
+pub use serve::{Listen, Serve, ServeMetrics, serve};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use std::net::Shutdown;
 pub use stream::{Read, ReadDeadline, Recv, TcpStream, Writing};

@@ -112,7 +112,12 @@ impl TcpListener {
         socket.close().await
     }
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+    /// The next connection, as [`accept`](Self::accept) gives it.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept).
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         loop {
             let socket = ready!(self.accept.borrow_mut().poll_next(cx))?;
             let peer = match socket.peer_addr() {

@@ -15,7 +15,7 @@
 //! - `direct`, `chunks`: direct I/O, and files that are read and written in order
 //! - `io`, `text`: readers and writers with buffers, copies, and text
 //! - `atomic`, `temp`: files that are replaced as a whole, and temporary ones
-//! - `net`, `streams`, `multishots`: connections, and what they carry
+//! - `net`, `streams`, `multishots`, `serve`: connections, what they carry, and servers
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
 //!
@@ -66,6 +66,7 @@ mod order;
 mod panics;
 mod scenarios;
 mod selects;
+mod serve;
 mod smoke;
 mod streams;
 mod tasks;

@@ -75,6 +75,8 @@ mod panics;
 mod scenarios;
 #[path = "../it/selects.rs"]
 mod selects;
+#[path = "../it/serve.rs"]
+mod serve;
 #[path = "../it/smoke.rs"]
 mod smoke;
 #[path = "../it/streams.rs"]

@@ -546,3 +546,45 @@ fn liberties_do_not_change_what_comes_out() {
         scenario(&World::new(seed).kernel(wild.clone()).link(Link::new().loss(0.1).reordering(0.1)));
     }
 }
+
+#[test]
+fn a_server_without_descriptors_waits_for_some_tells_it_once_and_goes_on() {
+    worlds(async |world| {
+        let server = world.host("server");
+        let address = server.addr(7);
+        let told = Rc::new(Cell::new(0));
+        let (count, errors) = (told.clone(), Rc::new(Cell::new(0)));
+        let counted = errors.clone();
+        let _serving = server.run(async move {
+            corering::task::on_unhandled(move |error| {
+                assert!(error.to_string().contains("no connection can be accepted for now"), "{error}");
+                count.set(count.get() + 1);
+            });
+            let listener = TcpListener::bind(address).await.unwrap();
+            let serving = corering::net::serve(listener, async |mut stream: TcpStream, _| {
+                while let Some(chunk) = stream.recv().await? {
+                    stream.write_all(chunk).await.0?;
+                }
+                Ok(())
+            });
+            let metrics = serving.metrics();
+            let mut serving = serving.into_future();
+            std::future::poll_fn(|cx| {
+                counted.set(metrics.accept_errors());
+                serving.as_mut().poll(cx)
+            })
+            .await
+        });
+        // The bell, the listener, and so two connections.
+        server.most_descriptors(4);
+        let first = [connect(address).await, connect(address).await];
+        let mut third = connect(address).await;
+        third.write_all("x").await.0.unwrap();
+        assert!(timeout(3 * SECOND, third.recv()).await.is_err(), "there is no room for it");
+        assert!((3..30).contains(&errors.get()), "{} attempts: a little later each time", errors.get());
+        drop(first);
+        let told_back = timeout(5 * SECOND, third.recv()).await.expect("served when there is room");
+        assert_eq!(told_back.unwrap().as_deref(), Some(&b"x"[..]));
+        assert_eq!(told.get(), 1);
+    });
+}
