@@ -152,7 +152,7 @@ pub use corering_runtime::task::{
 pub use corering_runtime::time::{sleep, timeout};
 pub use corering_runtime::{
     Builder, CoreId, Deadlock, JoinError, JoinHandle, Metrics, Probe, RunError, Runtime, SetupError, blocking, buf,
-    metrics, op, probe, random, run, spawn, task,
+    metrics, op, probe, random, run, signal, spawn, task,
 };
 pub use corering_runtime::{gather, join, select, try_join};
 
