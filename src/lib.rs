@@ -152,7 +152,7 @@ pub use corering_runtime::task::{
 pub use corering_runtime::time::{sleep, timeout};
 pub use corering_runtime::{
     Builder, CoreId, Deadlock, JoinError, JoinHandle, Metrics, Probe, RunError, Runtime, SetupError, blocking, buf,
-    metrics, op, probe, random, run, spawn, task,
+    metrics, op, probe, random, run, signal, spawn, task,
 };
 pub use corering_runtime::{gather, join, select, try_join};
 
@@ -168,7 +168,7 @@ pub mod fs {
     //! | read ahead, write behind | [`File::chunks`], [`File::sink`] |
     //! | go past the page cache | [`DirectFile`] |
     //! | list a folder, or all that is below it | [`read_dir`], [`walk()`] |
-    //! | copy and remove files and trees | [`copy`], [`copy_tree`], [`remove_file`], [`remove_dir_all`] |
+    //! | copy and remove files and trees | [`copy`], [`copy_tree`], [`CopyOptions`], [`remove_file`], [`remove_dir_all`] |
     //! | make, move and follow names | [`create_dir_all`], [`rename`], [`hard_link`], [`symlink`], [`canonicalize`] |
     //! | use paths that strangers choose | [`Dir`], [`OpenOptions::resolve`] |
     //! | have files for a while | [`tempfile`], [`NamedTempFile`], [`SpooledTempFile`], [`TempDir`] |
@@ -176,7 +176,7 @@ pub mod fs {
     //! | change what is known of it | [`set_permissions`], [`chown`], [`set_times`], [`set_xattr`] |
     //! | keep other programs out | [`File::lock`], [`File::try_lock`] |
     //! | reserve room, punch holes | [`File::allocate`], [`File::punch_hole`], [`File::advise`], [`statvfs`] |
-    //! | be told of changes | [`watch()`] |
+    //! | be told of changes | [`watch()`], [`watch_tree`] |
     //!
     //! The guide to [files](https://github.com/corering/corering/blob/main/docs/files.md) tells which call is what in
     //! the kernel, what a drop does, and how to make changes last.

@@ -37,7 +37,7 @@ const UNSAFE: &[&str] = &[
 /// Modules of the runtime, lowest first: each may use only what stands before it.
 const LAYERS: &[&str] = &[
     "error", "sys", "ring", "buf", "sim", "driver", "scope", "time", "op", "task", "blocking", "executor", "world",
-    "io",
+    "io", "signal",
 ];
 
 /// The sources of the libraries.

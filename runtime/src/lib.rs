@@ -2,7 +2,7 @@
 //! core. Programs use it through the facade crate, `corering`.
 //!
 //! Modules use only what stands to their left:
-//! `sys < ring < buf < sim < driver < scope < time < op < task < blocking < executor < world < io`; `error` is everybody's.
+//! `sys < ring < buf < sim < driver < scope < time < op < task < blocking < executor < world < io < signal`; `error` is everybody's.
 
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -15,6 +15,7 @@ pub mod io;
 pub mod op;
 mod ring;
 mod scope;
+pub mod signal;
 #[cfg(feature = "sim")]
 mod sim;
 mod sys;

@@ -5,14 +5,14 @@ use std::ffi::OsStr;
 use std::fs as std_fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use corering::fs::{self, Dir, WalkError};
+use corering::fs::{self, CopyOptions, Dir, WalkError};
 use corering::time::{Instant, sleep, timeout};
 
 use crate::{clean, folder, poll_once, soon, turn};
@@ -269,6 +269,40 @@ fn a_copy_to_another_file_system_keeps_holes_and_what_is_between_them() {
                 copy.read_exact_at(&mut found, offset).expect("as long");
                 assert!(found[..bytes.len()] == bytes && found[bytes.len()] == 0, "at {offset}");
             }
+        }
+    });
+}
+
+#[test]
+fn a_copy_belongs_to_whom_the_original_belongs_if_it_is_to() {
+    let folder = folder();
+    let (from, to) = (folder.join("from"), folder.join("to"));
+    std_fs::create_dir_all(from.join("folder")).expect("made");
+    std_fs::write(from.join("file"), "text").expect("made");
+    symlink("file", from.join("link")).expect("made");
+    const WHOSE: (u32, u32) = (12_345, 54_321);
+    for name in ["folder", "file", "link"] {
+        let given = std::os::unix::fs::lchown(from.join(name), Some(WHOSE.0), Some(WHOSE.1));
+        if given.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied) {
+            eprintln!("SKIPPED: only who has CAP_CHOWN can give files to others");
+            return;
+        }
+    }
+    // Who changes the owner takes these bits away.
+    std_fs::set_permissions(from.join("file"), PermissionsExt::from_mode(0o6755)).expect("set");
+    let whose = |name| {
+        let metadata = std_fs::symlink_metadata(to.join(name)).expect("copied");
+        (metadata.uid(), metadata.gid())
+    };
+    clean(async || {
+        for _ in 0..2 {
+            soon(fs::copy_tree(&from, &to)).await.expect("copied");
+            let mine = whose("");
+            assert!(["folder", "file", "link"].iter().all(|name| whose(name) == mine));
+            soon(CopyOptions::new().ownership(true).copy_tree(&from, &to)).await.expect("copied");
+            assert!(["folder", "file", "link"].iter().all(|name| whose(name) == WHOSE));
+            assert_eq!(std_fs::metadata(to.join("file")).expect("copied").mode() & 0o7777, 0o6755);
+            std_fs::remove_dir_all(&to).expect("removed");
         }
     });
 }

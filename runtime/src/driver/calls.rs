@@ -69,6 +69,18 @@ pub(crate) fn is_simulated(fd: RawFd) -> bool {
     Kernel::of(fd) == Kernel::Simulated
 }
 
+/// Listens for signals of the process, and gives the bell that they ring.
+pub(crate) fn listen_for(signals: &[i32]) -> io::Result<(sys::signal::Listening, OwnedFd)> {
+    match Kernel::here() {
+        Kernel::Real => sys::signal::Listening::to(signals),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => {
+            let text = "a simulated host has no signals: let the test end the program otherwise";
+            Err(io::Error::new(io::ErrorKind::Unsupported, text))
+        }
+    }
+}
+
 /// Makes a socket, which programs that are started do not inherit. It is the caller's to close.
 pub(crate) fn socket(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<RawFd> {
     match Kernel::here() {

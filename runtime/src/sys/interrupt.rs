@@ -1,4 +1,6 @@
 //! Ctrl-C: the first one is noted and rings a bell, the second one ends the process as if nobody listened.
+//!
+//! While a program listens for SIGINT by itself ([`signal`](super::signal)), it is the program's alone.
 
 use std::cell::Cell;
 use std::io;
@@ -6,6 +8,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+use super::signal;
 
 /// The bell of the core that listens; below zero if none does.
 static BELL: AtomicI32 = AtomicI32::new(NOBODY);
@@ -57,18 +61,14 @@ impl Drop for Interrupts {
 }
 
 fn set(action: &libc::sigaction) -> io::Result<libc::sigaction> {
-    let mut before = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: both point to whole structures.
-    let result = unsafe { libc::sigaction(libc::SIGINT, action, before.as_mut_ptr()) };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call has filled it.
-    Ok(unsafe { before.assume_init() })
+    signal::set_below(libc::SIGINT, action)
 }
 
 /// The handler: nothing but what signal-safety(7) allows, and `errno` is as it was.
 extern "C" fn pressed(signal: libc::c_int) {
+    if signal::is_listened_for(signal) {
+        return;
+    }
     // SAFETY: the address of this thread's own.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: as above.

@@ -9,6 +9,7 @@ pub(crate) mod interrupt;
 pub(crate) mod limits;
 pub(crate) mod mmap;
 pub(crate) mod random;
+pub(crate) mod signal;
 pub(crate) mod socket_option;
 pub(crate) mod subject;
 pub(crate) mod thread;
