@@ -16,6 +16,7 @@ mod life_cycle;
 mod refusals;
 mod replaced;
 mod scene;
+mod short;
 mod simulated;
 mod worlds;
 
