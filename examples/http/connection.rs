@@ -107,6 +107,8 @@ impl Server {
         .await;
         match end {
             End::Ended(Ok(())) => Ok(()),
+            // It had not said which HTTP it speaks, so there is nothing to answer.
+            End::Ended(Err(error)) if is_shut_down && is_interrupted(&*error) => Ok(()),
             End::Ended(Err(error)) => self.judge(&*error),
             End::Quiet => {
                 self.site.counts.too_slow.set(self.site.counts.too_slow.get() + 1);
@@ -130,4 +132,8 @@ impl Server {
         }
         Ok(())
     }
+}
+
+fn is_interrupted(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::Interrupted)
 }

@@ -57,6 +57,14 @@ pub(crate) struct Site {
     pub(crate) counts: Counts,
 }
 
+/// What becomes of a body.
+enum Received {
+    Whole(Bytes),
+    TooLong,
+    /// The client has gone, or sends what is no body.
+    Broken,
+}
+
 /// `/json`.
 #[derive(Serialize)]
 struct State {
@@ -117,9 +125,10 @@ impl Site {
                 return Ok(not_allowed("POST"));
             }
             let kind = head.headers.get(header::CONTENT_TYPE).cloned();
-            let mut answer = match self.whole(body, moves).await? {
-                Some(bytes) => Response::new(Content::Whole(bytes)),
-                None => return Ok(answer(StatusCode::PAYLOAD_TOO_LARGE, "that is too long\n")),
+            let mut answer = match self.whole(body, moves).await {
+                Received::Whole(bytes) => Response::new(Content::Whole(bytes)),
+                Received::TooLong => return Ok(answer(StatusCode::PAYLOAD_TOO_LARGE, "that is too long\n")),
+                Received::Broken => return Ok(answer(StatusCode::BAD_REQUEST, "it did not come to its end\n")),
             };
             let kind = kind.unwrap_or(HeaderValue::from_static("application/octet-stream"));
             answer.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -156,26 +165,28 @@ impl Site {
         }
     }
 
-    /// A body as a whole; none if it is too long. What says so beforehand is not read at all, and a client that waits to be
-    /// told to go on never sends it.
-    async fn whole(&self, mut body: Incoming, moves: &Moves) -> io::Result<Option<Bytes>> {
-        let expected = body.size_hint().lower();
-        if expected > self.most_bytes {
-            return Ok(None);
+    /// A body as a whole. What says beforehand that it is too long is not read at all, and a client that waits to be told to
+    /// go on never sends it.
+    async fn whole(&self, mut body: Incoming, moves: &Moves) -> Received {
+        if body.size_hint().lower() > self.most_bytes {
+            return Received::TooLong;
         }
         // Grows as it comes: what is announced need not come.
         let mut whole = Vec::new();
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
             moves.note();
-            let Ok(bytes) = frame.map_err(io::Error::other)?.into_data() else {
-                continue;
+            let Ok(frame) = frame else {
+                return Received::Broken;
             };
-            if (whole.len() + bytes.len()) as u64 > self.most_bytes {
-                return Ok(None);
+            // Else it is headers that come behind, which nobody asks for.
+            if let Ok(bytes) = frame.into_data() {
+                if (whole.len() + bytes.len()) as u64 > self.most_bytes {
+                    return Received::TooLong;
+                }
+                whole.extend_from_slice(&bytes);
             }
-            whole.extend_from_slice(&bytes);
         }
-        Ok(Some(whole.into()))
+        Received::Whole(whole.into())
     }
 
     fn state(&self) -> State {

@@ -42,7 +42,7 @@ pub(crate) fn be_told() {
         for _ in 0..100 {
             {
                 let mut next = pin!(signals.next());
-                std::future::poll_fn(|cx| Poll::Ready(assert!(next.as_mut().poll(cx).is_pending()))).await;
+                assert!(std::future::poll_fn(|cx| Poll::Ready(next.as_mut().poll(cx).is_pending())).await);
                 raise(SignalKind::USER2);
             }
             assert_eq!(signals.next().await?, SignalKind::USER2);

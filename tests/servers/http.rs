@@ -127,9 +127,8 @@ fn curl_gets_files_and_parts_of_them() {
         assert!(part("999999-") == bytes[999_999..]);
         assert!(part("-5") == bytes[bytes.len() - 5..]);
         assert!(part("1000000-9999999") == bytes[1_000_000..]);
-        let head = |arguments: &[&str], path: &str| {
-            text(&ask(&[&["--head"], arguments].concat(), path).expect("as above")).to_ascii_lowercase()
-        };
+        let head =
+            |arguments: &[&str], path: &str| text(&ask(&[&["--head"], arguments].concat(), path).expect("as above"));
         let whole = head(&[], "/data.bin");
         let has = |head: &str, expected: &str| assert!(head.contains(expected), "{expected} is not in: {head}");
         has(&whole, "content-length: 1000003\r\n");
@@ -150,7 +149,8 @@ fn curl_gets_files_and_parts_of_them() {
         assert_eq!(ask(&[], "/empty.txt").expect("as above"), b"");
         has(&head(&[], "/empty.txt"), "content-length: 0\r\n");
         has(&head(&["-r", "0-"], "/empty.txt"), " 416");
-        assert_eq!(ask(&["-L"], "/sub%20folder").expect("as above"), b"<h1>index</h1>");
+        // Not by `--location`: curl 7.88 cannot use a connection of HTTP/2 again (its pull request 10643).
+        assert_eq!(ask(&[], "/sub%20folder/").expect("as above"), b"<h1>index</h1>");
         has(&head(&[], "/sub%20folder"), "location: ./sub%20folder/\r\n");
         has(&head(&[], "/sub%20folder/"), "content-type: text/html; charset=utf-8\r\n");
     }
@@ -254,13 +254,13 @@ fn a_body_is_sent_when_the_server_says_so() {
 
 #[test]
 fn wrk_meets_no_error() {
-    let Some(mut wrk) = other("wrk") else { return };
+    let Some(_) = other("wrk") else { return };
     let root = folder();
     std::fs::write(root.path().join("page.html"), "x".repeat(20_000)).expect("a file");
     let Some(server) = start(&["--root", path_of(&root)]) else { return };
     let descriptors = server.descriptors();
     for (path, connections) in [("/hello/wrk", "64"), ("/page.html", "16")] {
-        wrk = other("wrk").expect("as above");
+        let mut wrk = other("wrk").expect("as above");
         let output = output_of(wrk.args(["-t1", "-d1s", "--timeout", "60s", "-c", connections]).arg(server.url(path)));
         let text = text(&output.stdout);
         assert!(output.status.success() && text.contains("Requests/sec:"), "{text}");
@@ -544,7 +544,7 @@ fn what_is_wrong_with_the_call_is_said() {
     let Some(server) = start(&[]) else { return };
     for (arguments, code, says) in [
         (&["nowhere"][..], 1, "http: nowhere: "),
-        (&[&server.address][..], 1, "Address already in use"),
+        (&[server.address.as_str()][..], 1, "Address already in use"),
         (&["127.0.0.1:0", "--root", "/does/not/exist"], 1, "/does/not/exist: No such file"),
         (&["127.0.0.1:0", "--root", "/dev/null"], 1, "/dev/null: Not a directory"),
         (&["--drain", "0"], 2, "above 0"),
