@@ -117,6 +117,8 @@
 //! what it waits for. [`Builder::debug`] names tasks that do not give way while they do not; [`task::survey`] shows who
 //! waits for what at any time.
 //!
+//! **Signals**: [`signal::ctrl_c`], [`signal::shutdown`], and any others as a stream.
+//!
 //! **Random numbers** that are not for secrets come from [`random`].
 //!
 //! **Operations** are values: [`op`] has all that the runtime uses, lets them be cancelled, limited in time and
@@ -127,14 +129,15 @@
 //!
 //! # Guides
 //!
-//! [Getting started]; [files]: which call is what in the kernel, direct I/O, what lasts; [streams] and what a drop does in them;
-//! [from asyncio], with Python and Rust side by side, and [from tokio]: what is the same, what
-//! differs and why.
+//! [Getting started]; [files]: which call is what in the kernel, direct I/O, what lasts; [streams] and what a drop does in
+//! them; [servers]: HTTP, limits, a graceful end; [from asyncio], with Python and Rust side by side, and [from tokio]: what
+//! is the same, what differs and why.
 //!
 //! [simulation]: https://github.com/corering/corering/blob/main/docs/simulation.md
 //! [Getting started]: https://github.com/corering/corering/blob/main/docs/getting-started.md
 //! [files]: https://github.com/corering/corering/blob/main/docs/files.md
 //! [streams]: https://github.com/corering/corering/blob/main/docs/io.md
+//! [servers]: https://github.com/corering/corering/blob/main/docs/servers.md
 //! [from asyncio]: https://github.com/corering/corering/blob/main/docs/from-asyncio.md
 //! [from tokio]: https://github.com/corering/corering/blob/main/docs/from-tokio.md
 //!
@@ -168,7 +171,7 @@ pub mod fs {
     //! | read ahead, write behind | [`File::chunks`], [`File::sink`] |
     //! | go past the page cache | [`DirectFile`] |
     //! | list a folder, or all that is below it | [`read_dir`], [`walk()`] |
-    //! | copy and remove files and trees | [`copy`], [`copy_tree`], [`remove_file`], [`remove_dir_all`] |
+    //! | copy and remove files and trees | [`copy`], [`copy_tree`], [`CopyOptions`], [`remove_file`], [`remove_dir_all`] |
     //! | make, move and follow names | [`create_dir_all`], [`rename`], [`hard_link`], [`symlink`], [`canonicalize`] |
     //! | use paths that strangers choose | [`Dir`], [`OpenOptions::resolve`] |
     //! | have files for a while | [`tempfile`], [`NamedTempFile`], [`SpooledTempFile`], [`TempDir`] |
@@ -176,7 +179,7 @@ pub mod fs {
     //! | change what is known of it | [`set_permissions`], [`chown`], [`set_times`], [`set_xattr`] |
     //! | keep other programs out | [`File::lock`], [`File::try_lock`] |
     //! | reserve room, punch holes | [`File::allocate`], [`File::punch_hole`], [`File::advise`], [`statvfs`] |
-    //! | be told of changes | [`watch()`] |
+    //! | be told of changes | [`watch()`], [`watch_tree`] |
     //!
     //! The guide to [files](https://github.com/corering/corering/blob/main/docs/files.md) tells which call is what in
     //! the kernel, what a drop does, and how to make changes last.
@@ -296,6 +299,9 @@ mod guides {
     struct Files;
     #[doc = include_str!("../docs/io.md")]
     struct Io;
+    #[cfg(feature = "hyper")]
+    #[doc = include_str!("../docs/servers.md")]
+    struct Servers;
     #[cfg(feature = "sim")]
     #[doc = include_str!("../docs/simulation.md")]
     struct Simulation;

@@ -113,7 +113,7 @@ impl AtomicFile {
         };
         // What was not for everybody is not for a moment.
         let options = OpenOptions::new().write(true).create_new(true).mode(if mode.is_some() { 0o600 } else { 0o666 });
-        let (temporary, file) = make(&folder_of(&path), &before, OsStr::new(END), &options).await?;
+        let (temporary, file) = make(&folder_of(&path), &before, OsStr::new(END), options).await?;
         if let Some(mode) = mode {
             file.set_permissions(Permissions::from_mode(mode)).await?;
         }
@@ -277,22 +277,15 @@ pub(crate) async fn make(
     folder: &Path,
     before: &OsStr,
     after: &OsStr,
-    options: &OpenOptions,
+    options: OpenOptions,
 ) -> io::Result<(Doomed, File)> {
+    let options = options.create_new(true).undone_if_dropped();
     for _ in 0..TRIES {
-        let mut doomed = Doomed::new(folder.join(draw_name(before, after)));
-        match options.open(doomed.path()).await {
-            Ok(file) => {
-                doomed.is_there();
-                return Ok((doomed, file));
-            }
-            // Somebody else's, or none at all.
-            Err(error) => {
-                doomed.spare();
-                if error.kind() != io::ErrorKind::AlreadyExists {
-                    return Err(error);
-                }
-            }
+        let path = folder.join(draw_name(before, after));
+        match options.open(&path).await {
+            Ok(file) => return Ok((Doomed::new(path), file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
         }
     }
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "every name that was drawn is taken"))

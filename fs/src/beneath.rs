@@ -3,7 +3,7 @@
 //! Invariant: a call is made on a directory that was reached without leaving, and on one name in it that the kernel does
 //! not follow. So whatever somebody else does to the names meanwhile, what is opened or changed lies below.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,7 +19,7 @@ use corering_runtime::op::{
 };
 use futures_core::Stream;
 
-use crate::{DirEntry, File, OpenOptions, ReadDir, c_path, dir, elsewhere};
+use crate::{DirEntry, File, OpenOptions, ReadDir, c_path, dir, elsewhere, remove};
 
 const DIRECTORY: i32 = libc::O_RDONLY | libc::O_DIRECTORY;
 
@@ -296,14 +296,8 @@ impl Dir {
     ///
     /// `fchmodat(2)` on the blocking pool: there is no opcode.
     pub async fn set_permissions(&self, path: impl AsRef<Path>, permissions: Permissions) -> io::Result<()> {
-        let (above, last) = split(path.as_ref())?;
-        // With a slash behind it, a link would be followed.
-        let last = Path::new(last).components().as_path();
-        let (last, mode) = (c_path(last)?, permissions.mode());
-        let directory = match above {
-            None => self.descriptor.clone(),
-            Some(above) => self.reach(above, libc::O_DIRECTORY).await?,
-        };
+        let (directory, last) = self.above(path.as_ref()).await?;
+        let mode = permissions.mode();
         std::future::poll_fn(poll_names_settled).await;
         let (here, elsewhere) = change_names_elsewhere();
         let set = move |directory: &Descriptor| {
@@ -348,6 +342,42 @@ impl Dir {
     /// As [`create_dir`](Self::create_dir), with `IORING_OP_UNLINKAT`.
     pub async fn remove_dir(&self, path: impl AsRef<Path>) -> io::Result<()> {
         Op::new(Unlink::directory(self.name(path.as_ref()).await?)).await
+    }
+
+    /// Removes a directory in it and everything that is in that, as [`remove_dir_all`](crate::remove_dir_all) does. A link is
+    /// removed, not what it leads to.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove_dir_all`](crate::remove_dir_all); [`CrossesDevices`](io::ErrorKind::CrossesDevices) if the path leads out, and
+    /// `EINVAL` for the directory itself.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`remove_dir_all`](crate::remove_dir_all).
+    ///
+    /// # Kernel
+    ///
+    /// As [`remove_dir_all`](crate::remove_dir_all), from the directory that `IORING_OP_OPENAT2` finds above the last name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("corering-dir-all-{}", std::process::id()));
+    /// use corering_fs::{self as fs, Dir};
+    ///
+    /// corering_runtime::run(async {
+    ///     fs::create_dir_all(path.join("uploads/one/two")).await?;
+    ///     let dir = Dir::open(&path).await?;
+    ///     dir.remove_dir_all("uploads/one").await?;
+    ///     dir.remove_dir("uploads").await?;
+    ///     fs::remove_dir(&path).await
+    /// })??;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn remove_dir_all(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        let (above, last) = self.above(path.as_ref()).await?;
+        remove::remove_below(above, last).await
     }
 
     /// Gives what is at `from` the name `to` in `directory`, which may be this one, at once. What had that name before
@@ -406,13 +436,8 @@ impl Dir {
         directory: &Dir,
         link: impl AsRef<Path>,
     ) -> io::Result<()> {
-        let (above, last) = split(original.as_ref())?;
-        // With a slash behind it, a link would be followed.
-        let last = Path::new(last).components().as_path();
-        let original = match above {
-            None => Name::below(&self.descriptor, c_path(last)?),
-            Some(above) => Name::below(&self.reach(above, libc::O_DIRECTORY).await?, c_path(last)?),
-        };
+        let (above, last) = self.above(original.as_ref()).await?;
+        let original = Name::below(&above, last);
         let link = directory.name(link.as_ref()).await?;
         Op::new(Link::new(original, link)).await
     }
@@ -497,6 +522,17 @@ impl Dir {
         Op::new(OpenAt::at(name, libc::O_PATH | flags, 0).resolve(Resolve::BENEATH)).await
     }
 
+    /// The directory that has the last name of a path, reached without leaving, and that name, without slashes behind it: with
+    /// one, a link would be followed.
+    async fn above(&self, path: &Path) -> io::Result<(Descriptor, CString)> {
+        let (above, last) = split(path)?;
+        let last = c_path(Path::new(last).components().as_path())?;
+        match above {
+            None => Ok((self.descriptor.clone(), last)),
+            Some(above) => Ok((self.reach(above, libc::O_DIRECTORY).await?, last)),
+        }
+    }
+
     /// The directory that has the last name of a path, reached without leaving, and that name.
     async fn name(&self, path: &Path) -> io::Result<Name> {
         let (above, last) = split(path)?;
@@ -532,7 +568,7 @@ impl DirNames {
     }
 
     fn poll_name(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<DirName>>> {
-        self.0.poll_entry(cx).map_ok(DirName)
+        self.0.poll_entry(cx).map_ok(DirName::new)
     }
 }
 
@@ -544,11 +580,32 @@ impl Stream for DirNames {
     }
 }
 
-/// A name in a directory, from [`DirNames`]. More is known to the [`Dir`], as by [`Dir::symlink_metadata`].
+/// A name in a directory, from [`DirNames`] or [`DirWalk`](crate::DirWalk). More is known to the [`Dir`], as by
+/// [`Dir::symlink_metadata`] of its path.
 #[derive(Clone)]
 pub struct DirName(DirEntry);
 
 impl DirName {
+    pub(crate) fn new(entry: DirEntry) -> Self {
+        Self(entry)
+    }
+
+    /// The path from the [`Dir`]: that of what was read, as it was given, and the name.
+    pub fn path(&self) -> PathBuf {
+        self.0.path()
+    }
+
+    /// How many directories a [walk](Dir::walk) has gone down to it: none to what it begins with.
+    pub fn depth(&self) -> usize {
+        self.0.depth()
+    }
+
+    /// What the system knows of it, if that was asked for along with the names
+    /// ([`DirWalk::metadata`](crate::DirWalk::metadata)).
+    pub fn known_metadata(&self) -> Option<&Metadata> {
+        self.0.known_metadata()
+    }
+
     /// The name alone.
     pub fn file_name(&self) -> &OsStr {
         self.0.file_name()

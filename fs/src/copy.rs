@@ -4,27 +4,34 @@ use std::ffi::CStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use corering_runtime::blocking;
 use corering_runtime::buf::IoBufMut as _;
-use corering_runtime::op::plain::{self, Subject};
+use corering_runtime::op::plain::{self, FileTime, Subject};
 use corering_runtime::op::{Descriptor, Metadata, Op, Read, Stat, folder};
 use corering_runtime::task::JoinSet;
+use corering_runtime::time::sleep;
 
+use crate::copy_options::OfFile;
 use crate::elsewhere::{change_names, with_open, write_out};
-use crate::{Dir, walk};
+use crate::{CopyOptions, Dir, Reflink, walk};
 
 /// What one job copies at most.
 const SHARE: u64 = 32 << 20;
 /// What is read and written at once where the kernel cannot copy.
 const BLOCK: usize = 128 << 10;
-/// Files of a tree that are copied side by side.
-const AT_ONCE: usize = 32;
+/// How long to wait before a leased file is tried again: at first, at most, and in all, where the kernel takes 45 s unless
+/// it is told otherwise.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_LEASE: Duration = Duration::from_secs(180);
 
 /// Copies the contents and the permissions of a file, and says how many bytes these were. `to` is made, or cut and
 /// overwritten.
 ///
-/// Where the file system can, both then share their contents until one is changed; holes stay holes.
+/// Where the file system can, both then share their contents until one is changed; holes stay holes. If somebody has a lease
+/// of either (`fcntl(2)`), it waits until that is given back.
 ///
 /// # Errors
 ///
@@ -57,19 +64,44 @@ const AT_ONCE: usize = 32;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<u64> {
-    let (from, to) = (crate::c_path(from.as_ref())?, crate::c_path(to.as_ref())?);
-    copy_as(move || Copying::begin((None, &from), (None, &to))).await
+    CopyOptions::new().copy(from, to).await
+}
+
+pub(crate) async fn file(from: &Path, to: &Path, how: OfFile) -> io::Result<u64> {
+    let (from, to) = (crate::c_path(from)?, crate::c_path(to)?);
+    copy_as(move || Copying::begin((None, &from), (None, &to), how)).await
 }
 
 /// Copies what a job has begun to copy.
-async fn copy_as(begin: impl FnOnce() -> io::Result<Copying> + Send + 'static) -> io::Result<u64> {
-    let mut copying = change_names(begin).await?;
+async fn copy_as(begin: impl FnOnce() -> io::Result<Copying> + Clone + Send + 'static) -> io::Result<u64> {
+    let mut copying = unleased(begin).await?;
     loop {
         match copying.next {
             Next::Over => return Ok(copying.done),
             Next::InKernel => copying = change_names(move || copying.go_on()).await?,
-            Next::ByHand => return copying.by_hand().await,
+            Next::ByHand => {
+                let (to, times) = (copying.to.clone(), copying.times);
+                let done = copying.by_hand().await?;
+                if let Some(times) = times {
+                    change_names(move || times.give(Subject::open(&to))).await?;
+                }
+                return Ok(done);
+            }
         }
+    }
+}
+
+/// Begins when nobody else has a lease of either file any more, as file servers have them. An open that does not wait has the
+/// kernel ask for it back, and fails until it is; after a while (/proc/sys/fs/lease-break-time) the kernel takes it.
+async fn unleased(begin: impl FnOnce() -> io::Result<Copying> + Clone + Send + 'static) -> io::Result<Copying> {
+    let (mut waited, mut pause) = (Duration::ZERO, SHORTEST_PAUSE);
+    loop {
+        match change_names(begin.clone()).await {
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && waited < LONGEST_LEASE => sleep(pause).await,
+            begun => return begun,
+        }
+        waited += pause;
+        pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }
 
@@ -85,7 +117,26 @@ struct Copying {
     has_holes: bool,
     /// Whether the kernel has copied anything at all.
     works: bool,
+    /// To be given at the end.
+    times: Option<Times>,
     next: Next,
+}
+
+/// When a file was last read and changed.
+#[derive(Clone, Copy)]
+struct Times {
+    accessed: FileTime,
+    modified: FileTime,
+}
+
+impl Times {
+    fn of(source: &Metadata) -> Self {
+        Self { accessed: FileTime::At(source.accessed()), modified: FileTime::At(source.modified()) }
+    }
+
+    fn give(self, to: Subject<'_>) -> io::Result<()> {
+        plain::set_times(to, self.accessed, self.modified)
+    }
 }
 
 enum Next {
@@ -96,7 +147,7 @@ enum Next {
 
 impl Copying {
     /// In a folder, the path does not lead out of that, and no link is written through.
-    fn begin(from: Place<'_>, to: Place<'_>) -> io::Result<Self> {
+    fn begin(from: Place<'_>, to: Place<'_>, options: OfFile) -> io::Result<Self> {
         let resolve = |folder: Option<&Descriptor>| if folder.is_some() { libc::RESOLVE_BENEATH } else { 0 };
         let how = folder::How { flags: libc::O_RDONLY | libc::O_NONBLOCK, mode: 0, resolve: resolve(from.0) };
         let from = folder::open(from.0, from.1, how)?;
@@ -107,7 +158,8 @@ impl Copying {
         }
         let mode = source.mode() & 0o7777;
         let no_follow = if to.0.is_some() { libc::O_NOFOLLOW } else { 0 };
-        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NONBLOCK | no_follow;
+        let only_new = if options.overwrite { 0 } else { libc::O_EXCL };
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NONBLOCK | no_follow | only_new;
         let to = folder::open(to.0, to.1, folder::How { flags, mode: mode & 0o777, resolve: resolve(to.0) })?;
         let target = Stat::of(&to)?;
         if source.same_file(&target) {
@@ -117,21 +169,32 @@ impl Copying {
             if target.len() > 0 {
                 folder::set_len(&to, 0)?;
             }
-            if target.mode() & 0o7777 != mode {
-                plain::set_mode(Subject::open(&to), mode)?;
-            }
+            keep(&source, &target, &to, options)?;
         }
         let len = source.len();
-        let has_holes = source.blocks() * 512 < len;
-        let copying = Self { from, to, len, at: 0, done: 0, has_holes, works: false, next: Next::InKernel };
+        let has_holes = options.holes && source.blocks() * 512 < len;
+        let times = (options.times && target.is_file()).then(|| Times::of(&source));
+        let copying = Self { from, to, len, at: 0, done: 0, has_holes, works: false, times, next: Next::InKernel };
         // What says that it is empty may be made as it is read, as in /proc.
         if len == 0 || !target.is_file() {
             return Ok(Self { next: Next::ByHand, ..copying });
         }
-        if plain::clone_file(&copying.from, &copying.to).is_ok() {
-            return Ok(Self { done: len, next: Next::Over, ..copying });
+        // The kernel shares what it copies where it can, and keeps holes then.
+        if options.reflink == Reflink::Never || !options.holes {
+            return Ok(Self { next: Next::ByHand, ..copying });
         }
-        copying.go_on()
+        match plain::clone_file(&copying.from, &copying.to) {
+            Ok(()) => Self { done: len, ..copying }.over(),
+            Err(error) if options.reflink == Reflink::Always => Err(error),
+            Err(_) => copying.go_on(),
+        }
+    }
+
+    fn over(self) -> io::Result<Self> {
+        if let Some(times) = self.times {
+            times.give(Subject::open(&self.to))?;
+        }
+        Ok(Self { next: Next::Over, ..self })
     }
 
     /// Copies a share within the kernel.
@@ -149,9 +212,8 @@ impl Copying {
             let copied = match plain::copy_range(&self.from, self.at, &self.to, self.at, bytes as usize) {
                 Ok(0) => {
                     // It has become shorter since; or, from some file systems, nothing can be copied so.
-                    self.next = if self.works { Next::Over } else { Next::ByHand };
                     self.done = self.at;
-                    return Ok(self);
+                    return if self.works { self.over() } else { Ok(Self { next: Next::ByHand, ..self }) };
                 }
                 Ok(copied) => copied as u64,
                 Err(error) if cannot(&error) => return Ok(Self { next: Next::ByHand, ..self }),
@@ -166,7 +228,8 @@ impl Copying {
                 // The last one is a hole up to the end.
                 folder::set_len(&self.to, self.len)?;
             }
-            (self.done, self.next) = (self.len, Next::Over);
+            self.done = self.len;
+            return self.over();
         }
         Ok(self)
     }
@@ -203,6 +266,20 @@ impl Copying {
             }
         }
     }
+}
+
+/// Gives a copy what it is to have of the original, but for the times. The owner first: a change of that takes bits of
+/// the mode away.
+fn keep(source: &Metadata, target: &Metadata, to: &Descriptor, options: OfFile) -> io::Result<()> {
+    let owner = |metadata: &Metadata| (metadata.uid(), metadata.gid());
+    let is_given = options.ownership && owner(source) != owner(target);
+    if is_given {
+        plain::set_owner(Subject::open(to), Some(source.uid()), Some(source.gid()))?;
+    }
+    if options.permissions && (is_given || (source.mode() ^ target.mode()) & 0o7777 != 0) {
+        plain::set_mode(Subject::open(to), source.mode() & 0o7777)?;
+    }
+    Ok(())
 }
 
 /// Where from `at` on the next bytes are that are no hole, and where the hole behind them is. Blocks.
@@ -271,21 +348,25 @@ pub struct Copied {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn copy_tree(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<Copied> {
-    let (from, to) = (from.as_ref(), to.as_ref());
+    CopyOptions::new().copy_tree(from, to).await
+}
+
+pub(crate) async fn tree(from: &Path, to: &Path, options: &CopyOptions) -> io::Result<Copied> {
     let metadata = crate::metadata(from).await?;
     if !metadata.is_dir() {
-        return Ok(Copied { files: 1, bytes: copy(from, to).await?, ..Copied::default() });
+        return Ok(Copied { files: 1, bytes: file(from, to, options.of_file).await?, ..Copied::default() });
     }
     refuse_inside(&metadata, from, to).await?;
-    match crate::create_dir(to).await {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        made => drop(made),
-    }
+    let is_new = match crate::create_dir(to).await {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        made => made.map(|()| true)?,
+    };
     let (source, target) = (Rc::new(Dir::open(from).await?), Rc::new(Dir::open(to).await?));
+    let top = Stat::of(target.descriptor())?;
     let copied = Copied { dirs: 1, ..Copied::default() };
-    let modes = vec![(PathBuf::from("."), metadata.mode() & 0o7777)];
-    let mut tree = Tree { source, target, copied, files: JoinSet::new(), modes };
-    let mut entries = walk(from).metadata(true).min_depth(1);
+    let folders = vec![Folder { below: PathBuf::from("."), source: metadata, is_new }];
+    let mut tree = Tree { source, target, top, options, copied, files: JoinSet::new(), folders };
+    let mut entries = walk(from).metadata(true).min_depth(1).follow_links(options.follow_links);
     while let Some(entry) = entries.next().await {
         let entry = entry?;
         let path = entry.path();
@@ -316,54 +397,93 @@ async fn refuse_inside(source: &Metadata, from: &Path, to: &Path) -> io::Result<
     Ok(())
 }
 
-struct Tree {
+struct Tree<'a> {
     source: Rc<Dir>,
     target: Rc<Dir>,
+    /// The target itself.
+    top: Metadata,
+    options: &'a CopyOptions,
     copied: Copied,
     files: JoinSet<io::Result<u64>>,
-    /// Of folders that cannot have theirs before they are full.
-    modes: Vec<(PathBuf, u32)>,
+    folders: Vec<Folder>,
 }
 
-impl Tree {
+/// A folder that cannot have its mode and times before it is full.
+struct Folder {
+    below: PathBuf,
+    source: Metadata,
+    is_new: bool,
+}
+
+impl Tree<'_> {
     async fn copy_one(&mut self, from: PathBuf, below: PathBuf, metadata: &Metadata) -> io::Result<()> {
         if metadata.is_dir() {
-            return self.make_folder(below, metadata.mode() & 0o7777).await;
+            if metadata.same_file(&self.top) {
+                // A link has led here.
+                let text = format!("{} is the folder that is copied to", from.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
+            return self.make_folder(below, metadata).await;
         }
         if metadata.is_symlink() {
-            let leads_to = self.source.read_link(&below).await?;
-            match self.target.symlink(&leads_to, &below).await {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    self.target.remove_file(&below).await?;
-                    self.target.symlink(&leads_to, &below).await?;
-                }
-                made => made?,
-            }
-            self.copied.links += 1;
-            return Ok(());
+            return self.copy_link(&below, metadata).await;
         }
         if !metadata.is_file() {
             self.copied.left_out.push(from);
             return Ok(());
         }
-        while self.files.len() >= AT_ONCE {
+        while self.files.len() >= self.options.at_once {
             self.take_one().await?;
         }
-        self.files.spawn(copy_below(Rc::clone(&self.source), Rc::clone(&self.target), below));
+        // What a link leads to may be anywhere.
+        let source = if self.options.follow_links { Err(from) } else { Ok(Rc::clone(&self.source)) };
+        self.files.spawn(copy_below(source, Rc::clone(&self.target), below, self.options.of_file));
         Ok(())
     }
 
-    async fn make_folder(&mut self, below: PathBuf, mode: u32) -> io::Result<()> {
-        match self.target.create_dir(&below).await {
+    async fn copy_link(&mut self, below: &Path, metadata: &Metadata) -> io::Result<()> {
+        let options = self.options.of_file;
+        let leads_to = self.source.read_link(below).await?;
+        match self.target.symlink(&leads_to, below).await {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && options.overwrite => {
+                self.target.remove_file(below).await?;
+                self.target.symlink(&leads_to, below).await?;
+            }
+            made => made?,
+        }
+        self.copied.links += 1;
+        if !options.ownership && !options.times {
+            return Ok(());
+        }
+        let (Some(above), Some(name)) = (below.parent(), below.file_name()) else {
+            return Ok(());
+        };
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        let folder = self.target.open_dir(above).await?;
+        let (name, times) = (crate::c_path(name.as_ref())?, Times::of(metadata));
+        let (user, group) = (metadata.uid(), metadata.gid());
+        with_open(folder.descriptor(), move |folder| {
+            let link = || Subject::below(folder, &name, false);
+            if options.ownership {
+                plain::set_owner(link(), Some(user), Some(group))?;
+            }
+            if options.times { times.give(link()) } else { Ok(()) }
+        })
+        .await
+    }
+
+    async fn make_folder(&mut self, below: PathBuf, source: &Metadata) -> io::Result<()> {
+        let is_new = match self.target.create_dir(&below).await {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 if !self.target.symlink_metadata(&below).await?.is_dir() {
                     return Err(error);
                 }
+                false
             }
-            made => made?,
-        }
+            made => made.map(|()| true)?,
+        };
         self.copied.dirs += 1;
-        self.modes.push((below, mode));
+        self.folders.push(Folder { below, source: *source, is_new });
         Ok(())
     }
 
@@ -379,20 +499,39 @@ impl Tree {
     async fn finish(mut self) -> io::Result<Copied> {
         while self.take_one().await? {}
         // Inner folders first: an outer one may allow nothing.
-        for (below, mode) in self.modes.into_iter().rev() {
+        let options = self.options.of_file;
+        for Folder { below, source, is_new } in self.folders.into_iter().rev() {
             let folder = self.target.open_dir(&below).await?;
-            with_open(folder.descriptor(), move |folder| plain::set_mode(Subject::open(folder), mode)).await?;
+            with_open(folder.descriptor(), move |folder| {
+                let made = Stat::of(folder)?;
+                keep(&source, &made, folder, options)?;
+                if is_new && !options.permissions && made.mode() & !source.mode() & 0o777 != 0 {
+                    // What the umask has left of it.
+                    plain::set_mode(Subject::open(folder), made.mode() & source.mode() & 0o777)?;
+                }
+                if options.times { Times::of(&source).give(Subject::open(folder)) } else { Ok(()) }
+            })
+            .await?;
         }
         Ok(self.copied)
     }
 }
 
-/// Copies a file from one folder to the same place in another. A link that is there is replaced.
-async fn copy_below(source: Rc<Dir>, target: Rc<Dir>, below: PathBuf) -> io::Result<u64> {
+/// Copies a file from one folder, or from a path of its own, to a place in another folder. A link that is there is replaced.
+async fn copy_below(
+    source: Result<Rc<Dir>, PathBuf>,
+    target: Rc<Dir>,
+    below: PathBuf,
+    options: OfFile,
+) -> io::Result<u64> {
     let path = crate::c_path(&below)?;
+    let (source, from) = match source {
+        Ok(folder) => (Some(folder.descriptor().clone()), path.clone()),
+        Err(from) => (None, crate::c_path(&from)?),
+    };
     let begin = || {
-        let (source, target, path) = (source.descriptor().clone(), target.descriptor().clone(), path.clone());
-        move || Copying::begin((Some(&source), &path), (Some(&target), &path))
+        let (source, from, target, path) = (source.clone(), from.clone(), target.descriptor().clone(), path.clone());
+        move || Copying::begin((source.as_ref(), &from), (Some(&target), &path), options)
     };
     match copy_as(begin()).await {
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {

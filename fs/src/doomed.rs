@@ -1,12 +1,11 @@
 //! Names that are removed unless somebody decides otherwise, and how such names are made.
 
 use std::ffi::{OsStr, OsString};
-use std::future::poll_fn;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use corering_runtime::op::{Op, Unlink, begin, change_names_elsewhere, folder, is_running, poll_names_settled};
+use corering_runtime::op::{Op, Unlink, begin, change_names_elsewhere, folder, is_running};
 use corering_runtime::{blocking, random, spawn};
 
 use crate::remove::remove_now;
@@ -51,47 +50,35 @@ fn is_digits(bytes: &[u8]) -> bool {
     bytes.len() == DIGITS && bytes.iter().all(u8::is_ascii_hexdigit)
 }
 
-/// A file that loses its name when this is dropped.
+/// A file that loses its name when this is dropped. One that is about to be made is not yet in here: it is removed by the
+/// operation that makes it, if nobody awaits that any more.
 #[derive(Debug)]
 pub(crate) struct Doomed {
     path: PathBuf,
-    is: State,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// It is being made: whether it is there nobody knows.
-    Beginning,
-    There,
-    /// The name is not ours, or gone.
-    Over,
+    /// The name is not ours any more, or gone.
+    over: bool,
 }
 
 impl Doomed {
-    /// One that is about to be made.
+    /// One that has been made.
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, is: State::Beginning }
-    }
-
-    /// It has been made.
-    pub(crate) fn is_there(&mut self) {
-        self.is = State::There;
+        Self { path, over: false }
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The name stays, or was never ours.
+    /// The name stays.
     pub(crate) fn spare(mut self) -> PathBuf {
-        self.is = State::Over;
+        self.over = true;
         std::mem::take(&mut self.path)
     }
 
     /// Takes the name away, and says how that went. What has it no more is no error.
     pub(crate) async fn remove(mut self) -> io::Result<()> {
         let removed = Op::new(Unlink::file(crate::c_path(&self.path)?)).await;
-        self.is = State::Over;
+        self.over = true;
         match removed {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Err(_) | Ok(()) => Ok(()),
@@ -101,50 +88,36 @@ impl Doomed {
 
 impl Drop for Doomed {
     fn drop(&mut self) {
-        let before = std::mem::replace(&mut self.is, State::Over);
-        let Ok(path) = crate::c_path(&self.path) else {
-            return;
-        };
-        if before == State::Over || begin(Unlink::file(path.clone())).is_ok() {
+        if self.over {
             return;
         }
-        if before == State::Beginning && is_running() {
-            // It may yet be made, by what was dropped before this: so it is removed when that has ended. Nobody else
-            // knows the name, so it does not matter what comes in between.
-            let again = Doomed { path: std::mem::take(&mut self.path), is: State::There };
-            drop(spawn(again.remove()));
-        } else {
-            // If it cannot be removed, nobody is there to be told.
-            let _ = folder::remove(None, &path, false);
+        if let Ok(path) = crate::c_path(&self.path) {
+            if begin(Unlink::file(path.clone())).is_err() {
+                // If it cannot be removed, nobody is there to be told.
+                let _ = folder::remove(None, &path, false);
+            }
         }
     }
 }
 
-/// A folder that goes, with all that is in it, when this is dropped.
+/// A folder that goes, with all that is in it, when this is dropped. One that is about to be made: as [`Doomed`].
 #[derive(Debug)]
 pub(crate) struct DoomedFolder {
     path: PathBuf,
-    is: State,
 }
 
 impl DoomedFolder {
-    /// One that is about to be made.
+    /// One that has been made.
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, is: State::Beginning }
-    }
-
-    /// It has been made.
-    pub(crate) fn is_there(&mut self) {
-        self.is = State::There;
+        Self { path }
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// It stays, or was never ours.
+    /// It stays.
     pub(crate) fn spare(mut self) -> PathBuf {
-        self.is = State::Over;
         std::mem::take(&mut self.path)
     }
 }
@@ -152,23 +125,15 @@ impl DoomedFolder {
 impl Drop for DoomedFolder {
     fn drop(&mut self) {
         let doomed = Last(std::mem::take(&mut self.path));
-        match std::mem::replace(&mut self.is, State::Over) {
-            State::Over => doomed.spare(),
-            State::Beginning | State::There if !is_running() => drop(doomed),
-            // It may yet be made, by what was dropped before this.
-            State::Beginning => drop(spawn(async move {
-                poll_fn(poll_names_settled).await;
-                blocking::call(move || drop(doomed)).await;
-            })),
-            State::There => {
-                // From now on whatever comes later on names waits for it.
-                let (_, elsewhere) = change_names_elsewhere();
-                drop(spawn(blocking::call(move || {
-                    drop(doomed);
-                    drop(elsewhere);
-                })));
-            }
+        if doomed.is_spared() || !is_running() {
+            return;
         }
+        // From now on whatever comes later on names waits for it.
+        let (_, elsewhere) = change_names_elsewhere();
+        drop(spawn(blocking::call(move || {
+            drop(doomed);
+            drop(elsewhere);
+        })));
     }
 }
 
@@ -176,14 +141,14 @@ impl Drop for DoomedFolder {
 struct Last(PathBuf);
 
 impl Last {
-    fn spare(mut self) {
-        self.0 = PathBuf::new();
+    fn is_spared(&self) -> bool {
+        self.0.as_os_str().is_empty()
     }
 }
 
 impl Drop for Last {
     fn drop(&mut self) {
-        if !self.0.as_os_str().is_empty() {
+        if !self.is_spared() {
             // If it cannot be removed, nobody is there to be told.
             let _ = remove_now(&self.0);
         }

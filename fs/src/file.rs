@@ -11,7 +11,7 @@ use corering_runtime::op::{
 };
 
 use crate::OpenOptions;
-use crate::stream::Source;
+use crate::stream::{self, Source};
 use corering_runtime::op::plain;
 
 /// An open file.
@@ -47,7 +47,6 @@ pub struct File {
     descriptor: Descriptor,
     position: u64,
     append: bool,
-    /// What `read` reads from.
     source: Source,
 }
 
@@ -99,6 +98,50 @@ impl File {
     /// still is.
     pub fn from_std(file: std::fs::File) -> Self {
         Self::from(OwnedFd::from(file))
+    }
+
+    /// Makes a file of a descriptor that stays whose it is: of another number for the same open file, which is closed with
+    /// this. Python's `closefd=False`.
+    ///
+    /// The number itself could not be borrowed: an operation may be under way though its future was dropped, and the number
+    /// name something else by then. As the open file is the same, so are its locks, whether it is appended to, and the
+    /// kernel's position, which this one only begins at. What a dropped read of a pipe has taken is given to the next read of
+    /// this one and its clones, not to the other number.
+    ///
+    /// # Errors
+    ///
+    /// What `fcntl(2)` says, such as that there are too many descriptors.
+    ///
+    /// # Kernel
+    ///
+    /// `F_DUPFD_CLOEXEC` of `fcntl(2)`, in the core.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join(format!("corering-borrowed-{}", std::process::id()));
+    /// use corering_fs::File;
+    /// use std::io::Write;
+    ///
+    /// let mut theirs = std::fs::File::create(&path)?;
+    /// corering_runtime::run(async {
+    ///     let file = File::from_borrowed(&theirs)?;
+    ///     file.write_all_at("from here", 0).await.0?;
+    ///     file.close().await
+    /// })??;
+    /// theirs.write_all(b"From")?;
+    /// assert_eq!(std::fs::read(&path)?, b"From here");
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn from_borrowed(file: impl AsFd) -> io::Result<Self> {
+        Ok(Self::from_open(plain::duplicate(file)?))
+    }
+
+    /// Its position is the kernel's.
+    fn from_open(descriptor: Descriptor) -> Self {
+        let (position, append) = (descriptor.position(), descriptor.is_append());
+        Self { position: position.unwrap_or(0), ..Self::new(descriptor, append) }
     }
 
     /// Reads from `offset` into the room of `buffer`, as much as goes at once; 0 at the end of the file.
@@ -177,11 +220,11 @@ impl File {
     /// # Cancel safety
     ///
     /// Dropped, it has not moved the position. Of what has none (a named pipe, a terminal) it has taken nothing: what
-    /// arrives nevertheless is given to the next read.
+    /// arrives nevertheless is given to the next read, of this handle or another one of the same file.
     pub async fn read<B: IoBufMut>(&mut self, mut buffer: B) -> (io::Result<usize>, B) {
-        let (result, buffer) = match self.source.stream(&self.descriptor) {
-            Some(stream) if !buffer.room().is_empty() => stream.read(&self.descriptor, buffer).await,
-            Some(_) | None => self.read_at(buffer, self.position).await,
+        let (result, buffer) = match self.is_stream() && !buffer.room().is_empty() {
+            true => stream::read(&self.descriptor, buffer).await,
+            false => self.read_at(buffer, self.position).await,
         };
         if let Ok(count) = result {
             self.position += count as u64;
@@ -358,18 +401,51 @@ impl File {
     ///
     /// # Errors
     ///
-    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) while a clone or an operation still uses it: it is closed when that
-    /// has gone. [`Unsupported`](io::ErrorKind::Unsupported) for a file of a simulated world.
+    /// The file comes back with each of them. [`WouldBlock`](io::ErrorKind::WouldBlock) if it has no positions (a named pipe, a
+    /// terminal), and a dropped read has taken something of it: [`read`](Self::read) that, it is there at once.
+    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy) while a clone or an operation still uses it.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) for a file of a simulated world.
     ///
     /// # Cancel safety
     ///
     /// Dropped, it closes the file in the background.
-    pub async fn into_std(self) -> io::Result<std::fs::File> {
-        drop(self.source);
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_fs::File;
+    /// use std::io::{ErrorKind, Read, Write};
+    ///
+    /// let (reader, mut writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut pipe = File::from(std::os::fd::OwnedFd::from(reader));
+    /// let mut pipe = corering_runtime::run(async {
+    ///     writer.write_all(b"some")?;
+    ///     let (count, mut bytes) = pipe.read(Vec::with_capacity(100)).await;
+    ///     assert_eq!(count?, 4);
+    ///     loop {
+    ///         match pipe.into_std().await {
+    ///             Ok(pipe) => return std::io::Result::Ok(pipe),
+    ///             Err(error) if error.error.kind() == ErrorKind::WouldBlock => pipe = error.file,
+    ///             Err(error) => return Err(error.into()),
+    ///         }
+    ///         bytes = pipe.read(bytes).await.1;
+    ///     }
+    /// })??;
+    /// writer.write_all(b"more")?;
+    /// pipe.read_exact(&mut [0; 4])?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub async fn into_std(self) -> Result<std::fs::File, IntoStdError> {
         let seekable = self.descriptor.is_seekable();
-        let mut file = std::fs::File::from(self.descriptor.into_owned().await?);
+        let position = self.position;
+        let mut file = match self.descriptor.into_owned().await {
+            Ok(owned) => std::fs::File::from(owned),
+            Err((error, descriptor)) => return Err(IntoStdError { error, file: Self { descriptor, ..self } }),
+        };
         if seekable {
-            file.seek(SeekFrom::Start(self.position))?;
+            if let Err(error) = file.seek(SeekFrom::Start(position)) {
+                return Err(IntoStdError { error, file: Self { position, ..Self::from_std(file) } });
+            }
         }
         Ok(file)
     }
@@ -401,21 +477,20 @@ impl File {
     ///
     /// `IORING_OP_CLOSE`.
     pub async fn close(self) -> io::Result<()> {
-        drop(self.source);
         std::future::poll_fn(|cx| self.descriptor.poll_settled(cx)).await;
         self.descriptor.close().await
     }
 
     /// Whether it has no positions.
     pub(crate) fn is_stream(&mut self) -> bool {
-        self.source.stream(&self.descriptor).is_some()
+        self.source.is_stream(&self.descriptor)
     }
 
     /// Takes back what was read last.
     pub(crate) fn put_back(&mut self, bytes: Vec<u8>) {
         self.position = self.position.saturating_sub(bytes.len() as u64);
-        if let Some(stream) = self.source.stream(&self.descriptor) {
-            stream.put_back(bytes);
+        if self.is_stream() {
+            self.descriptor.put_back(bytes);
         }
     }
 
@@ -430,6 +505,33 @@ impl File {
     }
 }
 
+/// A file could not be given away, as [`File::into_std`] does.
+#[derive(Debug)]
+pub struct IntoStdError {
+    /// Why.
+    pub error: io::Error,
+    /// It is as it was.
+    pub file: File,
+}
+
+impl fmt::Display for IntoStdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot give the file away: {}", self.error)
+    }
+}
+
+impl std::error::Error for IntoStdError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl From<IntoStdError> for io::Error {
+    fn from(error: IntoStdError) -> Self {
+        error.error
+    }
+}
+
 /// As [`File::from_std`].
 impl From<std::fs::File> for File {
     fn from(file: std::fs::File) -> Self {
@@ -440,9 +542,7 @@ impl From<std::fs::File> for File {
 /// As [`File::from_std`].
 impl From<OwnedFd> for File {
     fn from(fd: OwnedFd) -> Self {
-        let descriptor = Descriptor::new(fd);
-        let (position, append) = (descriptor.position(), descriptor.is_append());
-        Self { position: position.unwrap_or(0), ..Self::new(descriptor, append) }
+        Self::from_open(Descriptor::new(fd))
     }
 }
 

@@ -8,7 +8,7 @@
 //! | read ahead, write behind | [`File::chunks`], [`File::sink`] |
 //! | go past the page cache | [`DirectFile`] |
 //! | list a folder, or all that is below it | [`read_dir`], [`walk()`] |
-//! | copy and remove files and trees | [`copy`], [`copy_tree`], [`remove_file`], [`remove_dir_all`] |
+//! | copy and remove files and trees | [`copy`], [`copy_tree`], [`CopyOptions`], [`remove_file`], [`remove_dir_all`] |
 //! | make, move and follow names | [`create_dir_all`], [`rename`], [`hard_link`], [`symlink`], [`canonicalize`] |
 //! | use paths that strangers choose | [`Dir`], [`OpenOptions::resolve`] |
 //! | have files for a while | [`tempfile`], [`NamedTempFile`], [`SpooledTempFile`], [`TempDir`] |
@@ -16,7 +16,7 @@
 //! | change what is known of it | [`set_permissions`], [`chown`], [`set_times`], [`set_xattr`] |
 //! | keep other programs out | [`File::lock`], [`File::try_lock`] |
 //! | reserve room, punch holes | [`File::allocate`], [`File::punch_hole`], [`File::advise`], [`statvfs`] |
-//! | be told of changes | [`watch()`] |
+//! | be told of changes | [`watch()`], [`watch_tree`] |
 //!
 //! What changes something and is dropped in flight happens all the same, and whatever comes later on the same file, or
 //! on names of the same core, waits for it. What is read may be dropped at any time.
@@ -42,6 +42,7 @@ mod atomic;
 mod beneath;
 mod chunks;
 mod copy;
+mod copy_options;
 mod dir;
 mod direct;
 mod doomed;
@@ -67,15 +68,16 @@ pub use atomic::{AtomicFile, write_atomic};
 pub use beneath::{Dir, DirName, DirNames};
 pub use chunks::{Block, Chunks, WriteBehind};
 pub use copy::{Copied, copy, copy_tree};
+pub use copy_options::{CopyOptions, Reflink};
 pub use corering_runtime::op::plain::Space;
 pub use corering_runtime::op::{FileType, Metadata, Permissions, Resolve};
 pub use dir::{ReadDir, read_dir};
 pub use direct::DirectFile;
-pub use file::File;
+pub use file::{File, IntoStdError};
 pub use listing::DirEntry;
 pub use names::{
-    Access, access, canonicalize, create_dir, create_dir_all, exists, hard_link, read_link, remove_dir, remove_file,
-    rename, rename_exchange, rename_no_replace, symlink, try_exists,
+    Access, access, canonicalize, create_dir, create_dir_all, exists, hard_link, is_mount_point, read_link, remove_dir,
+    remove_file, rename, rename_exchange, rename_no_replace, same_file, symlink, try_exists,
 };
 pub use options::OpenOptions;
 pub use permissions::{chown, lchown, set_permissions};
@@ -83,10 +85,12 @@ pub use remove::remove_dir_all;
 pub use space::{Advice, statvfs};
 pub use temp::{NamedTempFile, PersistError, SpooledTempFile, TempBuilder, TempDir, tempfile, tempfile_in};
 pub use times::{FileTimes, set_link_times, set_times};
-pub use walk::{Walk, WalkError, walk};
-pub use watch::{Change, Cookie, Event, Events, WatchId, Watcher, watch};
+pub use walk::{DirWalk, Walk, WalkError, walk};
+pub use watch::{Change, Cookie, Event, Events, WatchId, Watcher, watch, watch_tree};
 pub use whole::{metadata, read, read_into, read_to_string, symlink_metadata, write};
-pub use xattr::{get_link_xattr, get_xattr, list_xattr, remove_xattr, set_link_xattr, set_xattr};
+pub use xattr::{
+    get_link_xattr, get_xattr, list_link_xattr, list_xattr, remove_link_xattr, remove_xattr, set_link_xattr, set_xattr,
+};
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;

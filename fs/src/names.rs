@@ -238,6 +238,56 @@ pub async fn canonicalize(path: impl AsRef<Path>) -> io::Result<PathBuf> {
     Ok(OsString::from_vec(real).into())
 }
 
+/// Whether two paths lead to the same file, links followed: by whatever names. See
+/// [`Metadata::same_file`](crate::Metadata::same_file).
+///
+/// # Errors
+///
+/// As [`metadata`](crate::metadata), of either.
+///
+/// # Kernel
+///
+/// Two of `IORING_OP_STATX`, which a kernel worker does.
+///
+/// # Examples
+///
+/// ```
+/// corering_runtime::run(async {
+///     assert!(corering_fs::same_file("/", "/usr/..").await?);
+///     assert!(!corering_fs::same_file("/", "/usr").await?);
+///     std::io::Result::Ok(())
+/// })??;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn same_file(one: impl AsRef<Path>, other: impl AsRef<Path>) -> io::Result<bool> {
+    let one = crate::metadata(one).await?;
+    Ok(one.same_file(&crate::metadata(other).await?))
+}
+
+/// Whether a file system is mounted at `path`, or a part of one (`mount --bind`). A symbolic link is none, wherever it leads.
+///
+/// # Errors
+///
+/// As [`symlink_metadata`](crate::symlink_metadata).
+///
+/// # Kernel
+///
+/// `IORING_OP_STATX`, which a kernel worker does; Linux knows by itself, whatever the devices are called.
+///
+/// # Examples
+///
+/// ```
+/// corering_runtime::run(async {
+///     assert!(corering_fs::is_mount_point("/proc").await?);
+///     assert!(!corering_fs::is_mount_point("/proc/self").await?);
+///     std::io::Result::Ok(())
+/// })??;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn is_mount_point(path: impl AsRef<Path>) -> io::Result<bool> {
+    Ok(crate::symlink_metadata(path).await?.is_mount_root().unwrap_or(false))
+}
+
 /// Whether there is something at `path`, links followed. What cannot be asked, since a directory may not be searched, for
 /// example, counts as not there: [`try_exists`] tells.
 ///

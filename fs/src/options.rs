@@ -44,6 +44,7 @@ pub struct OpenOptions {
     custom_flags: i32,
     temporary: bool,
     resolve: Resolve,
+    undone_if_dropped: bool,
 }
 
 impl OpenOptions {
@@ -61,6 +62,7 @@ impl OpenOptions {
             custom_flags: 0,
             temporary: false,
             resolve: Resolve::new(),
+            undone_if_dropped: false,
         }
     }
 
@@ -165,6 +167,12 @@ impl OpenOptions {
         self
     }
 
+    /// A file that is made while nobody wants it any more is removed again. For a name that nobody else knows.
+    pub(crate) fn undone_if_dropped(mut self) -> Self {
+        self.undone_if_dropped = true;
+        self
+    }
+
     fn flag(mut self, flag: i32, on: bool) -> Self {
         self.flags = if on { self.flags | flag } else { self.flags & !flag };
         self
@@ -206,6 +214,7 @@ impl OpenOptions {
                 None => Name::new(path.clone()),
             };
             let open = OpenAt::at(name, flags, self.mode).resolve(resolve);
+            let open = if self.undone_if_dropped { open.undone_if_dropped() } else { open };
             Op::new(if in_worker { open.in_worker() } else { open })
         };
         let may_wait = flags & libc::O_NONBLOCK == 0;

@@ -48,7 +48,15 @@ const TRIES: u32 = 8;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub async fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
-    let mut removal = Removal::new(path.as_ref())?;
+    remove_by(Removal::new(path.as_ref())?).await
+}
+
+/// Likewise, of what has a name in an open folder.
+pub(crate) async fn remove_below(folder: Descriptor, name: CString) -> io::Result<()> {
+    remove_by(Removal { from: Some(folder), ..Removal::of(name) }).await
+}
+
+async fn remove_by(mut removal: Removal) -> io::Result<()> {
     loop {
         let (over, back) = change_names(move || (removal.go_on(), removal)).await;
         if over? {
@@ -67,6 +75,8 @@ pub(crate) fn remove_now(path: &Path) -> io::Result<()> {
 
 /// A removal under way, between two jobs.
 struct Removal {
+    /// Where the path begins; it has one name then.
+    from: Option<Descriptor>,
     path: CString,
     /// The folders that it is in, each within the one before.
     levels: Vec<Level>,
@@ -89,7 +99,11 @@ struct Level {
 
 impl Removal {
     fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: crate::c_path(path)?, levels: Vec::new(), begun: false })
+        Ok(Self::of(crate::c_path(path)?))
+    }
+
+    fn of(path: CString) -> Self {
+        Self { from: None, path, levels: Vec::new(), begun: false }
     }
 
     /// Removes some names. Whether all has been removed.
@@ -112,11 +126,12 @@ impl Removal {
 
     /// Whether that was all already.
     fn begin(&mut self) -> io::Result<bool> {
-        match Level::open(None, self.path.clone()) {
+        match Level::open(self.from.as_ref(), self.path.clone()) {
             Ok(level) => self.levels.push(level),
             Err(error) if is(&error, &[libc::ELOOP, libc::ENOTDIR]) => {
-                let is_link = folder::stat(None, &self.path, false)?.is_symlink();
-                return if is_link { folder::remove(None, &self.path, false).map(|()| true) } else { Err(error) };
+                let from = self.from.as_ref();
+                let is_link = folder::stat(from, &self.path, false)?.is_symlink();
+                return if is_link { folder::remove(from, &self.path, false).map(|()| true) } else { Err(error) };
             }
             Err(error) => return Err(error),
         }
@@ -160,7 +175,7 @@ impl Removal {
         if let Some(outer) = self.levels.last_mut() {
             outer.open_again(&level)?;
         }
-        let outer = self.levels.last().and_then(|outer| outer.open.as_ref());
+        let outer = self.levels.last().map_or(self.from.as_ref(), |outer| outer.open.as_ref());
         match folder::remove(outer, &level.name, true) {
             Ok(()) => Ok(()),
             Err(error) if is(&error, &[libc::ENOENT]) => Ok(()),

@@ -70,7 +70,7 @@ pub async fn tempfile_in(folder: impl AsRef<Path>) -> io::Result<File> {
     let folder = folder.as_ref();
     match private().custom_flags(libc::O_TMPFILE | libc::O_EXCL).open(folder).await {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL)) => {
-            let (doomed, file) = make(folder, OsStr::new(BEGIN), OsStr::new(""), &private().create_new(true)).await?;
+            let (doomed, file) = make(folder, OsStr::new(BEGIN), OsStr::new(""), private()).await?;
             doomed.remove().await?;
             Ok(file)
         }
@@ -373,7 +373,7 @@ impl TempBuilder<NamedTempFile> {
     ///
     /// Dropped, it leaves nothing.
     pub async fn create(self) -> io::Result<NamedTempFile> {
-        let (name, file) = make(&self.folder()?, &self.prefix, &self.suffix, &private().create_new(true)).await?;
+        let (name, file) = make(&self.folder()?, &self.prefix, &self.suffix, private()).await?;
         Ok(NamedTempFile { name, file })
     }
 }
@@ -391,19 +391,11 @@ impl TempBuilder<TempDir> {
     pub async fn create(self) -> io::Result<TempDir> {
         let folder = self.folder()?;
         for _ in 0..TRIES {
-            let mut doomed = DoomedFolder::new(folder.join(draw_name(&self.prefix, &self.suffix)));
-            match Op::new(MakeDir::new(crate::c_path(doomed.path())?, 0o700)).await {
-                Ok(()) => {
-                    doomed.is_there();
-                    return Ok(TempDir(doomed));
-                }
-                // Somebody else's, or none at all.
-                Err(error) => {
-                    doomed.spare();
-                    if error.kind() != io::ErrorKind::AlreadyExists {
-                        return Err(error);
-                    }
-                }
+            let path = folder.join(draw_name(&self.prefix, &self.suffix));
+            match Op::new(MakeDir::new(crate::c_path(&path)?, 0o700).undone_if_dropped()).await {
+                Ok(()) => return Ok(TempDir(DoomedFolder::new(path))),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
             }
         }
         Err(io::Error::new(io::ErrorKind::AlreadyExists, "every name that was drawn is taken"))

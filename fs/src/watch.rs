@@ -3,26 +3,28 @@
 //! One descriptor tells of all that is watched. One read of it is under way at a time, and it belongs to the watcher,
 //! not to the call that waits for it: so a wait that is dropped loses nothing.
 
-use std::collections::HashMap;
-use std::ffi::{CString, OsStr};
+mod tree;
+
+use std::ffi::OsStr;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::ops::BitOr;
-use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use corering_runtime::op::{Descriptor, Op, OpenAt, Read, plain};
+use corering_runtime::op::{Op, OpenAt, Read, plain};
 use futures_core::Stream;
+
+use self::tree::{Ready, Scan, Watching};
 
 /// Room for what one read brings: some hundred events.
 const ROOM: usize = 16 * 1024;
 /// Of an event, what stands before the name.
 const HEAD: usize = 16;
+/// The longest name, with the zero behind it.
+const NAME_MAX: usize = 256;
 
 /// Watches a file, or a folder and the names in it, for all that [changes](Events::CHANGES) it.
 ///
@@ -57,17 +59,53 @@ pub async fn watch(path: impl AsRef<Path>) -> io::Result<Watcher> {
     Ok(watcher)
 }
 
+/// Watches a folder and everything below it, for all that [changes](Events::CHANGES) it.
+///
+/// # Errors
+///
+/// As [`Watcher::new`] and [`Watcher::add_tree`].
+///
+/// # Cancel safety
+///
+/// May be dropped; nothing is left open.
+///
+/// # Examples
+///
+/// ```
+/// # let folder = std::env::temp_dir().join(format!("corering-watch-tree-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder)?;
+/// corering_runtime::run(async {
+///     let mut watcher = corering_fs::watch_tree(&folder).await?;
+///     corering_fs::create_dir_all(folder.join("new/inner")).await?;
+///     corering_fs::write(folder.join("new/inner/report"), "done").await?;
+///     while watcher.next().await?.path() != folder.join("new/inner/report") {}
+///     std::io::Result::Ok(())
+/// })??;
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn watch_tree(path: impl AsRef<Path>) -> io::Result<Watcher> {
+    let mut watcher = Watcher::new()?;
+    watcher.add_tree(path, Events::CHANGES).await?;
+    Ok(watcher)
+}
+
 /// Tells of what happens to the files and folders that were added to it, in the order in which it happens. A [`Stream`]
 /// of events, which does not end.
 ///
-/// Of a folder it tells what happens to the names in it and to what they name, but not further down.
+/// Of a folder it tells what happens to the names in it and to what they name, but not further down, unless it was added
+/// [with everything below it](Self::add_tree).
 ///
 /// # Kernel
 ///
 /// `inotify(7)`, read by `IORING_OP_READ`. It knows of what is done on this machine: not of what others do to a network file
 /// system, nor of what is written through a mapping.
 pub struct Watcher {
-    descriptor: Descriptor,
+    watching: Watching,
+    /// Looks at folders that have come to be in trees.
+    scan: Scan,
+    /// What has been found by that, and is told next.
+    ready: Ready,
     /// The read that is under way.
     reading: Option<Op<Read<Vec<u8>>>>,
     /// What has been read, and how much of that has been told.
@@ -75,7 +113,8 @@ pub struct Watcher {
     told: usize,
     /// Of what has been read and is told next: what more has happened to the same name.
     rest: u32,
-    watched: HashMap<i32, Arc<Path>>,
+    /// The last read has brought all that had happened by then.
+    had_all: bool,
 }
 
 /// Something that a [`Watcher`] watches.
@@ -97,7 +136,16 @@ impl Watcher {
             ),
             _ => error,
         })?;
-        Ok(Self { descriptor, reading: None, bytes: Vec::new(), told: 0, rest: 0, watched: HashMap::new() })
+        Ok(Self {
+            watching: Watching::new(descriptor),
+            scan: Scan::new(),
+            ready: Ready::new(),
+            reading: None,
+            bytes: Vec::new(),
+            told: 0,
+            rest: 0,
+            had_all: false,
+        })
     }
 
     /// Watches what is at `path`: a symbolic link is followed. What is watched is what is there now, wherever that is moved
@@ -119,35 +167,69 @@ impl Watcher {
         // The ring looks the path up, which may have to wait for a disk. What it has found is then added at once: so
         // nothing is told of a number that has no path yet.
         let found = Op::new(OpenAt::new(c_path.clone(), libc::O_PATH, 0)).await?;
-        let number = self.add_found(&found, c_path, events).map_err(|error| match error.raw_os_error() {
-            Some(libc::ENOSPC) => io::Error::new(
-                error.kind(),
-                format!("cannot watch {path:?}: the user watches too much; raise fs.inotify.max_user_watches (sysctl)"),
-            ),
-            _ => error,
-        })?;
-        self.watched.entry(number).or_insert_with(|| path.into());
-        Ok(WatchId(number))
+        self.watching.add(&found, c_path, path, events)
     }
 
-    fn add_found(&self, found: &Descriptor, c_path: CString, events: Events) -> io::Result<i32> {
-        let by_number = CString::new(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
-        match plain::add_watch(&self.descriptor, &by_number, events.0) {
-            // There is no /proc. The path has been looked up just now, so that is in the caches.
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                plain::add_watch(&self.descriptor, &c_path, events.0)
-            }
-            added => added,
-        }
-    }
-
-    /// Watches that no more. What has happened to it before is still told, and then [`Change::Ended`].
+    /// Watches a folder and everything below it. A symbolic link at `path` is followed, but none below it.
+    ///
+    /// [`Event::watch`] is that of the topmost folder for all of them, and [`Event::path`] the path that was given with
+    /// what is below. Of the topmost folder itself it tells as [`add`](Self::add) does; of a folder in it, what is told of
+    /// any name. A folder that comes to be in the tree, made or moved, is watched from then on. What is in it before it is
+    /// watched is told to be [created](Change::Created), after the folder itself: nothing is missed, but of what happens to
+    /// it in that while only that it is there. A folder that is moved within the tree takes its new path; one that leaves
+    /// it is no longer watched.
+    ///
+    /// If the topmost folder itself is moved, what is watched stays watched; folders that come to be in it then are each an
+    /// error of [`next`](Self::next), since they are not found.
+    ///
+    /// After an [overflow](Change::Overflow) all folders are looked at: those that have come meanwhile are told, and what
+    /// is in them; what has happened in others is not known.
+    ///
+    /// What is watched already as a part of another tree stays with that. Every folder is a watch of its own, of which a
+    /// user may have so many (`fs.inotify.max_user_watches`).
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) if it is not watched any more.
+    /// As [`add`](Self::add), and that it is no folder. Nothing of it is watched then. A folder below that may not be read
+    /// is no such error: [`next`](Self::next) says it, and the others are watched.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it has not been added.
+    ///
+    /// # Kernel
+    ///
+    /// `openat2(2)` and `getdents64(2)` on a thread, many folders to a trip; `inotify_add_watch(2)` for each in the core.
+    pub async fn add_tree(&mut self, path: impl AsRef<Path>, events: Events) -> io::Result<WatchId> {
+        let path = path.as_ref();
+        let c_path = crate::c_path(path)?;
+        let top = Op::new(OpenAt::new(c_path.clone(), libc::O_RDONLY | libc::O_DIRECTORY, 0)).await?;
+        let (root, is_new) = self.watching.add_top(&top, c_path, path, events)?;
+        drop(top);
+        let mut adding = Adding { watching: &mut self.watching, root: is_new.then_some(root) };
+        let (mut scan, mut ready) = (Scan::of_tree(root, path), Ready::new());
+        while !scan.is_over() {
+            poll_fn(|cx| scan.poll(adding.watching, &mut ready, cx)).await;
+            for told in ready.drain(..) {
+                match told {
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => self.ready.push_back(Err(error)),
+                    told => drop(told?),
+                }
+            }
+        }
+        adding.root = None;
+        Ok(WatchId(root))
+    }
+
+    /// Watches that no more, nor what is below it if it is a tree. What has happened to it before is still told, and then
+    /// [`Change::Ended`].
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) if it is not watched any more;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is a folder within a tree.
     pub fn remove(&mut self, watch: WatchId) -> io::Result<()> {
-        plain::remove_watch(&self.descriptor, watch.0).map_err(|error| match error.raw_os_error() {
+        self.watching.remove(watch.0).map_err(|error| match error.raw_os_error() {
             Some(libc::EINVAL) => io::Error::new(io::ErrorKind::NotFound, "that is not watched any more"),
             _ => error,
         })
@@ -155,14 +237,15 @@ impl Watcher {
 
     /// The path of what is watched, as it was given; `None` after it [has ended](Change::Ended).
     pub fn path(&self, watch: WatchId) -> Option<&Path> {
-        self.watched.get(&watch.0).map(|path| &**path)
+        self.watching.path(watch.0)
     }
 
     /// Waits for the next event.
     ///
     /// # Errors
     ///
-    /// What `read(2)` says.
+    /// What `read(2)` says. Of a tree, that a folder which has come cannot be watched, and which one: since it may not be
+    /// read, or since too much is watched, with the setting to raise. The next call goes on.
     ///
     /// # Cancel safety
     ///
@@ -173,43 +256,44 @@ impl Watcher {
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Event>> {
         loop {
-            while let Some(record) = Record::first(&self.bytes[self.told..]) {
+            if let Some(told) = self.ready.pop_front() {
+                return Poll::Ready(told);
+            }
+            // Before anything else is told: what is told later has happened later.
+            if !self.scan.is_over() {
+                ready!(self.scan.poll(&mut self.watching, &mut self.ready, cx));
+                continue;
+            }
+            self.watching.has_seen_all();
+            if let Some(record) = Record::first(&self.bytes[self.told..]) {
                 let mask = if self.rest == 0 { record.mask & KNOWN } else { self.rest };
                 // The kernel says one thing at a time, but need not.
                 let bit = mask & mask.wrapping_neg();
                 self.rest = mask & !bit;
-                let event = Change::of(bit, record.cookie).map(|change| {
-                    let watched = self.watched.get(&record.number);
-                    Event {
-                        watch: (record.number >= 0).then_some(WatchId(record.number)),
-                        change,
-                        is_dir: record.mask & libc::IN_ISDIR != 0,
-                        path: match watched {
-                            Some(path) if record.name.is_empty() => path.to_path_buf(),
-                            Some(path) => path.join(OsStr::from_bytes(record.name)),
-                            None => PathBuf::from(OsStr::from_bytes(record.name)),
-                        },
-                        has_name: !record.name.is_empty(),
-                    }
-                });
+                let event = self.watching.take(&record, bit, &mut self.scan);
                 if self.rest == 0 {
                     if record.mask & libc::IN_IGNORED != 0 {
-                        self.watched.remove(&record.number);
+                        self.watching.ended(record.number);
                     }
                     self.told += record.len;
                 }
                 if let Some(event) = event {
                     return Poll::Ready(Ok(event));
                 }
+                continue;
             }
+            let watching = &mut self.watching;
             let reading = self.reading.get_or_insert_with(|| {
                 let mut room = std::mem::take(&mut self.bytes);
                 room.clear();
                 room.reserve(ROOM);
                 self.told = 0;
-                Op::new(Read::stream(&self.descriptor, room))
+                watching.reads(self.had_all);
+                Op::new(Read::stream(&watching.descriptor, room))
             });
             let (read, bytes) = ready!(Pin::new(reading).poll(cx));
+            // There was room for the longest event.
+            self.had_all = bytes.capacity() - bytes.len() > HEAD + NAME_MAX;
             (self.reading, self.bytes) = (None, bytes);
             read?;
         }
@@ -226,7 +310,21 @@ impl Stream for Watcher {
 
 impl fmt::Debug for Watcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.watched.values()).finish()
+        f.debug_set().entries(self.watching.paths()).finish()
+    }
+}
+
+/// A tree that is being added: unless it is all there, nothing of it stays.
+struct Adding<'a> {
+    watching: &'a mut Watching,
+    root: Option<i32>,
+}
+
+impl Drop for Adding<'_> {
+    fn drop(&mut self) {
+        if let Some(root) = self.root {
+            self.watching.forget_tree(root);
+        }
     }
 }
 

@@ -139,6 +139,38 @@ pub async fn get_link_xattr(path: impl AsRef<Path>, name: impl AsRef<OsStr>) -> 
     if_there(elsewhere::look(path, move |path| plain::get_link_xattr(&path, &name)).await)
 }
 
+/// As [`list_xattr`], but of a symbolic link itself.
+///
+/// # Errors
+///
+/// What `llistxattr(2)` says.
+///
+/// # Kernel
+///
+/// `llistxattr(2)` on the blocking pool: there is no opcode.
+pub async fn list_link_xattr(path: impl AsRef<Path>) -> io::Result<Vec<OsString>> {
+    let path = c_path(path.as_ref())?;
+    elsewhere::look(path, |path| plain::list_xattr(Subject::path(&path, false))).await.map(names_of)
+}
+
+/// As [`remove_xattr`], but of a symbolic link itself.
+///
+/// # Errors
+///
+/// What `lremovexattr(2)` says: `ENODATA` if it has none of that name.
+///
+/// # Cancel safety
+///
+/// As [`remove_xattr`].
+///
+/// # Kernel
+///
+/// `lremovexattr(2)` on the blocking pool: there is no opcode.
+pub async fn remove_link_xattr(path: impl AsRef<Path>, name: impl AsRef<OsStr>) -> io::Result<()> {
+    let (path, name) = (c_path(path.as_ref())?, c_name(name.as_ref())?);
+    elsewhere::change(path, move |path| plain::remove_xattr(Subject::path(&path, false), &name)).await
+}
+
 /// As [`set_xattr`], but of a symbolic link itself.
 ///
 /// # Errors

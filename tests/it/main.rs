@@ -13,7 +13,7 @@
 //! - `blocking`: calls that block
 //! - `files`, `names`, `trees`, `order`: files, their names, and the order of what is done to them
 //! - `direct`, `chunks`: direct I/O, and files that are read and written in order
-//! - `io`: readers and writers with buffers, and copies
+//! - `io`, `text`: readers and writers with buffers, copies, and text
 //! - `atomic`, `temp`: files that are replaced as a whole, and temporary ones
 //! - `net`, `streams`, `multishots`, `serve`: connections, what they carry, and servers
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
@@ -71,6 +71,7 @@ mod smoke;
 mod streams;
 mod tasks;
 mod temp;
+mod text;
 mod time;
 mod timeouts;
 mod tracked;

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -293,7 +293,9 @@ fn a_file_is_given_away_with_its_position() {
         assert_eq!(text, "456789");
         let file = File::open(folder.join("file")).await.expect("there");
         let clone = file.try_clone().expect("another");
-        assert_eq!(file.into_std().await.expect_err("not alone").kind(), ErrorKind::ResourceBusy);
+        let error = file.into_std().await.expect_err("not alone");
+        assert_eq!(error.error.kind(), ErrorKind::ResourceBusy);
+        drop(error);
         drop(clone.into_std().await.expect("alone"));
     });
 }
@@ -461,5 +463,87 @@ fn entries_holes_ranges_and_watches_are_had_by_plain_calls() {
         assert!(event[16..].starts_with(b"seen\0"));
         plain::remove_watch(&watch, number).expect("there");
         assert!(plain::remove_watch(&watch, number).is_err());
+    });
+}
+
+#[test]
+fn a_file_of_a_borrowed_descriptor_leaves_that_open() {
+    clean(async || {
+        let folder = folder();
+        let path = folder.join("file");
+        let mut theirs = std::fs::File::options().read(true).write(true).create_new(true).open(&path).expect("made");
+        theirs.write_all(b"0123456789").expect("room");
+        std::io::Seek::rewind(&mut theirs).expect("a position");
+        theirs.read_exact(&mut [0; 4]).expect("read");
+        let mut file = File::from_borrowed(&theirs).expect("another number");
+        assert_eq!(file.position(), 4);
+        assert_eq!(soon(file.read(Vec::with_capacity(3))).await.1, b"456");
+        soon(file.write_all("ab")).await.0.expect("room");
+        // Dropped in flight: its number is not used again before the write has ended.
+        let mut dropped = Box::pin(file.write_all_at("cd", 20));
+        crate::poll_once(&mut dropped).await;
+        drop(dropped);
+        file.close().await.expect("closed");
+        let mut rest = String::new();
+        theirs.read_to_string(&mut rest).expect("it is open, and where it was");
+        assert_eq!(&rest[..6], "456ab9");
+        assert_eq!(&rest[16..], "cd");
+        let appended = std::fs::File::options().append(true).open(&path).expect("there");
+        let mut file = File::from_borrowed(appended.as_fd()).expect("another number");
+        soon(file.write_all("ef")).await.0.expect("room");
+        file.close().await.expect("closed");
+        assert!(std::fs::read(&path).expect("there").ends_with(b"cdef"));
+    });
+}
+
+#[test]
+fn the_same_file_is_told_by_any_name_and_mount_points_are_told_from_folders() {
+    clean(async || {
+        let folder = folder();
+        let path = |name: &str| folder.join(name);
+        std::fs::write(path("file"), "one").expect("room");
+        std::fs::write(path("copy"), "one").expect("room");
+        fs::hard_link(path("file"), path("name")).await.expect("made");
+        fs::symlink("name", path("link")).await.expect("made");
+        fs::symlink("/proc", path("proc")).await.expect("made");
+        for (one, other, same) in [("file", "name", true), ("link", "file", true), ("file", "copy", false)] {
+            assert_eq!(soon(fs::same_file(path(one), path(other))).await.expect("there"), same, "{one} and {other}");
+        }
+        let error = soon(fs::same_file(path("file"), path("none"))).await.expect_err("it is not there");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        for (path, is) in
+            [(PathBuf::from("/proc"), true), ("/".into(), true), (path("."), false), (path("proc"), false)]
+        {
+            assert_eq!(soon(fs::is_mount_point(&path)).await.expect("there"), is, "{path:?}");
+        }
+        assert_eq!(soon(fs::is_mount_point(path("none"))).await.expect_err("nothing").kind(), ErrorKind::NotFound);
+    });
+}
+
+#[test]
+fn a_link_has_attributes_of_its_own() {
+    clean(async || {
+        let folder = folder();
+        let (file, link) = (folder.join("file"), folder.join("link"));
+        std::fs::write(&file, "one").expect("room");
+        fs::symlink("file", &link).await.expect("made");
+        // Links have none that users may set: only root's.
+        for (path, set) in [
+            (&link, soon(fs::set_link_xattr(&link, "trusted.of-the-link", "1")).await),
+            (&file, soon(fs::set_xattr(&link, "trusted.of-the-file", "2")).await),
+        ] {
+            if let Err(error) = set {
+                println!("SKIPPED: no trusted attributes for {}: {error}", path.display());
+                return;
+            }
+        }
+        let names = |names: Vec<std::ffi::OsString>| {
+            names.into_iter().filter(|name| name.to_string_lossy().starts_with("trusted.")).collect::<Vec<_>>()
+        };
+        assert_eq!(names(soon(fs::list_link_xattr(&link)).await.expect("there")), ["trusted.of-the-link"]);
+        assert_eq!(names(soon(fs::list_xattr(&link)).await.expect("there")), ["trusted.of-the-file"]);
+        soon(fs::remove_link_xattr(&link, "trusted.of-the-link")).await.expect("removed");
+        assert_eq!(names(soon(fs::list_link_xattr(&link)).await.expect("there")).len(), 0);
+        assert_eq!(names(soon(fs::list_link_xattr(&file)).await.expect("there")), ["trusted.of-the-file"]);
     });
 }

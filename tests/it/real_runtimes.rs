@@ -1,20 +1,23 @@
 //! Runtimes that are made by hand: used again, nested, one after the other, and ended at a bad moment.
 
 use std::cell::{Cell, RefCell};
-use std::future::pending;
+use std::future::{Future, pending};
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use corering::fs::{AtomicFile, File, NamedTempFile, TempDir};
 use corering::op::{Op, Receive};
 use corering::sync::promise;
+use corering::task::JoinSet;
 use corering::time::sleep;
 use corering::{Builder, RunError, spawn};
 
 use crate::deadlocks::{is, waits};
 use crate::faults::{Dropped, nop};
-use crate::{poll_once, sockets};
+use crate::{folder, poll_once, sockets, turn};
 
 #[test]
 fn a_runtime_inside_a_runtime_is_a_clear_panic_and_the_outer_goes_on() {
@@ -112,4 +115,78 @@ fn operations_are_polled_by_the_loop_only() {
     let message = polled.expect_err("outside of block_on");
     assert!(message.downcast_ref::<&str>().expect("a text").contains("outside a runtime"));
     drop(runtime);
+}
+
+/// What makes them is dropped while the kernel does: by the core as it ends, or right before.
+#[test]
+fn no_temporary_file_or_folder_is_left_when_the_core_ends_as_it_is_made() {
+    let folder = folder();
+    for round in 0..120 {
+        let ran = corering::run(async {
+            let path = folder.path().to_path_buf();
+            let mut make: Pin<Box<dyn Future<Output = ()>>> = match round % 3 {
+                0 => Box::pin(async move { drop(NamedTempFile::new_in(path).await) }),
+                1 => Box::pin(async move { drop(TempDir::new_in(path).await) }),
+                _ => Box::pin(async move { drop(AtomicFile::create(path.join("file")).await) }),
+            };
+            // Of an atomic file the name is looked at before.
+            for _ in 0..1 + round % 2 {
+                if poll_once(&mut make).await {
+                    return;
+                }
+                if round % 5 > 1 {
+                    turn().await;
+                }
+            }
+            if round % 4 < 2 {
+                drop(spawn(make));
+                corering::task::yield_now().await;
+            }
+        });
+        ran.expect("io_uring");
+        let left: Vec<_> = std::fs::read_dir(folder.path()).expect("there").collect();
+        assert!(left.is_empty(), "round {round}: {left:?}");
+    }
+}
+
+/// The threads that the kernel has made for the operations of this one.
+fn kernel_workers() -> usize {
+    // SAFETY: it has no preconditions.
+    let name = format!("iou-wrk-{}", unsafe { libc::gettid() });
+    let threads = std::fs::read_dir("/proc/self/task").expect("there").flatten();
+    let names = threads.map(|thread| std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default());
+    names.filter(|found| found.trim_end() == &name[..name.len().min(15)]).count()
+}
+
+/// R64.
+#[test]
+fn the_kernel_makes_no_more_workers_than_it_may() {
+    // A thousand at once, each of which has something to bring to the disk.
+    let most = |builder: Builder| {
+        let ran = builder.entries(1024).run(async {
+            let folder = folder();
+            let mut syncs = JoinSet::new();
+            for number in 0..1000 {
+                let path = folder.join(format!("{}", number % 50));
+                syncs.spawn(async move {
+                    let file = File::options().write(true).create(true).open(path).await?;
+                    file.write_all_at(vec![b'x'; 100], number * 100).await.0?;
+                    file.sync_all().await?;
+                    file.close().await
+                });
+            }
+            let mut most = 0;
+            while let Some(synced) = syncs.join_next().await {
+                synced.expect("no panic").expect("room");
+                most = most.max(kernel_workers());
+            }
+            most
+        });
+        ran.expect("io_uring")
+    };
+    for limit in [1, 3] {
+        let found = std::thread::spawn(move || most(Builder::new().kernel_workers(limit, limit))).join();
+        let found = found.expect("no panic");
+        assert!((1..=2 * limit as usize).contains(&found), "{found} workers, where {limit} of each kind may be");
+    }
 }

@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs as std_fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use corering::fs::{self, WalkError};
+use corering::fs::{self, CopyOptions, Dir, WalkError};
 use corering::time::{Instant, sleep, timeout};
 
 use crate::{clean, folder, poll_once, soon, turn};
@@ -273,6 +274,40 @@ fn a_copy_to_another_file_system_keeps_holes_and_what_is_between_them() {
 }
 
 #[test]
+fn a_copy_belongs_to_whom_the_original_belongs_if_it_is_to() {
+    let folder = folder();
+    let (from, to) = (folder.join("from"), folder.join("to"));
+    std_fs::create_dir_all(from.join("folder")).expect("made");
+    std_fs::write(from.join("file"), "text").expect("made");
+    symlink("file", from.join("link")).expect("made");
+    const WHOSE: (u32, u32) = (12_345, 54_321);
+    for name in ["folder", "file", "link"] {
+        let given = std::os::unix::fs::lchown(from.join(name), Some(WHOSE.0), Some(WHOSE.1));
+        if given.is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied) {
+            eprintln!("SKIPPED: only who has CAP_CHOWN can give files to others");
+            return;
+        }
+    }
+    // Who changes the owner takes these bits away.
+    std_fs::set_permissions(from.join("file"), PermissionsExt::from_mode(0o6755)).expect("set");
+    let whose = |name| {
+        let metadata = std_fs::symlink_metadata(to.join(name)).expect("copied");
+        (metadata.uid(), metadata.gid())
+    };
+    clean(async || {
+        for _ in 0..2 {
+            soon(fs::copy_tree(&from, &to)).await.expect("copied");
+            let mine = whose("");
+            assert!(["folder", "file", "link"].iter().all(|name| whose(name) == mine));
+            soon(CopyOptions::new().ownership(true).copy_tree(&from, &to)).await.expect("copied");
+            assert!(["folder", "file", "link"].iter().all(|name| whose(name) == WHOSE));
+            assert_eq!(std_fs::metadata(to.join("file")).expect("copied").mode() & 0o7777, 0o6755);
+            std_fs::remove_dir_all(&to).expect("removed");
+        }
+    });
+}
+
+#[test]
 fn no_copy_of_a_tree_leaves_it_by_a_link_that_takes_a_folders_place() {
     clean(async || {
         let folder = folder();
@@ -356,6 +391,7 @@ fn no_walk_and_no_removal_leaves_its_folder_by_a_link_that_takes_a_folders_place
             }
         };
         make();
+        let dir = Dir::open(folder.path()).await.expect("there");
         let attack = Attack::begin(root.join("a"), outside.clone());
         let begun = Instant::now();
         let mut walks = 0;
@@ -363,19 +399,71 @@ fn no_walk_and_no_removal_leaves_its_folder_by_a_link_that_takes_a_folders_place
             let (paths, _) = found(&mut fs::walk(&root)).await;
             let out = paths.iter().find(|path| path.ends_with("secret"));
             assert_eq!(out, None);
+            let mut names = dir.walk(if walks % 2 == 0 { "root" } else { "root/a" });
+            while let Some(name) = names.next().await {
+                assert!(name.is_err() || name.is_ok_and(|name| name.file_name() != "secret"));
+            }
             walks += 1;
         }
         drop(attack);
-        for _ in 0..100 {
+        for round in 0..100 {
             make();
             let attack = Attack::begin(root.join("a"), outside.clone());
             // It may fail, as what it removes is moved about; what is outside stays in any case.
-            let _ = timeout(Duration::from_secs(5), fs::remove_dir_all(&root)).await;
+            let _ = match round % 3 {
+                0 => timeout(Duration::from_secs(5), fs::remove_dir_all(&root)).await,
+                1 => timeout(Duration::from_secs(5), dir.remove_dir_all("root")).await,
+                _ => timeout(Duration::from_secs(5), dir.remove_dir_all("root/a/b")).await,
+            };
             drop(attack);
             assert_eq!(std_fs::read(outside.join("secret")).expect("it is there"), b"kept");
             let _ = fs::remove_dir_all(root.with_extension("aside")).await;
             let _ = fs::remove_dir_all(&root).await;
         }
         sleep(Duration::ZERO).await;
+    });
+}
+
+/// A lease of an open file, which whoever opens it otherwise has the kernel ask for.
+fn lease(file: &std_fs::File, kind: i32) -> bool {
+    const F_SETSIG: i32 = 10;
+    // SAFETY: an open file. Of the signals that tell of the end of the lease, nobody takes notice of this one.
+    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) }, 0);
+    // SAFETY: as above.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) == 0 }
+}
+
+#[test]
+fn a_copy_waits_until_a_lease_of_either_file_is_given_back() {
+    clean(async || {
+        let folder = folder();
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        std_fs::write(&from, "hello").expect("room");
+        std_fs::write(&to, "before").expect("room");
+        for (path, kind) in [(&from, libc::F_WRLCK), (&to, libc::F_RDLCK)] {
+            let writes = kind == libc::F_WRLCK;
+            let held = std_fs::File::options().read(true).write(writes).open(path).expect("there");
+            // The copy before closes what it has written in the background.
+            let leased = async {
+                while !lease(&held, kind) {
+                    let error = std::io::Error::last_os_error();
+                    if error.raw_os_error() != Some(libc::EAGAIN) {
+                        println!("SKIPPED: no lease of {}: {error}", path.display());
+                        return false;
+                    }
+                    turn().await;
+                }
+                true
+            };
+            if !soon(leased).await {
+                continue;
+            }
+            let mut copies = Box::pin(fs::copy(&from, &to));
+            assert!(timeout(Duration::from_millis(20), &mut copies).await.is_err(), "it is leased");
+            assert_eq!(std_fs::metadata(&to).expect("there").len(), if writes { 6 } else { 5 }, "nothing is changed");
+            assert!(lease(&held, libc::F_UNLCK), "given back");
+            assert_eq!(soon(copies).await.expect("copied"), 5);
+            assert_eq!(std_fs::read(&to).expect("there"), b"hello");
+        }
     });
 }

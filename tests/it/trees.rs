@@ -1,11 +1,14 @@
 //! Folders and what is in them: listed, walked through, copied, removed.
 
+use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::{Duration, SystemTime};
 
-use corering::fs::{self, File, Permissions};
+use corering::fs::{self, CopyOptions, Dir, DirWalk, File, FileTimes, Permissions, Reflink};
 
-use crate::{clean, folder, found_in, poll_once, put_into, soon, turn};
+use crate::{alive, clean, folder, found_in, poll_once, put_into, soon, turn};
 
 /// A small tree: two folders in one another, three files, a link.
 async fn make_tree(root: &Path) {
@@ -308,5 +311,285 @@ fn a_tree_is_copied_with_its_links_and_permissions_and_never_into_itself() {
         }
         assert_eq!(walked(fs::walk(&from).sorted(true), &from).await, ALL.map(PathBuf::from));
         fs::set_permissions(from.join("a"), Permissions::from_mode(0o755)).await.expect("set");
+    });
+}
+
+/// Long ago, and not in whole seconds.
+fn long_ago(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000 + seconds, 500)
+}
+
+#[test]
+fn what_is_there_is_not_overwritten_if_it_is_not_to_be() {
+    clean(async || {
+        let folder = folder();
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        let options = CopyOptions::new().overwrite(false);
+        make_tree(&from).await;
+        soon(options.copy_tree(&from, &to)).await.expect("nothing is there");
+        assert_eq!(walked(fs::walk(&to).sorted(true), &to).await, ALL.map(PathBuf::from));
+        put_into(to.join("one"), "kept");
+        let error = soon(options.copy(from.join("one"), to.join("one"))).await.expect_err("there");
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        // Folders are no hindrance, but files and links are.
+        for there in ["one", "a/link"] {
+            let alone = folder.join("alone");
+            fs::create_dir_all(alone.join("a")).await.expect("made");
+            match there {
+                "one" => put_into(alone.join(there), "kept"),
+                _ => fs::symlink("kept", alone.join(there)).await.expect("made"),
+            }
+            let error = soon(options.copy_tree(&from, &alone)).await.expect_err("there");
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+            match there {
+                "one" => assert_eq!(found_in(alone.join(there)), b"kept"),
+                _ => assert_eq!(fs::read_link(alone.join(there)).await.expect("there"), Path::new("kept")),
+            }
+            fs::remove_file(alone.join(there)).await.expect("removed");
+            soon(fs::remove_dir_all(&alone)).await.expect("removed");
+        }
+        assert_eq!(found_in(to.join("one")), b"kept");
+    });
+}
+
+#[test]
+fn a_copy_keeps_the_times_if_it_is_to() {
+    clean(async || {
+        let folder = folder();
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        make_tree(&from).await;
+        let times = |at| FileTimes::new().set_accessed(long_ago(at)).set_modified(long_ago(at + 1));
+        // Inner ones first: what is made in a folder changes it.
+        for (at, name) in (0..).map(|at| 10 * at).zip(ALL.iter().rev()) {
+            fs::set_link_times(from.join(name), times(at)).await.expect("set");
+        }
+        for options in [CopyOptions::new().times(true), CopyOptions::new().times(true).holes(false)] {
+            soon(options.copy_tree(&from, &to)).await.expect("copied");
+            for (at, name) in (0..).map(|at| 10 * at).zip(ALL.iter().rev()) {
+                let copy = fs::symlink_metadata(to.join(name)).await.expect("copied");
+                assert_eq!((copy.accessed(), copy.modified()), (long_ago(at), long_ago(at + 1)), "of {name:?}");
+                // What was just listed or read has been accessed since.
+                fs::set_link_times(from.join(name), times(at)).await.expect("set");
+            }
+            soon(fs::remove_dir_all(&to)).await.expect("removed");
+        }
+        soon(fs::copy(from.join("one"), folder.join("one"))).await.expect("copied");
+        assert_ne!(fs::metadata(folder.join("one")).await.expect("there").modified(), long_ago(1));
+    });
+}
+
+#[test]
+fn without_the_permissions_a_copy_has_no_more_than_what_is_made_gets() {
+    clean(async || {
+        let folder = folder();
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        make_tree(&from).await;
+        let mode = async |path: PathBuf| fs::metadata(path).await.expect("there").mode() & 0o7777;
+        let usual = mode(from.join("a")).await;
+        fs::set_permissions(from.join("one"), Permissions::from_mode(0o4777)).await.expect("set");
+        fs::set_permissions(from.join("a/two"), Permissions::from_mode(0o600)).await.expect("set");
+        fs::set_permissions(from.join("a"), Permissions::from_mode(0o2777)).await.expect("set");
+        fs::set_permissions(from.join("empty"), Permissions::from_mode(0o700)).await.expect("set");
+        let options = CopyOptions::new().permissions(false);
+        soon(options.copy_tree(&from, &to)).await.expect("copied");
+        for (name, expected) in [("one", usual), ("a/two", 0o600), ("a", usual), ("empty", 0o700)] {
+            assert_eq!(mode(to.join(name)).await, expected, "{name}");
+        }
+        // What is there keeps its own.
+        for name in ["one", "a"] {
+            fs::set_permissions(to.join(name), Permissions::from_mode(0o705)).await.expect("set");
+        }
+        soon(options.copy_tree(&from, &to)).await.expect("copied");
+        for name in ["one", "a"] {
+            assert_eq!(mode(to.join(name)).await, 0o705, "{name}");
+        }
+        soon(fs::copy_tree(&from, &to)).await.expect("copied");
+        for (name, expected) in [("one", 0o4777), ("a/two", 0o600), ("a", 0o2777), ("empty", 0o700)] {
+            assert_eq!(mode(to.join(name)).await, expected, "{name}");
+        }
+    });
+}
+
+#[test]
+fn links_are_copied_as_what_they_lead_to_if_they_are_to_be_followed() {
+    clean(async || {
+        let folder = folder();
+        let (from, to, outside) = (folder.join("from"), folder.join("to"), folder.join("outside"));
+        make_tree(&from).await;
+        make_tree(&outside).await;
+        fs::symlink(&outside, from.join("out")).await.expect("made");
+        fs::symlink("a/two", from.join("in")).await.expect("made");
+        let options = CopyOptions::new().follow_links(true);
+        let copied = soon(options.copy_tree(&from, &to)).await.expect("copied");
+        assert_eq!((copied.files, copied.dirs, copied.links), (9, 8, 0));
+        for path in walked(fs::walk(&to), &to).await {
+            assert!(!fs::symlink_metadata(to.join(&path)).await.expect("there").is_symlink(), "{path:?}");
+        }
+        assert_eq!(found_in(to.join("out/a/b/three")), b"333");
+        assert_eq!(found_in(to.join("out/a/link")), b"1");
+        assert_eq!(found_in(to.join("in")), b"22");
+        // Otherwise there would be no end.
+        for target in [to.clone(), to.join("new"), folder.path().to_path_buf()] {
+            fs::remove_file(from.join("out")).await.expect("removed");
+            fs::symlink(&target, from.join("out")).await.expect("made");
+            fs::create_dir_all(to.join("new")).await.expect("made");
+            let copied = soon(options.copy_tree(&from, to.join("new"))).await;
+            let error = copied.expect_err("it would be copied into itself");
+            let reason = ["is the folder that is copied to", "leads back to"];
+            assert!(reason.iter().any(|reason| error.to_string().contains(reason)), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_copy_writes_zeros_for_holes_if_it_is_to() {
+    clean(async || {
+        const HOLE: u64 = 2 << 20;
+        let folder = folder();
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        let file = File::create(&from).await.expect("made");
+        file.write_all_at("middle", HOLE).await.0.expect("written");
+        file.set_len(2 * HOLE).await.expect("extended");
+        file.close().await.expect("closed");
+        for (options, sparse) in [
+            (CopyOptions::new().reflink(Reflink::Never), true),
+            (CopyOptions::new().holes(false), false),
+            (CopyOptions::new().holes(false).reflink(Reflink::Never), false),
+        ] {
+            assert_eq!(soon(options.copy(&from, &to)).await.expect("copied"), 2 * HOLE);
+            let metadata = fs::metadata(&to).await.expect("known");
+            assert_eq!(metadata.len(), 2 * HOLE);
+            assert_eq!(metadata.blocks() * 512 < HOLE, sparse, "{} blocks", metadata.blocks());
+            assert_eq!(found_in(&to), found_in(&from));
+        }
+        let options = CopyOptions::new().reflink(Reflink::Always);
+        match soon(options.copy(&from, &to)).await {
+            Ok(bytes) => assert_eq!((bytes, found_in(&to)), (2 * HOLE, found_in(&from))),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}"),
+        }
+        let error = soon(options.holes(false).copy(&from, &to)).await.expect_err("both cannot be");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    });
+}
+
+#[test]
+fn no_more_files_are_copied_side_by_side_than_was_asked_for() {
+    clean(async || {
+        let folder = folder();
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        fs::create_dir(&from).await.expect("made");
+        for number in 0..100 {
+            put_into(from.join(number.to_string()), "x");
+        }
+        let before = alive();
+        for (most, asked) in [(1, 0), (1, 1), (3, 3)] {
+            let options = CopyOptions::new().concurrency(asked);
+            let mut copying = pin!(options.copy_tree(&from, &to));
+            let mut side_by_side = 0;
+            let copied = soon(poll_fn(|cx| {
+                let polled = copying.as_mut().poll(cx);
+                side_by_side = side_by_side.max(alive() - before);
+                polled
+            }))
+            .await;
+            assert_eq!(copied.expect("copied").files, 100);
+            assert_eq!(side_by_side, most);
+        }
+    });
+}
+
+async fn walked_below(mut walk: DirWalk) -> Vec<(PathBuf, usize)> {
+    let mut found = Vec::new();
+    while let Some(name) = soon(walk.next()).await {
+        let name = name.expect("readable");
+        assert_eq!(name.known_metadata().map(|known| known.file_type()), Some(name.file_type()));
+        found.push((name.path(), name.depth()));
+    }
+    found
+}
+
+#[test]
+fn a_walk_of_an_open_directory_goes_through_what_is_in_it_and_never_out() {
+    clean(async || {
+        let folder = folder();
+        let root = folder.join("root");
+        make_tree(&root).await;
+        fs::create_dir_all(folder.join("outside/inner")).await.expect("made");
+        fs::symlink("../outside", root.join("out")).await.expect("made");
+        fs::symlink("a", root.join("within")).await.expect("made");
+        let dir = Dir::open(&root).await.expect("there");
+        // Wherever it is moved.
+        fs::rename(&root, folder.join("moved")).await.expect("moved");
+        let walk = |path: &str| dir.walk(path).metadata(true).sorted(true);
+
+        let all =
+            walked_below(walk(".").filter(|name| name.file_name() != "out" && name.file_name() != "within")).await;
+        let expected: Vec<_> = ALL.iter().map(|path| Path::new(".").join(path)).collect();
+        assert_eq!(all.iter().map(|(path, _)| path.as_path()).collect::<Vec<_>>(), expected);
+        assert_eq!(all.iter().map(|(_, depth)| *depth).collect::<Vec<_>>(), [0, 1, 2, 3, 2, 2, 1, 1]);
+        for (path, _) in &all {
+            assert!(dir.symlink_metadata(path).await.is_ok(), "{path:?} is a path from the directory");
+        }
+        let some = walked_below(walk("a").min_depth(1).max_depth(1).same_file_system(true)).await;
+        assert_eq!(
+            some.iter().map(|(path, _)| path).collect::<Vec<_>>(),
+            ["a/b", "a/link", "a/two"].map(Path::new).to_vec().iter().collect::<Vec<_>>()
+        );
+        assert_eq!(walked_below(walk("within/b")).await.len(), 2, "a link that stays within");
+        assert_eq!(walked_below(walk("one")).await, [(PathBuf::from("one"), 0)]);
+        let mut skips = walk(".");
+        let mut found = 0;
+        while let Some(name) = soon(skips.next()).await {
+            if name.expect("readable").file_name() == "a" {
+                skips.skip_dir();
+            }
+            found += 1;
+        }
+        assert_eq!(found, 6);
+
+        for path in ["..", "../outside", "/", "out", "out/inner", "a/../../outside"] {
+            let error = soon(dir.walk(path).next()).await.expect("an error").expect_err("it leads out");
+            assert_eq!(error.io_error().kind(), ErrorKind::CrossesDevices, "{path}");
+            assert_eq!(error.path(), Path::new(path));
+        }
+        let error = soon(dir.walk("none").next()).await.expect("an error").expect_err("nothing is there");
+        assert_eq!(error.io_error().kind(), ErrorKind::NotFound);
+        dir.close().await.expect("nobody else has it");
+    });
+}
+
+#[test]
+fn a_tree_in_an_open_directory_is_removed_and_nothing_outside() {
+    clean(async || {
+        let folder = folder();
+        let root = folder.join("root");
+        make_tree(&root).await;
+        fs::create_dir_all(folder.join("outside/inner")).await.expect("made");
+        fs::symlink("../outside", root.join("out")).await.expect("made");
+        fs::symlink("../../outside", root.join("a/b/out")).await.expect("made");
+        let dir = Dir::open(&root).await.expect("there");
+        for (path, kind) in [
+            ("..", ErrorKind::CrossesDevices),
+            ("../outside", ErrorKind::CrossesDevices),
+            ("out/inner", ErrorKind::CrossesDevices),
+            ("a/../../outside", ErrorKind::CrossesDevices),
+            (".", ErrorKind::InvalidInput),
+            ("none", ErrorKind::NotFound),
+            ("none/at/all", ErrorKind::NotFound),
+            ("one", ErrorKind::NotADirectory),
+        ] {
+            assert_eq!(soon(dir.remove_dir_all(path)).await.expect_err("refused").kind(), kind, "{path}");
+        }
+        soon(dir.remove_dir_all("a/b/")).await.expect("removed");
+        assert!(!fs::exists(root.join("a/b")).await && fs::exists(root.join("a/two")).await);
+        for path in ["a", "out/", "empty"] {
+            soon(dir.remove_dir_all(path)).await.expect("removed");
+        }
+        assert!(fs::exists(folder.join("outside/inner")).await, "a link was removed, not what it led to");
+        let mut left = soon(dir.read_dir(".")).await.expect("there");
+        assert_eq!(soon(left.next()).await.expect("one").expect("readable").file_name(), "one");
+        assert!(soon(left.next()).await.is_none());
+        drop(left);
+        dir.close().await.expect("nobody else has it");
     });
 }

@@ -85,6 +85,8 @@ mod streams;
 mod tasks;
 #[path = "../it/temp.rs"]
 mod temp;
+#[path = "../it/text.rs"]
+mod text;
 #[path = "../it/time.rs"]
 mod time;
 #[path = "../it/timeouts.rs"]

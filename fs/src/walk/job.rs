@@ -98,15 +98,16 @@ pub(super) enum Beginning {
     Folder(Listing, Arc<Ground>, Box<Node>),
 }
 
-/// Looks at what a walk begins with, and reads it if it is a folder.
-pub(super) fn begin(path: &Path, c_path: &CStr, options: Options) -> io::Result<Beginning> {
-    let metadata = folder::stat(None, c_path, true)?;
+/// Looks at what a walk begins with, and reads it if it is a folder. A path that begins in a folder does not lead out of that.
+pub(super) fn begin(from: Option<&Descriptor>, path: &Path, c_path: &CStr, options: Options) -> io::Result<Beginning> {
+    let resolve = if from.is_some() { libc::RESOLVE_BENEATH } else { 0 };
+    let root = folder::open(from, c_path, folder::How { flags: libc::O_PATH, mode: 0, resolve })?;
+    let metadata = Stat::of(&root)?;
     let listing = Listing::of_one(path, metadata);
     if !metadata.is_dir() {
         return Ok(Beginning::File(listing));
     }
-    let how = folder::How::new(libc::O_PATH | libc::O_DIRECTORY);
-    let ground = Ground { options, root: folder::open(None, c_path, how)?, dev: metadata.dev() };
+    let ground = Ground { options, root, dev: metadata.dev() };
     let root = Folder { path: path.into(), depth: 0, below: Vec::new(), above: None };
     let node = match options.max_depth {
         0 => Node::empty(&root, None),
@@ -287,7 +288,7 @@ mod tests {
             let options = Options { follow_links, ..options };
             let root = place.join("root");
             let c_path = crate::c_path(&root).expect("no zero");
-            let Ok(Beginning::Folder(_, ground, _)) = begin(&root, &c_path, options) else {
+            let Ok(Beginning::Folder(_, ground, _)) = begin(None, &root, &c_path, options) else {
                 panic!("a folder");
             };
             assert!(ground.open_below(b"folder").is_ok() && ground.open_in(&ground.root, c"folder").is_ok());

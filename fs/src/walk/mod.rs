@@ -8,6 +8,7 @@
 //!
 //! Invariant: names come in depth-first order, whatever order the jobs end in; no more is read ahead than a bound.
 
+mod below;
 mod job;
 
 use std::collections::HashMap;
@@ -21,9 +22,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use corering_runtime::blocking;
-use corering_runtime::op::poll_names_settled;
+use corering_runtime::op::{Descriptor, poll_names_settled};
 use futures_core::Stream;
 
+pub use self::below::DirWalk;
 use self::job::{Beginning, Child, Ground, Node, Options, Task};
 use crate::DirEntry;
 use crate::listing::Listing;
@@ -61,20 +63,7 @@ const IN_A_ROW: u32 = 256;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn walk(path: impl AsRef<Path>) -> Walk {
-    Walk {
-        root: path.as_ref().to_path_buf(),
-        options: Options {
-            follow_links: false,
-            metadata: false,
-            sorted: false,
-            same_file_system: false,
-            min_depth: 0,
-            max_depth: usize::MAX,
-        },
-        filter: None,
-        state: State::New,
-        in_a_row: 0,
-    }
+    Walk::new(None, path.as_ref())
 }
 
 /// A way through a folder and everything below it; made by [`walk`]. A [`Stream`] of entries.
@@ -85,6 +74,8 @@ pub fn walk(path: impl AsRef<Path>) -> Walk {
 /// list names, and would send a kernel worker for each of the others.
 #[must_use = "a walk does nothing unless next is awaited"]
 pub struct Walk {
+    /// Where the path begins, and what it does not lead out of.
+    from: Option<Descriptor>,
     root: PathBuf,
     options: Options,
     filter: Option<Filter>,
@@ -129,6 +120,24 @@ struct Level {
 }
 
 impl Walk {
+    fn new(from: Option<Descriptor>, path: &Path) -> Self {
+        Self {
+            from,
+            root: path.to_path_buf(),
+            options: Options {
+                follow_links: false,
+                metadata: false,
+                sorted: false,
+                same_file_system: false,
+                min_depth: 0,
+                max_depth: usize::MAX,
+            },
+            filter: None,
+            state: State::New,
+            in_a_row: 0,
+        }
+    }
+
     /// Follows symbolic links: they count as what they lead to. One that leads to a folder above it is an error. Not
     /// unless it is set.
     pub fn follow_links(mut self, on: bool) -> Self {
@@ -202,10 +211,10 @@ impl Walk {
             match &mut self.state {
                 State::New => match crate::c_path(&self.root) {
                     Ok(c_path) => {
-                        let (path, options) = (self.root.clone(), self.options);
+                        let (from, path, options) = (self.from.take(), self.root.clone(), self.options);
                         self.state = State::Begins(Box::pin(async move {
                             poll_fn(poll_names_settled).await;
-                            blocking::call(move || job::begin(&path, &c_path, options)).await
+                            blocking::call(move || job::begin(from.as_ref(), &path, &c_path, options)).await
                         }));
                     }
                     Err(error) => return self.fail(error),

@@ -66,6 +66,11 @@ impl<B> Limit<B> {
         self.buffer
     }
 
+    /// Lends the buffer.
+    pub(crate) fn get_ref(&self) -> &B {
+        &self.buffer
+    }
+
     /// How many bytes may still be read.
     pub fn left(&self) -> usize {
         self.left

@@ -116,6 +116,15 @@ impl Filling {
         }
     }
 
+    /// Nobody's threads do what a simulated kernel does.
+    pub(super) fn limit_workers(&mut self, bounded: u32, unbounded: u32) -> io::Result<()> {
+        match self {
+            Filling::Real(ring) => ring.limit_workers(bounded, unbounded),
+            #[cfg(feature = "sim")]
+            Filling::Simulated(_) => Ok(()),
+        }
+    }
+
     pub(super) fn cancel_all(&mut self) -> io::Result<()> {
         match self {
             Filling::Real(ring) => ring.cancel_all(),

@@ -151,6 +151,12 @@ impl Driver {
             .map_err(|error| diagnose::register("register pooled buffers", error, self.sizes, pool.bytes()))
     }
 
+    /// Limits the kernel's worker threads of this thread. 0 leaves a limit as it is.
+    pub(crate) fn limit_workers(&self, bounded: u32, unbounded: u32) -> Result<(), SetupError> {
+        let limited = self.kernel.borrow_mut().ring.limit_workers(bounded, unbounded);
+        limited.map_err(|source| SetupError::Other { action: "limit the kernel's worker threads", source })
+    }
+
     pub(crate) fn register_direct(&self, count: u32) -> io::Result<()> {
         self.kernel.borrow_mut().ring.register_direct(count)
     }

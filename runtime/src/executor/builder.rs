@@ -81,6 +81,7 @@ pub struct Builder {
     cancel_on_ctrl_c: bool,
     shuffled: Option<u64>,
     blocking_threads: usize,
+    kernel_workers: Option<(u32, u32)>,
 }
 
 /// Pooled buffers of a core that was not told otherwise: 1,024 of 4 KiB.
@@ -107,6 +108,7 @@ impl Builder {
             cancel_on_ctrl_c: false,
             shuffled: None,
             blocking_threads: BLOCKING_THREADS,
+            kernel_workers: None,
         }
     }
 
@@ -200,6 +202,32 @@ impl Builder {
         self
     }
 
+    /// How many threads the kernel may have for this core's operations that it cannot begin without waiting
+    /// ("iou-wrk"): `bounded` for those that end by themselves, on files and names, and `unbounded` for those that may wait
+    /// for ever, as on a terminal. 0 leaves a limit as it is: unless it is set, four for each processor but no more than the
+    /// submission queue is long, and as many as the user may have.
+    ///
+    /// What finds no thread waits for one. The opening of a named pipe that nobody opens from the other side has a bounded
+    /// one as long as that lasts. The limits are the thread's, and so stay for later cores on the same one.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_REGISTER_IOWQ_MAX_WORKERS`; of each NUMA node.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_runtime::Builder;
+    ///
+    /// let answer = Builder::new().kernel_workers(2, 2).run(async { 42 })?;
+    /// assert_eq!(answer, 42);
+    /// # Ok::<(), corering_runtime::RunError>(())
+    /// ```
+    pub fn kernel_workers(mut self, bounded: u32, unbounded: u32) -> Self {
+        self.kernel_workers = Some((bounded, unbounded));
+        self
+    }
+
     /// Runs ready tasks in an order drawn from the seed, for tests that must hold in any order: with the same seed
     /// (and a [paused clock](Self::paused_time), and no operations) it is the same one each time.
     pub fn shuffle(mut self, seed: u64) -> Self {
@@ -262,6 +290,9 @@ impl Builder {
     fn core(&self, id: CoreId, driver: Driver, mailbox: Arc<Mailbox>) -> Result<Core, SetupError> {
         let driver = Rc::new(driver);
         let pools = self.pools(id, &driver)?;
+        if let Some((bounded, unbounded)) = self.kernel_workers {
+            driver.limit_workers(bounded, unbounded)?;
+        }
         Ok(Core {
             interrupts: None,
             operations: Operations::new(id, Rc::clone(&driver), pools),

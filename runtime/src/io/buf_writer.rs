@@ -184,7 +184,8 @@ impl<W> BufWriter<W> {
         self.collected.len()
     }
 
-    fn take(&mut self, bytes: &[u8]) {
+    /// Takes them, also beyond the capacity.
+    pub(super) fn take(&mut self, bytes: &[u8]) {
         let collected = &mut self.collected.bytes;
         if collected.capacity() == 0 {
             collected.reserve_exact(self.capacity.max(bytes.len()));
@@ -234,11 +235,15 @@ impl<W: AsyncWrite> BufWriter<W> {
     ///
     /// Dropped, it has taken nothing.
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if !self.has_room(bytes.len()) {
-            self.write_out(0).await?;
-        }
+        self.make_room(bytes.len()).await?;
         self.take(bytes);
         Ok(())
+    }
+
+    /// Writes if there is no room for so many more.
+    #[inline]
+    pub(super) async fn make_room(&mut self, bytes: usize) -> io::Result<()> {
+        if self.has_room(bytes) { Ok(()) } else { self.write_out(0).await }
     }
 
     /// Writes all that was collected, and flushes the writer.

@@ -6,6 +6,7 @@
 //! | a whole buffer, and to say that nothing more comes | [`AsyncWrite`], [`AsyncWriteExt`] |
 //! | anywhere in a file | [`AsyncReadAt`], [`AsyncWriteAt`], [`AsyncSeek`] |
 //! | lines, parts, `&mut [u8]` | [`BufReader`], with [`AsyncBufRead`] and [`AsyncBufReadExt`] |
+//! | text: other line ends, byte order marks, encodings | [`TextReader`], [`TextWriter`] |
 //! | many small pieces, `&[u8]` | [`BufWriter`], [`LineWriter`], [`BufStream`] |
 //! | all of one stream to another | [`copy`], [`copy_buf`], [`copy_bidirectional`] |
 //! | what the process was given | [`stdin`], [`stdout`], [`stderr`] |
@@ -59,6 +60,9 @@ mod read_at;
 mod seek;
 mod stdio;
 mod take;
+mod text;
+mod text_reader;
+mod text_writer;
 mod write;
 
 pub use self::buf_read::{AsyncBufRead, AsyncBufReadExt, TooLong};
@@ -76,8 +80,15 @@ pub use self::read_at::{AsyncReadAt, AsyncReadAtExt, AsyncWriteAt, AsyncWriteAtE
 pub use self::seek::AsyncSeek;
 pub use self::stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
 pub use self::take::Take;
+#[cfg(feature = "encoding")]
+pub use self::text::EncodeError;
+pub use self::text::{DecodeError, Newline};
+pub use self::text_reader::TextReader;
+pub use self::text_writer::TextWriter;
 pub use self::write::{AsyncWrite, AsyncWriteExt};
 
+#[cfg(feature = "encoding")]
+pub use encoding_rs::Encoding;
 pub use std::io::{Cursor, Error, ErrorKind, Result, SeekFrom};
 
 /// All the traits of this module, for `use corering::io::prelude::*`.

@@ -8,8 +8,8 @@ use super::read::no_room;
 use super::{AsyncRead, AsyncWrite};
 use crate::buf::{IoBuf, IoBufMut};
 use crate::driver::file_calls;
-use crate::op::standard::{self, ReadInput};
-use crate::op::{Descriptor, Op, Write, WriteAll, WriteVectored};
+use crate::op::standard;
+use crate::op::{Descriptor, Op, Write, WriteAll, WriteVectored, read_stream};
 
 /// More than this is not read at once.
 const MOST_AT_ONCE: usize = 64 * 1024;
@@ -29,7 +29,9 @@ pub struct Stdin(());
 ///
 /// # Cancel safety
 ///
-/// A dropped read loses nothing: what arrives nevertheless is kept for the next one.
+/// A dropped read loses nothing: what arrives nevertheless, also the end that a terminal tells (Ctrl-D), is kept for the next
+/// one of this process. A process that this one starts or forks into reads the same input, but not what is kept here: let it
+/// begin when no read is under way, and none was dropped since the last one that ended.
 ///
 /// # Kernel
 ///
@@ -72,7 +74,7 @@ impl AsyncRead for Stdin {
         if most == 0 {
             return (Err(no_room()), buffer);
         }
-        match Op::new(ReadInput::new(most)).await {
+        match read_stream(standard::input(), most).await {
             Ok(bytes) => (Ok(buffer.fill_from(&bytes)), buffer),
             Err(error) if is_closed(&error) => (Ok(0), buffer),
             Err(error) => (Err(error), buffer),
@@ -80,7 +82,7 @@ impl AsyncRead for Stdin {
     }
 
     fn put_back(&mut self, bytes: Vec<u8>) {
-        standard::put_back(bytes);
+        standard::input().put_back(bytes);
     }
 }
 

@@ -18,6 +18,7 @@ use io_uring::{opcode, types};
 
 use super::context;
 use super::read::again_if_interrupted;
+use super::stream::Left;
 use super::{Completion, OnDrop, Operation, Progress, Submission, check};
 use crate::buf::Room;
 use crate::driver::calls;
@@ -37,6 +38,8 @@ struct Shared {
     cancels: AtomicU32,
     /// Who waits for either to be none.
     waiting: Mutex<Vec<Waker>>,
+    /// What was read of a stream and has not been given to anybody.
+    left: Mutex<Option<Box<Left>>>,
     /// How many reads to hand to the kernel's queue before one is tried at once again.
     pub(super) cold: AtomicU32,
 }
@@ -73,6 +76,7 @@ impl Descriptor {
             orphans: AtomicU32::new(0),
             cancels: AtomicU32::new(0),
             waiting: Mutex::new(Vec::new()),
+            left: Mutex::new(None),
             cold: AtomicU32::new(UNKNOWN),
         }))
     }
@@ -163,41 +167,46 @@ impl Descriptor {
     ///
     /// Dropped, it closes in the background.
     pub async fn close(self) -> io::Result<()> {
-        super::Op::new(Close(self.alone().await?)).await
+        self.end_orphans().await;
+        let shared = Arc::into_inner(self.0).ok_or_else(in_use)?;
+        super::Op::new(Close(shared)).await
     }
 
     /// Gives it away, once what was dropped and is still in flight has been cancelled or has ended.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::ResourceBusy`] if somebody else still holds it: it is closed when that one lets go.
-    /// [`io::ErrorKind::Unsupported`] if it is of a simulated kernel.
+    /// With each of them, it comes back. [`io::ErrorKind::WouldBlock`] if a dropped [`read_stream`](super::read_stream) has
+    /// brought something that nobody has read, since that would be lost: read it before.
+    /// [`io::ErrorKind::ResourceBusy`] if somebody else still holds it. [`io::ErrorKind::Unsupported`] if it is of a
+    /// simulated kernel.
     ///
     /// # Cancel safety
     ///
     /// Dropped, it closes in the background.
-    pub async fn into_owned(self) -> io::Result<OwnedFd> {
+    pub async fn into_owned(self) -> Result<OwnedFd, (io::Error, Self)> {
         #[cfg(feature = "sim")]
         if calls::is_simulated(self.0.fd) {
             let text = "what is open in a simulated world stays there: the real system does not know it";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+            return Err((io::Error::new(io::ErrorKind::Unsupported, text), self));
         }
-        let mut shared = self.alone().await?;
+        self.end_orphans().await;
+        if self.has_left() {
+            let text = "a dropped read has taken something of the stream: read that before you give it away";
+            return Err((io::Error::new(io::ErrorKind::WouldBlock, text), self));
+        }
+        let mut shared = Arc::try_unwrap(self.0).map_err(|shared| (in_use(), Self(shared)))?;
         let fd = std::mem::replace(&mut shared.fd, -1);
         // SAFETY: the last holder's, who has forgotten it; and of the real system.
         Ok(unsafe { calls::owned(fd) })
     }
 
-    /// Waits until no orphan is left, and nobody else holds it.
-    async fn alone(self) -> io::Result<Shared> {
+    /// Cancels what was dropped and is still in flight, and waits for its end.
+    async fn end_orphans(&self) {
         if self.has_orphans() {
             self.cancel_all();
         }
         std::future::poll_fn(|cx| self.poll_none(&self.0.orphans, cx)).await;
-        Arc::into_inner(self.0).ok_or_else(|| {
-            let text = "another handle or operation still uses the descriptor: drop or await it before closing";
-            io::Error::new(io::ErrorKind::ResourceBusy, text)
-        })
     }
 
     /// Closes it by a plain call, which may block: not for the core.
@@ -243,6 +252,11 @@ impl Descriptor {
         };
         self.0.cold.store(cold, Ordering::Relaxed);
         None
+    }
+
+    /// What was read of it, if it is a stream, and has not been given to anybody.
+    pub(super) fn left(&self) -> std::sync::MutexGuard<'_, Option<Box<Left>>> {
+        self.0.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waker>> {

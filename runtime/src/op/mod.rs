@@ -66,6 +66,7 @@ mod slot;
 mod socket;
 mod space;
 pub(crate) mod standard;
+mod stream;
 mod write;
 mod xattr;
 
@@ -99,6 +100,7 @@ pub use self::readiness::Readiness;
 pub use self::receive::{Receive, ReceiveMulti, ReceivePooled, Receiver};
 pub use self::send::{Send, SendAll};
 pub use self::space::{Advise, Fallocate, SyncRange};
+pub use self::stream::read_stream;
 pub use self::write::{Write, WriteAll, WriteVectored};
 pub use self::xattr::{GetXattr, SetXattr};
 

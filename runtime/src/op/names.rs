@@ -6,14 +6,15 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use io_uring::{opcode, types};
 
 use super::changes::{Changing, poll_names_settled};
 use super::descriptor::{Descriptor, Held};
 use super::read::again_if_interrupted;
-use super::{Completion, OnDrop, Operation, Progress, Submission, check};
+use super::{Completion, OnDrop, Operation, Progress, Submission, begin, check, is_running};
+use crate::driver::folder_calls;
 
 /// A path as the kernel takes it: from the current directory, or from one that is open.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ impl From<CString> for Name {
 }
 
 macro_rules! changes_names {
-    ($operation:ident: $($name:ident),+) => {
+    ($operation:ident: $($name:ident),+ $(; undone by $undo:ident)?) => {
         // SAFETY: the paths are on the heap, owned by the names, and not changed.
         unsafe impl Operation for $operation {
             type Output = io::Result<()>;
@@ -95,8 +96,43 @@ macro_rules! changes_names {
                 self.changing.abandon();
                 $(self.$name.abandon();)+
             }
+
+            $(fn orphaned(self, completion: Completion) {
+                self.$undo(completion);
+            })?
         }
     };
+}
+
+/// What was made under a name, or may have been, for a future that was dropped meanwhile, and that nobody wants.
+#[derive(Debug)]
+pub(super) enum Unwanted {
+    File,
+    Directory,
+}
+
+impl Unwanted {
+    /// Removes it, unless the operation says that it is somebody else's. Whatever comes later on names of this core waits for
+    /// it.
+    pub(super) fn remove(self, name: Name, completion: Completion) {
+        if completion.result == -libc::EEXIST {
+            return;
+        }
+        let nothing_before = poll_names_settled(&mut Context::from_waker(Waker::noop())).is_ready();
+        if nothing_before && is_running() {
+            let unlink = match self {
+                Self::File => Unlink::file(name),
+                Self::Directory => Unlink::directory(name),
+            };
+            if begin(unlink).is_ok() {
+                return;
+            }
+            unreachable!("the core runs, and nothing holds it up");
+        }
+        // The core ends; or something else comes first, which does not matter, since nobody else knows the name. If it cannot
+        // be removed, nobody is there to be told.
+        let _ = folder_calls::remove(name.directory(), name.path(), matches!(self, Self::Directory));
+    }
 }
 
 /// Removes a name; output `io::Result<()>`. What was open by it stays as it is.
@@ -165,13 +201,28 @@ changes_names!(Rename: from, to);
 pub struct MakeDir {
     name: Name,
     mode: u32,
+    undone_if_dropped: bool,
     changing: Changing,
 }
 
 impl MakeDir {
     /// With that mode, before the umask.
     pub fn new(name: impl Into<Name>, mode: u32) -> Self {
-        Self { name: name.into(), mode, changing: Changing::default() }
+        Self { name: name.into(), mode, undone_if_dropped: false, changing: Changing::default() }
+    }
+
+    /// If its future is dropped, the directory is removed again, also when the core ends. For a name that nobody else
+    /// knows.
+    pub fn undone_if_dropped(self) -> Self {
+        Self { undone_if_dropped: true, ..self }
+    }
+
+    fn undo(self, completion: Completion) {
+        let Self { name, undone_if_dropped, changing, .. } = self;
+        drop(changing);
+        if undone_if_dropped {
+            Unwanted::Directory.remove(name, completion);
+        }
     }
 
     fn entry(&self) -> Submission {
@@ -179,7 +230,7 @@ impl MakeDir {
     }
 }
 
-changes_names!(MakeDir: name);
+changes_names!(MakeDir: name; undone by undo);
 
 /// Makes a symbolic link; output `io::Result<()>`.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use io_uring::{opcode, types};
 
 use super::changes::{Changing, poll_names_settled};
 use super::descriptor::Descriptor;
-use super::names::Name;
+use super::names::{Name, Unwanted};
 use super::read::again_if_interrupted;
 use super::{Completion, Operation, Progress, Submission, check};
 use crate::driver::folder_calls::{self, How};
@@ -34,6 +34,7 @@ pub struct OpenAt {
     /// The same, as the kernel wants to be told.
     how: Option<Box<types::OpenHow>>,
     in_worker: bool,
+    undone_if_dropped: bool,
     changing: Changing,
 }
 
@@ -49,7 +50,7 @@ impl OpenAt {
     /// Opens by a path that may be from an open directory.
     pub fn at(name: Name, flags: i32, mode: u32) -> Self {
         let (resolve, changing) = (Resolve::new(), Changing::default());
-        Self { name, flags, mode, resolve, how: None, in_worker: false, changing }
+        Self { name, flags, mode, resolve, how: None, in_worker: false, undone_if_dropped: false, changing }
     }
 
     /// Follows the path as `openat2(2)` does, which can keep it from leading out of a directory. The kernel then refuses
@@ -61,6 +62,12 @@ impl OpenAt {
     /// Lets a kernel worker open it, which may wait, as `open(2)` does.
     pub fn in_worker(self) -> Self {
         Self { in_worker: true, ..self }
+    }
+
+    /// If its future is dropped, the name is removed again, also when the core ends. For a file that is made (`O_CREAT` and
+    /// `O_EXCL`), under a name that nobody else knows.
+    pub fn undone_if_dropped(self) -> Self {
+        Self { undone_if_dropped: true, ..self }
     }
 
     fn may_be_cached(&self) -> bool {
@@ -107,9 +114,7 @@ unsafe impl Operation for OpenAt {
     }
 
     fn complete(self, completion: Completion) -> io::Result<Descriptor> {
-        let fd = check(completion.result)?;
-        // SAFETY: the kernel has just given us this descriptor; the completion is looked at once.
-        Ok(unsafe { Descriptor::opened(fd, self.flags) })
+        opened(completion, self.flags)
     }
 
     fn abandoned(&mut self) {
@@ -118,6 +123,20 @@ unsafe impl Operation for OpenAt {
             self.changing.abandon();
         }
     }
+
+    fn orphaned(self, completion: Completion) {
+        let Self { name, flags, undone_if_dropped, changing, .. } = self;
+        drop((opened(completion, flags), changing));
+        if undone_if_dropped {
+            Unwanted::File.remove(name, completion);
+        }
+    }
+}
+
+fn opened(completion: Completion, flags: i32) -> io::Result<Descriptor> {
+    let fd = check(completion.result)?;
+    // SAFETY: the kernel has just given us this descriptor; the completion is looked at once.
+    Ok(unsafe { Descriptor::opened(fd, flags) })
 }
 
 /// How the kernel follows a path: where it may not lead. Combined by `|`.

@@ -226,7 +226,7 @@ pub fn is_terminal(file: BorrowedFd<'_>) -> bool {
 /// # Errors
 ///
 /// What `fcntl(2)` says, such as that there are too many descriptors.
-pub fn duplicate(file: &Descriptor) -> io::Result<Descriptor> {
+pub fn duplicate(file: impl AsFd) -> io::Result<Descriptor> {
     let fd = file_calls::duplicate(file.as_fd())?;
     // SAFETY: just made, and given to nobody else.
     Ok(unsafe { Descriptor::owning(fd) })

@@ -60,7 +60,8 @@ impl<B: IoBufMut> Read<B> {
         Self { held: Held::to_look(descriptor), offset, buffer }
     }
 
-    /// Reads from what has no positions: a pipe, a terminal.
+    /// Reads from what has no positions: a pipe, a terminal. What it brings after it was dropped is gone;
+    /// [`read_stream`](super::read_stream) keeps that.
     pub fn stream(descriptor: &Descriptor, buffer: B) -> Self {
         Self::at(descriptor, buffer, u64::MAX)
     }

@@ -256,6 +256,12 @@ impl Ring {
         unsafe { self.io.submitter().register_buffers_update(u32::from(number), &[region], None) }
     }
 
+    /// Limits the kernel's worker threads: for what ends by itself, and for what may wait for ever. 0 leaves a limit as it
+    /// is.
+    pub(crate) fn limit_workers(&mut self, bounded: u32, unbounded: u32) -> io::Result<()> {
+        self.io.submitter().register_iowq_max_workers(&mut [bounded, unbounded])
+    }
+
     /// Cancels everything that is in flight.
     pub(crate) fn cancel_all(&mut self) -> io::Result<()> {
         let all = io_uring::types::CancelBuilder::any();
