@@ -13,6 +13,7 @@ mod differential;
 mod hunts;
 mod lent;
 mod life_cycle;
+mod reaching;
 mod refusals;
 mod replaced;
 mod scene;
@@ -96,6 +97,10 @@ mod timeouts;
 mod tracked;
 #[path = "../it/trees.rs"]
 mod trees;
+#[path = "../it/udp.rs"]
+mod udp;
+#[path = "../it/unix.rs"]
+mod unix;
 #[path = "../it/waits.rs"]
 mod waits;
 
