@@ -74,7 +74,11 @@ fn redis_benchmark_runs_without_an_error() {
     let Some(server) = start(&[]) else { return };
     for pipelined in ["1", "16"] {
         let Some(mut benchmark) = redis("redis-benchmark", &server) else { return };
-        let output = output_of(benchmark.args(["-c", "50", "-n", "20000", "-P", pipelined, "-r", "100", "--csv"]).args(["-t", "get,set,incr"]));
+        let output = output_of(
+            benchmark
+                .args(["-c", "50", "-n", "20000", "-P", pipelined, "-r", "100", "--csv"])
+                .args(["-t", "get,set,incr"]),
+        );
         let said = text(&output.stdout);
         assert!(output.status.success(), "{said}{}", text(&output.stderr));
         for what in ["\"GET\"", "\"SET\"", "\"INCR\""] {
@@ -229,12 +233,52 @@ fn a_log_that_was_cut_is_kept_up_to_there_and_one_that_is_damaged_is_refused() {
         server.signal(libc::SIGTERM);
         assert_eq!(server.end().0.code(), Some(0), "{}", server.told());
     }
+    let beside =
+        std::fs::read(folder.path().join(format!("log.cut-at-{whole}"))).expect("what was cut is kept beside it");
+    assert_eq!(beside, log[whole..]);
     let kept = std::fs::read(&path).expect("there");
     assert_eq!(kept, [&log[..whole], &command(&["SET", "d", "4"])].concat());
     std::fs::write(&path, [&log[..whole], b"nonsense\r\n", &log[..whole]].concat()).expect("room");
     if let Some(said) = told_by(&arguments) {
         // A line is a command that a person types, but none of a log.
         assert!(said.contains(&format!("damaged at byte {whole}")) && said.contains("log"), "{said}");
+    }
+}
+
+#[test]
+fn what_ends_while_no_server_runs_has_ended_and_nothing_else() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let path = folder.path().join("log");
+    let arguments = ["--log", path.to_str().expect("text"), "--fsync", "always"];
+    let past = [
+        &["SET", "longer", "v"][..],
+        &["PEXPIREAT", "longer", "1000"],
+        &["PEXPIREAT", "longer", "9000000000000"],
+        &["SET", "kept", "v"],
+        &["PEXPIREAT", "kept", "1000"],
+        &["PERSIST", "kept"],
+        &["SET", "ended", "5"],
+        &["PEXPIREAT", "ended", "1000"],
+        &["INCR", "ended"],
+    ];
+    std::fs::write(&path, past.map(command).concat()).expect("room");
+    {
+        let Some(server) = start(&arguments) else { return };
+        let mut client = BufReader::new(server.connect());
+        assert_eq!(ask(&mut client, &["SET", "anew", "5", "PX", "1"]), "+OK");
+        until("it ends", || ask(&mut client, &["EXISTS", "anew"]) == ":0");
+        assert_eq!(ask(&mut client, &["INCR", "anew"]), ":1");
+        server.signal(libc::SIGKILL);
+    }
+    let Some(server) = start(&arguments) else { return };
+    let mut client = BufReader::new(server.connect());
+    assert_eq!(ask(&mut client, &["GET", "longer"]), "v");
+    assert_eq!(ask(&mut client, &["GET", "kept"]), "v");
+    assert_eq!(ask(&mut client, &["GET", "ended"]), "$-1");
+    assert_eq!(ask(&mut client, &["GET", "anew"]), "1");
+    // One server to a log.
+    if let Some(said) = told_by(&arguments) {
+        assert!(said.contains("another server uses it"), "{said}");
     }
 }
 
