@@ -117,6 +117,8 @@
 //! what it waits for. [`Builder::debug`] names tasks that do not give way while they do not; [`task::survey`] shows who
 //! waits for what at any time.
 //!
+//! **Signals**: [`signal::ctrl_c`], [`signal::shutdown`], and any others as a stream.
+//!
 //! **Random numbers** that are not for secrets come from [`random`].
 //!
 //! **Operations** are values: [`op`] has all that the runtime uses, lets them be cancelled, limited in time and
@@ -127,14 +129,15 @@
 //!
 //! # Guides
 //!
-//! [Getting started]; [files]: which call is what in the kernel, direct I/O, what lasts; [streams] and what a drop does in them;
-//! [from asyncio], with Python and Rust side by side, and [from tokio]: what is the same, what
-//! differs and why.
+//! [Getting started]; [files]: which call is what in the kernel, direct I/O, what lasts; [streams] and what a drop does in
+//! them; [servers]: HTTP, limits, a graceful end; [from asyncio], with Python and Rust side by side, and [from tokio]: what
+//! is the same, what differs and why.
 //!
 //! [simulation]: https://github.com/corering/corering/blob/main/docs/simulation.md
 //! [Getting started]: https://github.com/corering/corering/blob/main/docs/getting-started.md
 //! [files]: https://github.com/corering/corering/blob/main/docs/files.md
 //! [streams]: https://github.com/corering/corering/blob/main/docs/io.md
+//! [servers]: https://github.com/corering/corering/blob/main/docs/servers.md
 //! [from asyncio]: https://github.com/corering/corering/blob/main/docs/from-asyncio.md
 //! [from tokio]: https://github.com/corering/corering/blob/main/docs/from-tokio.md
 //!
@@ -296,6 +299,9 @@ mod guides {
     struct Files;
     #[doc = include_str!("../docs/io.md")]
     struct Io;
+    #[cfg(feature = "hyper")]
+    #[doc = include_str!("../docs/servers.md")]
+    struct Servers;
     #[cfg(feature = "sim")]
     #[doc = include_str!("../docs/simulation.md")]
     struct Simulation;

@@ -8,7 +8,7 @@
 //!
 //! Changes that come while one write is under way go out together with the next: so many clients share a sync.
 //!
-//! Invariant: with `always`, nothing is answered before the change, and all before it, is on the disk. After a failed write or
+//! Invariant: with `always`, nothing is answered before all changes that the answer may show are on the disk. After a failed write or
 //! sync nothing is acknowledged any more: what the file then holds, only a start can tell.
 
 use std::cell::{Cell, RefCell};
@@ -18,10 +18,14 @@ use std::time::Duration;
 
 use corering::fs::{self, File};
 use corering::sync::{Condition, Event, Lock};
-use corering::time::timeout;
+use corering::time::{Instant, sleep, timeout_at};
 
-use crate::protocol::{Limits, Replies, parse};
+use crate::protocol::{Limits, Parser, Replies};
 use crate::store::Store;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Bytes that may wait to be written, if they are not waited for anyway.
+const MOST_WAITING: u64 = 64 << 20;
 
 /// When what was appended is brought to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -51,27 +55,37 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Reads the file at `path` into `store`, and opens it for what is to come. Of a command that was cut by a crash nothing is
-    /// kept. If most of the file is history, it is written anew.
+    /// Reads the file at `path` into `store`, and opens it for what is to come. A command that was cut by a crash is taken out,
+    /// and kept beside the file. If most of the file is history, it is written anew.
     pub(crate) async fn open(path: &Path, fsync: Fsync, store: &mut Store) -> io::Result<Self> {
-        let bytes = match fs::read(path).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            read => read?,
-        };
+        let file = File::options().write(true).create(true).open(path).await?;
+        alone_with(&file).await?;
+        let bytes = fs::read(path).await?;
+        store.stop_clock();
         let mut end = replay(&bytes, store)?;
         store.remove_ended(usize::MAX);
+        store.ended.clear();
+        if end < bytes.len() {
+            let mut beside = path.as_os_str().to_owned();
+            beside.push(format!(".cut-at-{end}"));
+            fs::write(&beside, bytes[end..].to_vec()).await?;
+            eprintln!("kv: the log ends within a command: its last {} bytes are in {beside:?} now", bytes.len() - end);
+        }
         let snapshot = store.snapshot();
-        if bytes.len() > 64 << 10 && bytes.len() > 2 * snapshot.len() {
+        let file = if bytes.len() > 64 << 10 && bytes.len() > 2 * snapshot.len() {
             end = snapshot.len();
             fs::write_atomic(path, snapshot).await?;
-        }
-        let file = File::options().write(true).create(true).open(path).await?;
-        file.set_len(end as u64).await?;
+            let anew = File::options().write(true).open(path).await?;
+            alone_with(&anew).await?;
+            anew
+        } else {
+            file.set_len(end as u64).await?;
+            file
+        };
         file.sync_all().await?;
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            // The name itself has to survive, too.
-            File::open(folder).await?.sync_all().await?;
-        }
+        // The name itself has to survive, too.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder).await?.sync_all().await?;
         Ok(Self {
             fsync,
             file,
@@ -95,11 +109,21 @@ impl Log {
         self.appended.get()
     }
 
-    /// Waits until it may be answered what was appended up to there.
+    /// Bytes that were ever appended.
+    pub(crate) fn appended(&self) -> u64 {
+        self.appended.get()
+    }
+
+    /// Waits until it may be answered what was seen of the store when so much had been appended: with `always` that is
+    /// written; else what waits to be written has an end, too.
     pub(crate) async fn may_answer(&self, up_to: u64) -> io::Result<()> {
-        if self.fsync == Fsync::Always && self.written.get() < up_to {
+        let waits = || match self.fsync {
+            Fsync::Always => self.written.get() < up_to,
+            Fsync::Everysec | Fsync::No => self.appended.get() - self.written.get() > MOST_WAITING,
+        };
+        if waits() {
             let mut guard = self.lock.lock().await;
-            while self.written.get() < up_to && self.failure.borrow().is_none() {
+            while waits() && self.failure.borrow().is_none() {
                 guard = self.progress.wait(guard).await;
             }
         }
@@ -122,20 +146,22 @@ impl Log {
     }
 
     async fn write_until_the_end(&self) -> io::Result<()> {
-        let mut unsynced = false;
+        // With `everysec`: when what was written has to be on the disk.
+        let mut sync_at: Option<Instant> = None;
         loop {
+            if sync_at.is_some_and(|at| at <= Instant::now()) {
+                self.file.sync_data().await?;
+                sync_at = None;
+            }
             self.there_is_more.clear();
             let bytes = self.waiting.take();
             if bytes.is_empty() {
                 if self.ending.get() {
                     return self.file.sync_data().await;
                 }
-                let waits = self.there_is_more.wait();
-                if unsynced && timeout(Duration::from_secs(1), waits).await.is_err() {
-                    self.file.sync_data().await?;
-                    unsynced = false;
-                } else if !unsynced {
-                    self.there_is_more.wait().await;
+                match sync_at {
+                    Some(at) => drop(timeout_at(at, self.there_is_more.wait()).await),
+                    None => self.there_is_more.wait().await,
                 }
                 continue;
             }
@@ -143,7 +169,7 @@ impl Log {
             self.file.write_all_at(bytes, self.end.get()).await.0?;
             match self.fsync {
                 Fsync::Always => self.file.sync_data().await?,
-                Fsync::Everysec => unsynced = true,
+                Fsync::Everysec => drop(sync_at.get_or_insert(Instant::now() + SECOND)),
                 Fsync::No => {}
             }
             self.end.set(self.end.get() + count);
@@ -159,23 +185,43 @@ impl Log {
     }
 }
 
+/// Locks the file. A server that was killed holds it until the kernel has ended what it had begun, which takes a moment.
+async fn alone_with(file: &File) -> io::Result<()> {
+    let until = Instant::now() + 3 * SECOND;
+    while !file.try_lock()? {
+        if Instant::now() >= until {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another server uses it"));
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
 /// Does what the log says, and how many bytes of it are whole commands.
 fn replay(bytes: &[u8], store: &mut Store) -> io::Result<usize> {
-    let limits = Limits { string: usize::MAX / 2, strings: usize::MAX, line: 0 };
-    let (mut at, mut words) = (0, Vec::new());
-    loop {
-        match parse(&bytes[at..], &mut words, Limits { line: 64, ..limits }) {
+    // What was once taken is taken again, whatever is allowed today.
+    let limits = Limits { string: usize::MAX / 4, strings: usize::MAX, command: usize::MAX / 2, line: 64 };
+    let (mut at, mut parser) = (0, Parser::default());
+    while let Some(first) = bytes.get(at) {
+        let parsed = match first {
+            b'*' => parser.parse(&bytes[at..], limits).map_err(|error| error.to_string()),
+            // What a file system leaves where it had made room, and a crash came before the bytes.
+            0 if bytes[at..].iter().all(|byte| *byte == 0) => Ok(None),
+            other => Err(format!("a command begins with '*', and not with '{}'", other.escape_ascii())),
+        };
+        match parsed {
             Ok(Some(len)) => {
-                let found: Vec<&[u8]> = words.iter().map(|word| &bytes[at..][word.clone()]).collect();
+                let found: Vec<&[u8]> = parser.words.iter().map(|word| &bytes[at..][word.clone()]).collect();
                 store.execute(&found, &mut Replies(Vec::new()), &mut Vec::new());
                 at += len;
             }
-            Ok(None) => return Ok(at),
+            Ok(None) => break,
             Err(error) => {
                 let text =
-                    format!("the log is damaged at byte {at}: {error}; restore it, or cut it there to lose the rest");
+                    format!("the log is damaged at byte {at}: {error}; cut it there, and what comes later is lost");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }
         }
     }
+    Ok(at)
 }

@@ -26,7 +26,7 @@ use corering::sync::Event;
 use corering::time::{sleep, timeout};
 
 use crate::log::{Fsync, Log};
-use crate::protocol::{Limits, Replies, parse};
+use crate::protocol::{Limits, Replies};
 use crate::store::{Changed, Store};
 
 /// A server that keeps keys and values, and speaks the protocol of Redis.
@@ -89,7 +89,8 @@ async fn run(arguments: Arguments) -> io::Result<()> {
     let limits = Limits { string: usize::from(arguments.max_string) << 20, ..Limits::default() };
     let server = Rc::new(Server { store: RefCell::new(store), log, limits, ends_changed: Event::new() });
     let listener = TcpListener::bind(&arguments.address).await?;
-    println!("listening on {}, {} keys", listener.local_addr()?, server.store.borrow().len());
+    println!("listening on {}", listener.local_addr()?);
+    println!("{} keys", server.store.borrow().len());
 
     let writing = corering::spawn({
         let server = server.clone();
@@ -128,6 +129,7 @@ async fn remove_what_ends(server: Rc<Server>) {
     loop {
         server.ends_changed.clear();
         let next = server.store.borrow_mut().remove_ended(1000);
+        server.log_what_ended();
         match next {
             // Not sooner than that: others have something to do, too.
             Some(next) => drop(timeout(next.max(Duration::from_millis(1)), server.ends_changed.wait()).await),
@@ -141,7 +143,7 @@ async fn serve(mut stream: TcpStream, server: &Server) -> io::Result<()> {
     stream.set_nodelay(true)?;
     // The beginning of a command whose rest has not come.
     let mut rest: Vec<u8> = Vec::new();
-    let (mut words, mut replies) = (Vec::new(), Replies(Vec::new()));
+    let (mut parser, mut replies) = (protocol::Parser::default(), Replies(Vec::new()));
     while let Some(chunk) = stream.recv().await? {
         let is_cut = !rest.is_empty();
         if is_cut {
@@ -152,10 +154,10 @@ async fn serve(mut stream: TcpStream, server: &Server) -> io::Result<()> {
         let mut at = 0;
         let mut logged = None;
         loop {
-            match parse(&input[at..], &mut words, server.limits) {
+            match parser.parse(&input[at..], server.limits) {
                 Ok(Some(len)) => {
                     let whole = &input[at..at + len];
-                    logged = server.execute(whole, &words, &mut replies).or(logged);
+                    logged = server.execute(whole, &parser.words, &mut replies).or(logged);
                     at += len;
                 }
                 Ok(None) => break,
@@ -205,8 +207,10 @@ impl Server {
         };
         let mut otherwise = Vec::new();
         let changed = self.store.borrow_mut().execute(found, replies, &mut otherwise);
+        self.log_what_ended();
         match (changed, &self.log) {
-            (Changed::Nothing, _) => None,
+            // It may show what others have changed.
+            (Changed::Nothing, log) => log.as_ref().map(Log::appended),
             (Changed::AsAsked, Some(log)) => {
                 // As an array, whatever the client has typed.
                 if whole.first() == Some(&b'*') {
@@ -220,6 +224,16 @@ impl Server {
                 log.as_ref().map(|log| log.append(&otherwise))
             }
             (Changed::AsAsked, None) => None,
+        }
+    }
+
+    fn log_what_ended(&self) {
+        let mut store = self.store.borrow_mut();
+        if !store.ended.is_empty() {
+            if let Some(log) = &self.log {
+                log.append(&store.ended);
+            }
+            store.ended.clear();
         }
     }
 

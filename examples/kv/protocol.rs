@@ -9,6 +9,9 @@
 use std::fmt;
 use std::ops::Range;
 
+/// No number that is meant has more.
+const MOST_DIGITS: usize = 20;
+
 /// The most that a client may send: what is longer is refused before any memory is taken for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -16,13 +19,15 @@ pub(crate) struct Limits {
     pub(crate) string: usize,
     /// Strings of one command.
     pub(crate) strings: usize,
+    /// Bytes of one command.
+    pub(crate) command: usize,
     /// Bytes of a line, without its end.
     pub(crate) line: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { string: 64 << 20, strings: 64 * 1024, line: 64 * 1024 }
+        Self { string: 64 << 20, strings: 64 * 1024, command: 128 << 20, line: 64 * 1024 }
     }
 }
 
@@ -42,50 +47,84 @@ fn malformed<T>(text: impl Into<String>) -> Result<T, Malformed> {
     Err(Malformed(text.into()))
 }
 
-/// Reads the first command of `input`: `words` says where its strings are, and the result how long it is. `None` if there is
-/// more to come. An empty command has no words.
-pub(crate) fn parse(input: &[u8], words: &mut Vec<Range<usize>>, limits: Limits) -> Result<Option<usize>, Malformed> {
-    words.clear();
-    match input.first() {
-        None => Ok(None),
-        Some(b'*') => parse_array(input, words, limits),
-        Some(_) => parse_line(input, words, limits),
-    }
+/// Reads commands. Of one whose end has not come it keeps how far it has got, so that a client that sends it byte by byte
+/// costs no more than others.
+#[derive(Debug, Default)]
+pub(crate) struct Parser {
+    /// Where the strings of the command are, from its beginning.
+    pub(crate) words: Vec<Range<usize>>,
+    /// Strings that are to come, once that is known.
+    left: Option<usize>,
+    /// Up to where the command has been read.
+    at: usize,
 }
 
-fn parse_array(input: &[u8], words: &mut Vec<Range<usize>>, limits: Limits) -> Result<Option<usize>, Malformed> {
-    let Some((count, mut at)) = parse_number(input, 1, limits, "the number of strings")? else {
-        return Ok(None);
-    };
-    if count > limits.strings {
-        return malformed(format!("invalid multibulk length: {count} strings, and {} are the most", limits.strings));
-    }
-    for _ in 0..count {
-        match input.get(at) {
-            None => return Ok(None),
-            Some(b'$') => {}
-            Some(other) => return malformed(format!("expected '$', got '{}'", other.escape_ascii())),
+impl Parser {
+    /// Reads the command that `input` begins with, and says how long it is. `None` if there is more to come: then it is to be
+    /// asked again with more. An empty command has no words.
+    pub(crate) fn parse(&mut self, input: &[u8], limits: Limits) -> Result<Option<usize>, Malformed> {
+        if self.at == 0 {
+            self.words.clear();
         }
-        let Some((len, start)) = parse_number(input, at + 1, limits, "the length of a string")? else {
-            return Ok(None);
+        let parsed = match input.first() {
+            None => Ok(None),
+            Some(b'*') => self.parse_array(input, limits),
+            Some(_) => parse_line(input, &mut self.words, limits),
         };
-        if len > limits.string {
-            return malformed(format!("invalid bulk length: {len} bytes, and {} are the most", limits.string));
+        if !matches!(parsed, Ok(None)) {
+            (self.left, self.at) = (None, 0);
         }
-        let end = start + len;
-        match input.get(end..end + 2) {
-            None => return Ok(None),
-            Some(b"\r\n") => {}
-            Some(_) => return malformed("a string is longer than its length says"),
-        }
-        words.push(start..end);
-        at = end + 2;
+        parsed
     }
-    Ok(Some(at))
+
+    fn parse_array(&mut self, input: &[u8], limits: Limits) -> Result<Option<usize>, Malformed> {
+        let mut left = match self.left {
+            Some(left) => left,
+            None => {
+                let Some((count, at)) = parse_number(input, 1, "the number of strings")? else {
+                    return Ok(None);
+                };
+                if count > limits.strings {
+                    let most = limits.strings;
+                    return malformed(format!("invalid multibulk length: {count} strings, and {most} are the most"));
+                }
+                (self.left, self.at) = (Some(count), at);
+                count
+            }
+        };
+        while left > 0 {
+            let at = self.at;
+            match input.get(at) {
+                None => return Ok(None),
+                Some(b'$') => {}
+                Some(other) => return malformed(format!("expected '$', got '{}'", other.escape_ascii())),
+            }
+            let Some((len, start)) = parse_number(input, at + 1, "the length of a string")? else {
+                return Ok(None);
+            };
+            if len > limits.string {
+                return malformed(format!("invalid bulk length: {len} bytes, and {} are the most", limits.string));
+            }
+            let end = start + len;
+            if end > limits.command {
+                return malformed(format!("the command is longer than {} bytes", limits.command));
+            }
+            match input.get(end..end + 2) {
+                None => return Ok(None),
+                Some(b"\r\n") => {}
+                Some(_) => return malformed("a string is longer than its length says"),
+            }
+            self.words.push(start..end);
+            self.at = end + 2;
+            left -= 1;
+            self.left = Some(left);
+        }
+        Ok(Some(self.at))
+    }
 }
 
 /// A number from `start` to the end of the line, and where the next line begins.
-fn parse_number(input: &[u8], start: usize, limits: Limits, what: &str) -> Result<Option<(usize, usize)>, Malformed> {
+fn parse_number(input: &[u8], start: usize, what: &str) -> Result<Option<(usize, usize)>, Malformed> {
     let mut number = 0_usize;
     for (at, byte) in input.iter().enumerate().skip(start) {
         match byte {
@@ -104,7 +143,7 @@ fn parse_number(input: &[u8], start: usize, limits: Limits, what: &str) -> Resul
             b'-' if at == start && input[start..].starts_with(b"-1\r\n") => return Ok(Some((0, start + 4))),
             other => return malformed(format!("{what} has a '{}' in it", other.escape_ascii())),
         }
-        if at - start > limits.line {
+        if at - start > MOST_DIGITS {
             return malformed(format!("{what} does not end"));
         }
     }
@@ -192,9 +231,9 @@ mod tests {
     use super::*;
 
     fn parsed(input: &[u8]) -> Result<Option<(Vec<&[u8]>, usize)>, Malformed> {
-        let mut words = Vec::new();
-        let len = parse(input, &mut words, Limits::default())?;
-        Ok(len.map(|len| (words.into_iter().map(|word| &input[word]).collect(), len)))
+        let mut parser = Parser::default();
+        let len = parser.parse(input, Limits::default())?;
+        Ok(len.map(|len| (parser.words.into_iter().map(|word| &input[word]).collect(), len)))
     }
 
     #[test]
@@ -218,6 +257,7 @@ mod tests {
             b"*99999999999999999999999\r\n",
             b"*65537\r\n",
             b"*1\r\n$67108865\r\n",
+            b"*1\r\n$0000000000000000000000001\r\n",
         ] {
             assert!(parsed(wrong).is_err(), "{}", wrong.escape_ascii());
         }
@@ -231,9 +271,14 @@ mod tests {
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             let mut bytes = Vec::new();
             command(&mut bytes, &words);
+            let mut parser = Parser::default();
             for cut in 0..bytes.len() {
                 prop_assert_eq!(parsed(&bytes[..cut]).unwrap(), None);
+                prop_assert_eq!(parser.parse(&bytes[..cut], Limits::default()).unwrap(), None);
             }
+            prop_assert_eq!(parser.parse(&bytes, Limits::default()).unwrap(), Some(bytes.len()));
+            let found: Vec<&[u8]> = parser.words.iter().map(|word| &bytes[word.clone()]).collect();
+            prop_assert_eq!(&found, &words);
             let len = bytes.len();
             bytes.extend_from_slice(b"*1\r\n");
             prop_assert_eq!(parsed(&bytes).unwrap(), Some((words, len)));

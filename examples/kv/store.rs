@@ -21,6 +21,9 @@ pub(crate) struct Store {
     /// When keys end, the next one first. One that was set anew meanwhile is found out then.
     ends: BinaryHeap<Reverse<(u64, Rc<[u8]>)>>,
     now_ms: Cell<u64>,
+    /// The keys that have ended and were removed since somebody asked, as the commands that do it again. Without these a
+    /// log would bring them back for whoever comes next.
+    pub(crate) ended: Vec<u8>,
 }
 
 /// What a command has changed: it goes to the log.
@@ -38,6 +41,11 @@ impl Store {
         let store = Self::default();
         store.look_at_clock();
         store
+    }
+
+    /// While what happened in the past is done again nothing ends by itself: that is said by the log, too.
+    pub(crate) fn stop_clock(&self) {
+        self.now_ms.set(0);
     }
 
     /// For commands that come together one look is enough.
@@ -71,6 +79,7 @@ impl Store {
         let ended = |entry: &Entry| entry.ends_ms.is_some_and(|ends| ends <= now);
         if self.entries.get(key).is_some_and(ended) {
             self.entries.remove(key);
+            command(&mut self.ended, &[b"DEL", key]);
         }
     }
 
@@ -81,7 +90,7 @@ impl Store {
 
     fn set(&mut self, key: &[u8], value: &[u8], ends_ms: Option<u64>) {
         if let Some(ends) = ends_ms {
-            self.ends.push(Reverse((ends, key.into())));
+            self.ends_at(key, ends);
         }
         match self.entries.get_mut(key) {
             Some(entry) => {
@@ -93,6 +102,15 @@ impl Store {
                 self.entries.insert(key.into(), Entry { value: value.to_vec(), ends_ms });
             }
         }
+    }
+
+    fn ends_at(&mut self, key: &[u8], ends_ms: u64) {
+        // Of keys that are set anew again and again most are of no use.
+        if self.ends.len() > 2 * self.entries.len() + 1000 {
+            let ends = |(key, entry): (&Rc<[u8]>, &Entry)| entry.ends_ms.map(|ends| Reverse((ends, key.clone())));
+            self.ends = self.entries.iter().filter_map(ends).collect();
+        }
+        self.ends.push(Reverse((ends_ms, key.into())));
     }
 
     /// All that there is, as the commands that make it.
@@ -166,7 +184,7 @@ impl Store {
                 replies.number(match left {
                     None => -2,
                     Some(None) => -1,
-                    Some(Some(left)) if name == b"TTL" => (left + 500) / 1000,
+                    Some(Some(left)) if name == b"TTL" => left.saturating_add(500) / 1000,
                     Some(Some(left)) => left,
                 });
                 Changed::Nothing
@@ -238,10 +256,8 @@ impl Store {
     }
 
     fn add(&mut self, key: &[u8], by: i64, replies: &mut Replies) -> Changed {
-        let (before, ends) = match self.get(key) {
-            Some(entry) => (number(&entry.value), entry.ends_ms),
-            None => (Some(0), None),
-        };
+        self.remove_if_ended(key);
+        let before = self.get(key).map_or(Some(0), |entry| number(&entry.value));
         let Some(before) = before else {
             return refused(replies, "ERR value is not an integer or out of range");
         };
@@ -254,8 +270,6 @@ impl Store {
             Some(entry) => {
                 entry.value.clear();
                 entry.value.extend_from_slice(digits);
-                // One that had ended begins anew.
-                entry.ends_ms = ends;
             }
             None => self.set(key, digits, None),
         }
@@ -279,8 +293,7 @@ impl Store {
             return Changed::Nothing;
         };
         entry.ends_ms = Some(ends);
-        self.ends.push(Reverse((ends, key.into())));
-        self.remove_if_ended(key);
+        self.ends_at(key, ends);
         command(log, &[b"PEXPIREAT", key, ends.to_string().as_bytes()]);
         replies.number(1);
         Changed::Logged
@@ -352,15 +365,35 @@ mod tests {
     }
 
     #[test]
+    fn ends_of_keys_that_are_set_anew_take_no_room() {
+        let mut store = Store::new();
+        for _ in 0..10_000 {
+            said(&mut store, "SET a 1 EX 1000");
+        }
+        assert!(store.ends.len() < 2000, "{}", store.ends.len());
+        assert_eq!(said(&mut store, "TTL a"), ":1000|");
+    }
+
+    #[test]
+    fn a_key_that_has_ended_begins_anew_and_that_is_logged() {
+        let mut store = Store::new();
+        said(&mut store, "SET a 5 PX 10");
+        store.now_ms.set(store.now_ms.get() + 100);
+        assert_eq!(said(&mut store, "INCR a"), ":1|");
+        assert_eq!(said(&mut store, "TTL a"), ":-1|");
+        assert_eq!(store.ended, b"*2\r\n$3\r\nDEL\r\n$1\r\na\r\n");
+    }
+
+    #[test]
     fn a_snapshot_makes_the_same_again() {
         let mut store = Store::new();
         for line in ["SET a 1", "SET b 2 PX 100000", "INCR c"] {
             said(&mut store, line);
         }
         let (snapshot, mut again) = (store.snapshot(), Store::new());
-        let (mut words, mut at) = (Vec::new(), 0);
-        while let Some(len) = crate::protocol::parse(&snapshot[at..], &mut words, Default::default()).unwrap() {
-            let found: Vec<&[u8]> = words.iter().map(|word| &snapshot[at..][word.clone()]).collect();
+        let (mut parser, mut at) = (crate::protocol::Parser::default(), 0);
+        while let Some(len) = parser.parse(&snapshot[at..], Default::default()).unwrap() {
+            let found: Vec<&[u8]> = parser.words.iter().map(|word| &snapshot[at..][word.clone()]).collect();
             again.execute(&found, &mut Replies(Vec::new()), &mut Vec::new());
             at += len;
         }

@@ -77,6 +77,9 @@ pub trait StreamSocket: Sealed {
 pub trait Sealed: Sized {
     /// Of both sides.
     fn of(connection: Connection) -> Self;
+
+    /// Both sides of it.
+    fn into_connection(self) -> Connection;
 }
 
 /// Waits until a socket can be written to.
@@ -546,6 +549,10 @@ macro_rules! stream_methods {
         impl Sealed for $stream {
             fn of(connection: Connection) -> Self {
                 Self { connection }
+            }
+
+            fn into_connection(self) -> Connection {
+                self.connection
             }
         }
 

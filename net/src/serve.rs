@@ -67,7 +67,7 @@ impl Listen for TcpListener {
 ///
 /// # Errors
 ///
-/// What the listener cannot get over. Want of descriptors or memory is none of that: it waits until there are some, and
+/// What the listener cannot get over: told when the connections have ended, as after a shutdown. Want of descriptors or memory is none of that: it waits until there are some, and
 /// counts it.
 ///
 /// # Cancel safety
@@ -154,8 +154,9 @@ impl<L, H> Serve<L, H> {
         self
     }
 
-    /// How many connections are served at once. Further ones wait in the kernel's queue, which is as long as
-    /// `net.core.somaxconn` (sysctl) or the listener's backlog says; the others are refused there.
+    /// How many connections are served at once. Further ones wait: some hundreds that the listener has accepted, each with
+    /// its descriptor, and then in the kernel's queue, which is as long as `net.core.somaxconn` (sysctl) or the listener's
+    /// backlog says; the others are refused there.
     ///
     /// # Panics
     ///
@@ -302,7 +303,12 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 struct BackOff {
     wait: Duration,
     sleep: Option<Sleep>,
+    /// Accepts that failed for one connection each, one after the other.
+    in_a_row: u32,
 }
+
+/// So many failures in a row are not those of single connections.
+const SUSPICIOUS: u32 = 64;
 
 impl BackOff {
     fn begin(&mut self) {
@@ -359,12 +365,13 @@ impl Table {
             std::task::ready!(back_off.poll(cx));
             match std::task::ready!(listener.poll_accept(cx)) {
                 Ok(accepted) => {
-                    back_off.wait = Duration::ZERO;
+                    (back_off.wait, back_off.in_a_row) = (Duration::ZERO, 0);
                     return Poll::Ready(Turn::Accepted(accepted));
                 }
                 Err(error) => {
                     Self::count(&self.accept_errors);
-                    if passes(&error) {
+                    back_off.in_a_row += 1;
+                    if passes(&error) || back_off.in_a_row > SUSPICIOUS && is_of_one_connection(&error) {
                         if back_off.wait.is_zero() {
                             tell(error);
                         }

@@ -54,10 +54,14 @@ async fn connected<T: Send + 'static>(
 
 /// How a library reads and writes.
 trait Way {
-    fn poll_read(stream: &mut PollStream, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>>;
-    fn poll_write(stream: &mut PollStream, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
-    fn poll_flush(stream: &mut PollStream, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-    fn poll_shutdown(stream: &mut PollStream, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn poll_read<S>(stream: &mut PollStream<S>, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>>;
+    fn poll_write<S>(
+        stream: &mut PollStream<S>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>>;
+    fn poll_flush<S>(stream: &mut PollStream<S>, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn poll_shutdown<S>(stream: &mut PollStream<S>, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 struct Futures;
@@ -65,68 +69,80 @@ struct Tokio;
 struct Hyper;
 
 impl Way for Futures {
-    fn poll_read(stream: &mut PollStream, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read<S>(stream: &mut PollStream<S>, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         futures_io::AsyncRead::poll_read(Pin::new(stream), cx, room)
     }
 
-    fn poll_write(stream: &mut PollStream, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write<S>(
+        stream: &mut PollStream<S>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match parts {
             [part] => futures_io::AsyncWrite::poll_write(Pin::new(stream), cx, part),
             parts => futures_io::AsyncWrite::poll_write_vectored(Pin::new(stream), cx, parts),
         }
     }
 
-    fn poll_flush(stream: &mut PollStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush<S>(stream: &mut PollStream<S>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         futures_io::AsyncWrite::poll_flush(Pin::new(stream), cx)
     }
 
-    fn poll_shutdown(stream: &mut PollStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown<S>(stream: &mut PollStream<S>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         futures_io::AsyncWrite::poll_close(Pin::new(stream), cx)
     }
 }
 
 impl Way for Tokio {
-    fn poll_read(stream: &mut PollStream, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read<S>(stream: &mut PollStream<S>, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut room = tokio::io::ReadBuf::new(room);
         let read = tokio::io::AsyncRead::poll_read(Pin::new(stream), cx, &mut room);
         read.map_ok(|()| room.filled().len())
     }
 
-    fn poll_write(stream: &mut PollStream, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write<S>(
+        stream: &mut PollStream<S>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match parts {
             [part] => tokio::io::AsyncWrite::poll_write(Pin::new(stream), cx, part),
             parts => tokio::io::AsyncWrite::poll_write_vectored(Pin::new(stream), cx, parts),
         }
     }
 
-    fn poll_flush(stream: &mut PollStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush<S>(stream: &mut PollStream<S>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         tokio::io::AsyncWrite::poll_flush(Pin::new(stream), cx)
     }
 
-    fn poll_shutdown(stream: &mut PollStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown<S>(stream: &mut PollStream<S>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         tokio::io::AsyncWrite::poll_shutdown(Pin::new(stream), cx)
     }
 }
 
 impl Way for Hyper {
-    fn poll_read(stream: &mut PollStream, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+    fn poll_read<S>(stream: &mut PollStream<S>, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut room = hyper::rt::ReadBuf::new(room);
         let read = hyper::rt::Read::poll_read(Pin::new(stream), cx, room.unfilled());
         read.map_ok(|()| room.filled().len())
     }
 
-    fn poll_write(stream: &mut PollStream, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write<S>(
+        stream: &mut PollStream<S>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match parts {
             [part] => hyper::rt::Write::poll_write(Pin::new(stream), cx, part),
             parts => hyper::rt::Write::poll_write_vectored(Pin::new(stream), cx, parts),
         }
     }
 
-    fn poll_flush(stream: &mut PollStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush<S>(stream: &mut PollStream<S>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         hyper::rt::Write::poll_flush(Pin::new(stream), cx)
     }
 
-    fn poll_shutdown(stream: &mut PollStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown<S>(stream: &mut PollStream<S>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         hyper::rt::Write::poll_shutdown(Pin::new(stream), cx)
     }
 }
@@ -278,9 +294,9 @@ fn what_is_written_behind_is_bounded_and_its_errors_are_told_later() {
             }
         };
         assert!([ErrorKind::BrokenPipe, ErrorKind::ConnectionReset].contains(&error.kind()), "{error}");
-        // Told once; then whatever comes of the next.
-        let flushed = poll_fn(|cx| Futures::poll_flush(&mut stream, cx)).await;
-        assert!(flushed.is_ok(), "{flushed:?}");
+        // Nothing follows a gap.
+        let later = poll_fn(|cx| Futures::poll_write(&mut stream, cx, &[IoSlice::new(&part)])).await;
+        assert_eq!(later.expect_err("broken").kind(), ErrorKind::BrokenPipe);
     });
 }
 
@@ -326,6 +342,42 @@ fn a_dropped_write_of_the_connection_is_waited_for() {
         }
         let all = reader.join().expect("ended");
         assert!(all.starts_with(&first) && all.ends_with(b"second") && all.len() == first.len() + 6);
+    });
+}
+
+#[test]
+fn connections_of_the_unix_family_are_polled_as_well() {
+    run(async {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let (mut ours, mut theirs) = (PollStream::new(ours), PollStream::new(theirs).write_behind(100));
+        poll_fn(|cx| Hyper::poll_write(&mut ours, cx, &[IoSlice::new(b"there")])).await.expect("writable");
+        let mut room = [0; 10];
+        assert_eq!(poll_fn(|cx| Tokio::poll_read(&mut theirs, cx, &mut room)).await.expect("readable"), 5);
+        poll_fn(|cx| Futures::poll_write(&mut theirs, cx, &[IoSlice::new(b"back")])).await.expect("writable");
+        drop(theirs.into_inner().await.expect("all is out"));
+        assert_eq!(poll_fn(|cx| Tokio::poll_read(&mut ours, cx, &mut room)).await.expect("readable"), 4);
+        assert_eq!(poll_fn(|cx| Tokio::poll_read(&mut ours, cx, &mut room)).await.expect("the end"), 0);
+    });
+}
+
+#[test]
+fn who_waits_for_an_answer_need_not_flush_the_question() {
+    run(async {
+        let (stream, other) = connected(|mut stream| {
+            let mut question = [0; 8];
+            stream.read_exact(&mut question).expect("readable");
+            stream.write_all(b"answer").expect("writable");
+            question
+        })
+        .await;
+        let mut stream = stream.write_behind(100);
+        for part in [b"one ", b"two "] {
+            poll_fn(|cx| Futures::poll_write(&mut stream, cx, &[IoSlice::new(part)])).await.expect("writable");
+        }
+        let mut room = [0; 10];
+        let count = poll_fn(|cx| Futures::poll_read(&mut stream, cx, &mut room)).await.expect("readable");
+        assert!(count > 0);
+        assert_eq!(&other.join().expect("ended"), b"one two ");
     });
 }
 

@@ -43,7 +43,7 @@ use crate::driver::calls;
 use crate::op::{Descriptor, Op, Readiness};
 use crate::sys::signal::{LAST, Listening, real_time, signals_of};
 
-/// Waits for Ctrl-C (SIGINT), from its first poll on.
+/// Waits for Ctrl-C (SIGINT). It listens from the call on, not only from its first poll on.
 ///
 /// The next Ctrl-C, when this has ended or was dropped, does what it did before: it ends the process, unless somebody else
 /// listens. To hear each, also between two waits, keep a [`Signals`].
@@ -66,12 +66,17 @@ use crate::sys::signal::{LAST, Listening, real_time, signals_of};
 /// })??;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub async fn ctrl_c() -> io::Result<()> {
-    Signals::new([SignalKind::INTERRUPT])?.next().await.map(drop)
+pub fn ctrl_c() -> impl Future<Output = io::Result<()>> + use<> {
+    let signals = Signals::new([SignalKind::INTERRUPT]);
+    async move {
+        // Dropped as soon as it has been told.
+        let mut signals = signals?;
+        signals.next().await.map(drop)
+    }
 }
 
 /// Waits for what asks a program to end: Ctrl-C (SIGINT), or SIGTERM, which `kill`, service managers and containers send.
-/// From its first poll on.
+/// It listens from the call on, not only from its first poll on.
 ///
 /// The next one, when this has ended or was dropped, does what it did before: it ends the process at once, unless somebody
 /// else listens. So a shutdown that takes long can be cut short.
@@ -83,8 +88,12 @@ pub async fn ctrl_c() -> io::Result<()> {
 /// # Cancel safety
 ///
 /// Dropped, it listens no more.
-pub async fn shutdown() -> io::Result<SignalKind> {
-    Signals::new([SignalKind::INTERRUPT, SignalKind::TERMINATE])?.next().await
+pub fn shutdown() -> impl Future<Output = io::Result<SignalKind>> + use<> {
+    let signals = Signals::new([SignalKind::INTERRUPT, SignalKind::TERMINATE]);
+    async move {
+        let mut signals = signals?;
+        signals.next().await
+    }
 }
 
 /// Tells of signals as they come. A [`Stream`], which does not end.

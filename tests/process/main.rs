@@ -11,9 +11,11 @@
 
 mod cancels;
 mod direct;
+mod hung;
 mod leftovers;
 mod outside;
 mod replaced;
+mod signals;
 mod stdio;
 mod told;
 
@@ -221,6 +223,11 @@ const CASES: &[Case] = &[
         child: direct::read_without_locked_memory,
     },
     Case {
+        name: "a_core_ends_though_a_file_system_never_answers",
+        check: hung::ends_all_the_same,
+        child: hung::read_what_never_comes,
+    },
+    Case {
         name: "a_port_is_free_as_soon_as_its_core_has_ended",
         check: |case| says(case, &["300 times"]),
         child: leftovers::use_a_port_again_and_again,
@@ -256,6 +263,46 @@ const CASES: &[Case] = &[
         name: "the_second_ctrl_c_ends_the_process",
         check: told::is_ended_by_the_second,
         child: told::hang_in_cleanup,
+    },
+    Case {
+        name: "signals_are_told_whoever_waits",
+        check: |case| {
+            says(
+                case,
+                &["told without anybody waiting", "nothing lost, nothing twice", "told on another core, too: SIGUSR2"],
+            )
+        },
+        child: signals::be_told,
+    },
+    Case {
+        name: "handlers_of_others_are_called_and_set_again",
+        check: |case| says(case, &["both were called, too", "and are set again", "what came later stays"]),
+        child: signals::have_handlers_before,
+    },
+    Case {
+        name: "a_signal_shuts_down_and_the_next_ends_the_process",
+        check: signals::is_shut_down_by_two,
+        child: signals::shut_down_slowly,
+    },
+    Case {
+        name: "who_listens_for_ctrl_c_takes_it_from_the_core",
+        check: |case| says(case, &["told three times", "then: Err(Interrupted)", "below: Ok(SIGINT)", "as it was"]),
+        child: signals::take_ctrl_c_from_the_core,
+    },
+    Case {
+        name: "too_many_who_listen_for_signals_are_an_error",
+        check: |case| says(case, &["256 listen for signals already", "as many again"]),
+        child: signals::be_too_many,
+    },
+    Case {
+        name: "signals_during_a_change_of_listeners_go_to_bells_alone",
+        check: |case| says(case, &["500 came and went"]),
+        child: signals::come_and_go,
+    },
+    Case {
+        name: "a_forked_child_listens_for_signals_of_its_own",
+        check: |case| says(case, &["the child was told once", "the parent was told of its own"]),
+        child: signals::listen_after_a_fork,
     },
     Case {
         name: "all_goes_through_standard_streams_whatever_they_are",

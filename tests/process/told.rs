@@ -112,7 +112,7 @@ pub(crate) fn clean_up_after_ctrl_c() {
 }
 
 /// Sends Ctrl-C as often when the child says that it works.
-fn interrupted(case: &Case, times: usize) -> Result<std::process::Output, String> {
+pub(crate) fn interrupted(case: &Case, times: usize) -> Result<std::process::Output, String> {
     use std::io::{BufRead as _, BufReader, Read as _};
     let arguments = child_of(case);
     let mut command = Command::new(&arguments[0]);

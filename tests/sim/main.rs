@@ -17,6 +17,7 @@ mod reaching;
 mod refusals;
 mod replaced;
 mod scene;
+mod short;
 mod simulated;
 mod worlds;
 

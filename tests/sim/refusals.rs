@@ -200,6 +200,22 @@ fn an_operation_that_is_polled_on_another_core_is_refused() {
 }
 
 #[test]
+fn signals_are_no_part_of_a_world() {
+    World::new(1).run(async |world| {
+        let answer =
+            world.host("server").run(async { corering::signal::shutdown().await }).await.expect("it runs to its end");
+        let error = answer.expect_err("nobody can send one");
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+    });
+    // Of the world's thread, nothing has been set.
+    let mut before = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: room for the answer.
+    assert_eq!(unsafe { libc::sigaction(libc::SIGTERM, std::ptr::null(), before.as_mut_ptr()) }, 0);
+    // SAFETY: the call has filled it.
+    assert_eq!(unsafe { before.assume_init() }.sa_sigaction, libc::SIG_DFL);
+}
+
+#[test]
 fn a_program_that_waits_for_nothing_is_told() {
     let text = reason(async |_| std::future::pending::<()>().await);
     assert_says(&text, &["main"]);

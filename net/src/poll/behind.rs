@@ -9,8 +9,8 @@ use corering_runtime::op::{Op, SendAll};
 
 use crate::connection::Sender;
 
-/// One part is being sent while the next one gathers. Invariant: nothing gathers while nothing is being sent, so what was
-/// taken is always on its way.
+/// One part is being sent while the next one gathers. Invariant: nothing gathers while nothing is being sent; and whatever
+/// the stream is polled for, the next part is sent when the one before it is out ([`Behind::send_on`]).
 pub(super) struct Behind {
     most: usize,
     gathered: Vec<u8>,
@@ -18,11 +18,13 @@ pub(super) struct Behind {
     /// The memory of what was sent last.
     spare: Vec<u8>,
     failure: Option<io::Error>,
+    /// Something has not gone out, so nothing that comes after it may.
+    is_broken: bool,
 }
 
 impl Behind {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, gathered: Vec::new(), sending: None, spare: Vec::new(), failure: None }
+        Self { most, gathered: Vec::new(), sending: None, spare: Vec::new(), failure: None, is_broken: false }
     }
 
     /// Takes as much of `parts` as there is room for.
@@ -33,9 +35,13 @@ impl Behind {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         // Whether that is over or not: there may be room.
-        let _ = self.poll_sent(cx, sender);
+        self.send_on(cx, sender);
         if let Some(error) = self.failure.take() {
             return Poll::Ready(Err(error));
+        }
+        if self.is_broken {
+            let text = "an earlier write has failed: what comes later would follow a gap";
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::BrokenPipe, text)));
         }
         let before = self.gathered.len();
         for part in parts {
@@ -46,8 +52,13 @@ impl Behind {
         if count == 0 && parts.iter().any(|part| !part.is_empty()) {
             return Poll::Pending;
         }
-        let _ = self.poll_sent(cx, sender);
+        self.send_on(cx, sender);
         Poll::Ready(Ok(count))
+    }
+
+    /// Sends what can be sent now. The task that polls is woken when there is more to do.
+    pub(super) fn send_on(&mut self, cx: &mut Context<'_>, sender: &Sender) {
+        let _ = self.poll_sent(cx, sender);
     }
 
     /// Waits until all that was taken has been sent.
@@ -67,6 +78,7 @@ impl Behind {
                 if let Err(error) = sent {
                     // What comes after a gap is of no use to anybody.
                     self.gathered.clear();
+                    self.is_broken = true;
                     self.failure = Some(error);
                     return Poll::Ready(());
                 }

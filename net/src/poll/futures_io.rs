@@ -8,7 +8,7 @@ use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
 
 use super::PollStream;
 
-impl AsyncRead for PollStream {
+impl<S> AsyncRead for PollStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         self.get_mut().poll_copy(cx, |arrived| {
             let count = arrived.len().min(room.len());
@@ -18,7 +18,7 @@ impl AsyncRead for PollStream {
     }
 }
 
-impl AsyncBufRead for PollStream {
+impl<S> AsyncBufRead for PollStream<S> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         self.get_mut().poll_available(cx)
     }
@@ -28,7 +28,7 @@ impl AsyncBufRead for PollStream {
     }
 }
 
-impl AsyncWrite for PollStream {
+impl<S> AsyncWrite for PollStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.get_mut().poll_send(cx, &[IoSlice::new(bytes)])
     }

@@ -11,7 +11,7 @@ use hyper::rt::{Executor, Read, ReadBufCursor, Sleep, Timer, Write};
 
 use super::PollStream;
 
-impl Read for PollStream {
+impl<S> Read for PollStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut room: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let copied = self.get_mut().poll_copy(cx, |arrived| {
             let count = arrived.len().min(room.remaining());
@@ -22,7 +22,7 @@ impl Read for PollStream {
     }
 }
 
-impl Write for PollStream {
+impl<S> Write for PollStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.get_mut().poll_send(cx, &[IoSlice::new(bytes)])
     }

@@ -22,15 +22,16 @@ mod tokio_io;
 
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::marker::PhantomData;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use corering_runtime::op::{Op, Readiness, Receiver};
+use corering_runtime::op::{Op, Readiness, Receiver, poll_share};
 
 use self::behind::Behind;
-use crate::connection::{Connection, Sender};
+use crate::connection::{Connection, Sender, StreamSocket};
 use crate::stream::TcpStream;
 
 /// A connection for libraries that poll: it is what `hyper`, `tokio` and `futures` call a reader and a writer, all at
@@ -69,19 +70,20 @@ use crate::stream::TcpStream;
 /// # }
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub struct PollStream {
+pub struct PollStream<S = TcpStream> {
     receiver: Receiver,
     sender: Sender,
+    stream: PhantomData<fn() -> S>,
     /// Waits for room to send.
     room: Option<Op<Readiness>>,
     behind: Option<Box<Behind>>,
 }
 
-impl PollStream {
+impl<S: StreamSocket> PollStream<S> {
     /// Takes over a connection.
-    pub fn new(stream: TcpStream) -> Self {
-        let Connection { receiver, sender } = stream.connection;
-        Self { receiver, sender, room: None, behind: None }
+    pub fn new(stream: S) -> Self {
+        let Connection { receiver, sender } = stream.into_connection();
+        Self { receiver, sender, stream: PhantomData, room: None, behind: None }
     }
 
     /// Writes behind from now on: what is written is copied, and is sent while the library goes on, `bytes` at most at a
@@ -104,19 +106,25 @@ impl PollStream {
     ///
     /// # Errors
     ///
-    /// What came of what was written behind and was not flushed.
+    /// What came of what was written behind and was not flushed; the connection is closed then.
     ///
     /// # Cancel safety
     ///
     /// Dropped, it closes the connection.
-    pub async fn into_inner(mut self) -> io::Result<TcpStream> {
+    pub async fn into_inner(mut self) -> io::Result<S> {
         std::future::poll_fn(|cx| self.poll_flush_all(cx)).await?;
-        Ok(TcpStream { connection: Connection { receiver: self.receiver, sender: self.sender } })
+        Ok(S::of(Connection { receiver: self.receiver, sender: self.sender }))
     }
+}
 
+impl<S> PollStream<S> {
     /// What has arrived and was not taken: nothing at the end of the stream.
     #[inline]
     fn poll_available(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        if let Some(behind) = &mut self.behind {
+            // Who waits for an answer may have gathered the end of the question.
+            behind.send_on(cx, &self.sender);
+        }
         self.receiver.poll_available(cx)
     }
 
@@ -135,9 +143,11 @@ impl PollStream {
         ready!(self.sender.0.poll_settled(cx));
         loop {
             if let Some(room) = &mut self.room {
-                ready!(Pin::new(room).poll(cx))?;
+                let waited = ready!(Pin::new(room).poll(cx));
                 self.room = None;
+                waited?;
             }
+            ready!(poll_share(cx));
             match self.sender.0.send_now(parts) {
                 Ok(Some(count)) => return Poll::Ready(Ok(count)),
                 Ok(None) => self.room = Some(Op::new(Readiness::of(&self.sender.0, libc::POLLOUT))),
@@ -165,19 +175,19 @@ impl PollStream {
     }
 }
 
-impl From<TcpStream> for PollStream {
-    fn from(stream: TcpStream) -> Self {
+impl<S: StreamSocket> From<S> for PollStream<S> {
+    fn from(stream: S) -> Self {
         Self::new(stream)
     }
 }
 
-impl AsFd for PollStream {
+impl<S> AsFd for PollStream<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.sender.0.as_fd()
     }
 }
 
-impl fmt::Debug for PollStream {
+impl<S> fmt::Debug for PollStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PollStream")
             .field("socket", &self.sender.0)

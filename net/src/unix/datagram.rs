@@ -116,7 +116,7 @@ impl UnixDatagram {
     ///
     /// # Kernel
     ///
-    /// `IORING_OP_SEND`, which is not left to wait there (K46).
+    /// `IORING_OP_SEND`, which is not left to wait there (K47).
     pub async fn send<B: IoBuf>(&self, buffer: B) -> (io::Result<usize>, B) {
         self.send_with_room(buffer, None).await
     }
@@ -190,7 +190,7 @@ impl UnixDatagram {
     }
 
     /// What a send has come to. None: there was no room, and now there is. A send that waits in the kernel would be
-    /// sent empty (K46).
+    /// sent empty (K47).
     async fn room_after(&self, sent: io::Result<usize>, to: Option<&SockAddr>) -> Option<io::Result<usize>> {
         match sent {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.room(to).await.err().map(Err),

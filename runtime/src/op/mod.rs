@@ -207,6 +207,16 @@ pub unsafe trait Operation: 'static {
     }
 }
 
+/// Asks for one more call that ends at once, such as [`Descriptor::send_now`]: a task that has made many in this turn gives way
+/// to the others first, as it does with operations that end so.
+pub fn poll_share(cx: &mut Context<'_>) -> Poll<()> {
+    if context::with(Operations::take_share) == Some(false) {
+        cx.waker().wake_by_ref();
+        return Poll::Pending;
+    }
+    Poll::Ready(())
+}
+
 /// The future of an [`Operation`]. It submits when it is first polled.
 ///
 /// # Cancel safety

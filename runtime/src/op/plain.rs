@@ -376,6 +376,8 @@ pub fn read_entries(directory: &Descriptor, room: &mut [u8]) -> io::Result<usize
 pub struct Entry<'a> {
     /// The name, without the zero at its end.
     pub name: &'a [u8],
+    /// The same, as the kernel takes it.
+    pub c_name: &'a CStr,
     /// The number of what it names, within the file system.
     pub ino: u64,
     /// What it names, if the file system tells that.
@@ -412,10 +414,10 @@ fn entry(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
     let ino = u64::from_ne_bytes(*bytes.first_chunk()?);
     let len = usize::from(u16::from_ne_bytes(*bytes.get(16..)?.first_chunk()?));
     let (kind, name) = bytes.get(18..len)?.split_first()?;
-    let name = name.split(|byte| *byte == 0).next()?;
+    let c_name = CStr::from_bytes_until_nul(name).ok()?;
     // The kinds of a directory are those of a mode, moved.
     let file_type = (*kind != libc::DT_UNKNOWN).then(|| FileType::from_mode(u32::from(*kind) << 12));
-    Some((Entry { name, ino, file_type }, bytes.get(len..)?))
+    Some((Entry { name: c_name.to_bytes(), c_name, ino, file_type }, bytes.get(len..)?))
 }
 
 /// Makes a descriptor that tells of changes of files (`inotify(7)`). It can be read by the ring. At once.

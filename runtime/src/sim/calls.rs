@@ -256,7 +256,7 @@ pub(crate) fn read_now(fd: RawFd, room: usize, offset: u64) -> io::Result<Vec<u8
         if state.host(host).has_failure(Call::Read) {
             return Err(Errno(libc::EAGAIN));
         }
-        let mut bytes = vec![0; room];
+        let mut bytes = vec![0; state.part_of_cache(at, room)];
         let count = state.host(host).disk.read_cached(inode, at, &mut bytes)?.ok_or(Errno(libc::EAGAIN))?;
         bytes.truncate(count);
         if let (File::Disk { position, .. }, u64::MAX) = (&mut state.opens[open].file, offset) {

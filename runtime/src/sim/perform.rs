@@ -13,6 +13,8 @@ use super::{Answer, Errno, F_BUFFER, F_SOCK_NONEMPTY, HostId};
 const MOST_OF_A_MULTISHOT: usize = 32;
 /// Direct I/O goes by blocks of the disk.
 const DIRECT_BLOCK: u64 = 512;
+/// What is cached of a file is cached by pages.
+const PAGE: u64 = 4096;
 /// What every wait ends with, asked for or not (`IO_POLL_UNMASK` of the kernel).
 const TROUBLE: u32 = (libc::POLLERR | libc::POLLHUP | libc::POLLRDHUP) as u32;
 /// The largest position that says where; the next number stands for the file's own.
@@ -432,7 +434,7 @@ impl State {
             if forgotten {
                 return Outcome::of(Err(Errno(libc::EAGAIN)));
             }
-            let mut bytes = vec![0; room];
+            let mut bytes = vec![0; self.part_of_cache(at, room)];
             return Outcome::of(self.host(host).disk.read_cached(inode, at, &mut bytes).and_then(|count| {
                 let count = count.ok_or(Errno(libc::EAGAIN))?;
                 memory::store_all(areas, &bytes[..count]);
@@ -459,7 +461,7 @@ impl State {
         }
         let at = if offset == u64::MAX { position } else { offset };
         let room: usize = areas.iter().map(|area| area.len).sum();
-        let mut bytes = vec![0; self.part_of_file(room)];
+        let mut bytes = vec![0; self.part_of_file(flags, room)];
         let count = self.host(host).disk.read(inode, at, &mut bytes)?;
         memory::store_all(&areas, &bytes[..count]);
         if offset == u64::MAX {
@@ -482,7 +484,7 @@ impl State {
             return Err(Errno(libc::EIO));
         }
         let bytes = memory::load_all(areas);
-        let part = self.part_of_file(bytes.len());
+        let part = self.part_of_file(flags, bytes.len());
         let disk = &mut self.host(host).disk;
         let count = if flags & libc::O_APPEND != 0 {
             disk.append(inode, &bytes[..part], now_ns)?
@@ -500,9 +502,23 @@ impl State {
         Ok(count as i32)
     }
 
-    pub(super) fn part_of_file(&mut self, len: usize) -> usize {
-        if len > 1 && self.takes_liberty(|kernel| kernel.short_files) {
-            return self.random.within(1..=len as u64 - 1) as usize;
+    /// How much is transferred of so many bytes: all, or fewer whole blocks if the file is open for direct I/O, which
+    /// knows nothing smaller.
+    pub(super) fn part_of_file(&mut self, flags: i32, len: usize) -> usize {
+        let block = if flags & libc::O_DIRECT != 0 { DIRECT_BLOCK as usize } else { 1 };
+        let blocks = len.div_ceil(block) as u64;
+        if blocks > 1 && self.takes_liberty(|kernel| kernel.short_files) {
+            return self.random.within(1..=blocks - 1) as usize * block;
+        }
+        len
+    }
+
+    /// How much is read of what is cached: all, or up to a page that is not cached any more.
+    pub(super) fn part_of_cache(&mut self, at: u64, len: usize) -> usize {
+        let first = PAGE - at % PAGE;
+        let pages = (len as u64).saturating_sub(first).div_ceil(PAGE);
+        if pages > 0 && self.takes_liberty(|kernel| kernel.short_files) {
+            return (first + self.random.below(pages) * PAGE) as usize;
         }
         len
     }
