@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use corering::fs::File;
 use corering::io::{self, AsyncRead as _, AsyncWrite as _};
-use corering::net::{TcpListener, TcpStream};
+use corering::net::{Ancillary, TcpListener, TcpStream, UdpSocket, UnixStream};
 use corering::op::io_uring::{opcode, types};
 use corering::op::socket2::{Domain, Type};
 use corering::op::{Completion, Descriptor, Op, Operation, Receive, Submission};
@@ -64,8 +64,8 @@ fn an_operation_that_is_not_simulated_ends_the_run_with_its_name() {
         ("RECV with the flags 0x1", || {
             opcode::Recv::new(types::Fd(0), std::ptr::null_mut(), 0).flags(libc::MSG_OOB).build()
         }),
-        ("SEND with the flags 0x40", || {
-            opcode::Send::new(types::Fd(0), std::ptr::null(), 0).flags(libc::MSG_DONTWAIT).build()
+        ("SEND with the flags 0x1", || {
+            opcode::Send::new(types::Fd(0), std::ptr::null(), 0).flags(libc::MSG_OOB).build()
         }),
         ("NOP with the submission flags 0x2", || {
             opcode::Nop::new().build().flags(corering::op::io_uring::squeue::Flags::IO_DRAIN)
@@ -79,13 +79,28 @@ fn an_operation_that_is_not_simulated_ends_the_run_with_its_name() {
 
 #[test]
 fn sockets_of_a_kind_that_is_not_simulated_are_refused() {
-    for (domain, kind) in [(Domain::UNIX, Type::STREAM), (Domain::IPV4, Type::RAW)] {
+    for (domain, kind) in [(Domain::UNIX, Type::RAW), (Domain::IPV4, Type::RAW)] {
         let text = reason(async |_| {
             drop(Descriptor::socket(domain, kind, None));
             corering::task::yield_now().await;
         });
         assert_says(&text, &["the simulated kernel does not know sockets", "run what needs them on the real one"]);
     }
+}
+
+#[test]
+fn what_goes_along_with_bytes_and_groups_of_addresses_are_refused() {
+    let along = reason(async |_| {
+        let (mut here, _there) = UnixStream::pair().unwrap();
+        drop(here.send_msg(vec!["bytes"], Ancillary::new().segment_bytes(2)).await);
+    });
+    assert_says(&along, &["the simulated kernel does not know SENDMSG with something that goes along"]);
+    let group = reason(async |_| {
+        let socket = UdpSocket::bind("0.0.0.0:0").await.unwrap();
+        drop(socket.join_multicast_v4([224, 0, 0, 9].into(), [0; 4].into()));
+        corering::task::yield_now().await;
+    });
+    assert_says(&group, &["the simulated kernel does not know groups of addresses"]);
 }
 
 const OPEN_THERE: &[&str] = &["of the real system", "simulated world", "open sockets and files there"];

@@ -59,7 +59,12 @@ impl Area {
 
 /// Takes bytes from, or puts them into, several areas in turn.
 pub(super) fn load_all(areas: &[Area]) -> Vec<u8> {
-    areas.iter().flat_map(|area| area.load()).collect()
+    let mut all = Vec::new();
+    for area in areas {
+        // Not byte by byte: they may be many.
+        all.append(&mut area.load());
+    }
+    all
 }
 
 pub(super) fn store_all(areas: &[Area], mut bytes: &[u8]) {
