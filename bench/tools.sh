@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The tools among the examples beside those that everybody has: medians of hyperfine, on one core, with a warm cache.
+# The tools among the examples beside those that everybody has: medians of hyperfine, on one core.
 #
-#   bench/tools.sh              all that are there, as a table
+#   bench/tools.sh              all that are there, as a table, with a warm page cache
+#   bench/tools.sh --cold       with an empty one: it is dropped before each run, which only root may do
 #   bench/tools.sh hash copy    only these
 #   RUNS=20 TREE=/usr/share DIR=/somewhere/on/a/disk bench/tools.sh
 #
@@ -9,6 +10,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+cache=warm
+if [ "${1:-}" = --cold ]; then
+    cache=cold
+    shift
+    if ! [ -w /proc/sys/vm/drop_caches ]; then
+        printf 'only root may drop the page cache\n' >&2
+        exit 2
+    fi
+fi
 runs=${RUNS:-10}
 tree_of=${TREE:-/usr/share/doc}
 target=${CARGO_TARGET_DIR:-target}
@@ -47,15 +57,19 @@ cp -r "$tree_of" "$scratch/tree"
 tree=$scratch/tree
 files=$(find "$tree" -type f | wc -l)
 bytes=$(du -s --apparent-size -B1 "$tree" | cut -f1)
-printf 'Linux %s, one core, %s files of %s MB in all (%s), %s runs\n\n' \
-    "$(uname -r)" "$files" "$((bytes / 1000000))" "$tree_of" "$runs"
+printf 'Linux %s, one core, %s cache, %s files of %s MB in all (%s), %s runs\n\n' \
+    "$(uname -r)" "$cache" "$files" "$((bytes / 1000000))" "$tree_of" "$runs"
 printf '| job | command | median ms | min | max | x the first other |\n| --- | --- | --- | --- | --- | --- |\n'
 
 # job COMMAND OTHER..: ours first. The last column is how many times as fast as the first of the others each is.
 compare() {
     local job=$1 report=$scratch/report.json
     shift
-    taskset -c 0 hyperfine --style none --warmup 2 --runs "$runs" --export-json "$report" "$@" >/dev/null
+    local how=(--warmup 2)
+    [ "$cache" = cold ] && how=(--prepare 'sync; echo 3 >/proc/sys/vm/drop_caches')
+    # Where a search finds nothing its code is 1, which is no failure here; and grep prints nothing at all to /dev/null.
+    taskset -c 0 hyperfine --style none --output pipe --ignore-failure "${how[@]}" --runs "$runs" --export-json "$report" "$@" \
+        >/dev/null 2>"$scratch/said" || { cat "$scratch/said" >&2; return 1; }
     awk -v job="$job" -v cut="$scratch/" -v examples="$(realpath "$examples")/" '
         function value(line) { sub(/^[^:]*: */, "", line); sub(/,$/, "", line); return line }
         /"command":/ { n++; name = value($0); gsub(/^"|"$/, "", name); gsub(/\\"/, "\"", name)
@@ -94,6 +108,9 @@ search_tree() {
     # Either says by 1 that nothing was found, which is no failure here.
     compare "search, a word" "$ours copyright $tree" "rg -j1 copyright $tree"
     compare "search, a pattern" "$ours '[a-z]+ing [a-z]+ed' $tree" "rg -j1 '[a-z]+ing [a-z]+ed' $tree"
+    long_file
+    compare "search, lines counted in one long file" "$ours -c copyright $scratch/long" \
+        "grep -c copyright $scratch/long" "rg -j1 -c copyright $scratch/long"
 }
 
 copy_tree() {
@@ -107,6 +124,26 @@ count_tree() {
     if ! ours=$(tool count); then skip "count: not built"; return; fi
     compare "count lines, words, bytes" "$ours $tree" "find $tree -type f -print0 | wc --files0-from=-"
     compare "count disk usage" "$ours --disk $tree" "du -s $tree"
+}
+
+# All text of the tree, over and over: 128 MiB.
+long_file() {
+    local bytes=$((128 << 20))
+    while [ "$(stat -c %s "$scratch/long" 2>/dev/null || echo 0)" -lt "$bytes" ]; do
+        find "$tree" -type f -print0 | xargs -0 cat | tr -d '\000' >>"$scratch/long"
+    done
+    truncate -s "$bytes" "$scratch/long"
+}
+
+follow_file() {
+    local ours
+    if ! ours=$(tool follow); then skip "follow: not built"; return; fi
+    long_file
+    # A process that is no more: so it ends when all has been read.
+    local gone
+    gone=$(sh -c 'echo $$')
+    compare "follow, what is there already" "$ours --pid $gone -n +1 $scratch/long" "tail -n +1 $scratch/long"
+    compare "follow, the last lines" "$ours --pid $gone -n 1000 $scratch/long" "tail -n 1000 $scratch/long"
 }
 
 # The most that is resident, while 10 GiB are read that no disk holds.
@@ -124,13 +161,16 @@ memory() {
     done
 }
 
-if [ "$#" -eq 0 ]; then set -- hash search copy count; fi
+if [ "$#" -eq 0 ]; then set -- hash search copy count follow; fi
 for name in "$@"; do
     case $name in
         hash | search | copy | count) "${name}_tree" ;;
-        *) printf 'no tool is called %s; there are: hash, search, copy, count\n' "$name" >&2; exit 2 ;;
+        follow) follow_file ;;
+        *) printf 'no tool is called %s; there are: hash, search, copy, count, follow\n' "$name" >&2; exit 2 ;;
     esac
 done
 measured=()
-for name in "$@"; do [ "$name" = search ] || measured+=("$name"); done
-memory "${measured[@]}"
+for name in "$@"; do
+    case $name in hash | copy | count) measured+=("$name") ;; esac
+done
+[ "$cache" = cold ] || [ "${#measured[@]}" -eq 0 ] || memory "${measured[@]}"

@@ -52,7 +52,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Err(error) = arguments.address.to_socket_addr() {
+    if let Err(error) = arguments.address.to_target() {
         eprintln!("echo: {error}");
         return ExitCode::from(2);
     }

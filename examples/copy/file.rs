@@ -13,7 +13,9 @@ use corering::op::{Descriptor, Stat, folder};
 
 use crate::Reflink;
 use crate::attributes::{Kept, c_path};
+use crate::hidden::UnderWay;
 use crate::partial::Partial;
+use crate::steps::Step as Todo;
 
 /// What one job copies at most.
 const SHARE: u64 = 16 << 20;
@@ -32,6 +34,7 @@ pub(crate) struct How {
     pub(crate) verify: bool,
     pub(crate) dry_run: bool,
     pub(crate) reflink: Reflink,
+    pub(crate) under_way: UnderWay,
     /// The file system has said that it cannot share.
     pub(crate) cannot_share: AtomicBool,
 }
@@ -61,8 +64,26 @@ pub(crate) struct Copying {
     by_hand: bool,
 }
 
-/// Begins to copy; `is_new` says that nothing can have the name. Blocks.
-pub(crate) fn begin(how: &How, from: PathBuf, to: PathBuf, is_new: bool) -> io::Result<Step> {
+/// Begins to copy files one after the other, up to a share of bytes; and those that it has not come to. Blocks.
+pub(crate) fn begin_several(how: &How, files: Vec<Todo>) -> (Vec<(Todo, io::Result<Step>)>, Vec<Todo>) {
+    let mut files = files.into_iter();
+    let mut begun = Vec::with_capacity(files.len());
+    let mut bytes = 0;
+    while bytes < SHARE {
+        let Some(file) = files.next() else { break };
+        let step = begin(how, &file);
+        bytes += match &step {
+            Ok(Step::Done(bytes)) => *bytes,
+            Ok(Step::Copying(_) | Step::Copied(_)) => SHARE,
+            Ok(Step::Left) | Err(_) => 0,
+        };
+        begun.push((file, step));
+    }
+    (begun, files.collect())
+}
+
+fn begin(how: &How, file: &Todo) -> io::Result<Step> {
+    let (from, to) = (file.from.clone(), file.to.clone());
     let no_follow = if how.follow { 0 } else { libc::O_NOFOLLOW };
     let flags = libc::O_RDONLY | libc::O_NONBLOCK | no_follow;
     let input = folder::open(None, &c_path(&from)?, folder::How::new(flags))?;
@@ -71,7 +92,7 @@ pub(crate) fn begin(how: &How, from: PathBuf, to: PathBuf, is_new: bool) -> io::
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file any more"));
     }
     let mut mode = None;
-    if !is_new {
+    if !file.is_new {
         match look_at_target(how, &source, &to)? {
             Target::None => {}
             Target::Left => return Ok(Step::Left),
@@ -84,6 +105,9 @@ pub(crate) fn begin(how: &How, from: PathBuf, to: PathBuf, is_new: bool) -> io::
     let usual = source.mode() & 0o777;
     let (partial, output, at) = if how.resume && source.len() > SHARE {
         Partial::go_on(&to, &source, usual)?
+    } else if file.is_new && file.in_hidden {
+        let (partial, output) = Partial::make_in_hidden(&to, usual, how.under_way.add())?;
+        (partial, output, 0)
     } else {
         let (partial, output) = Partial::make(&to, usual)?;
         (partial, output, 0)

@@ -1,12 +1,13 @@
 //! Copies files and trees, as `cp` does.
 //!
 //! ```text
-//! walk --> Steps: makes folders, in order --> workers: one job per file --> in order: what was done
+//! walk --> Steps: makes folders, in order --> workers: some files per job --> in order: what was done
 //!                                             temporary name, contents, times, its own name
 //! ```
 //!
 //! Invariant: under its own name a file is there whole, as it was or as it is to be. What is under way has another name,
-//! which goes when the copy fails or is interrupted; with --resume it stays, and the next run goes on there.
+//! which goes when the copy fails or is interrupted; with --resume it stays, and the next run goes on there. A folder
+//! that is new has another name until all is in it, or no more comes.
 #![allow(clippy::disallowed_methods, reason = "a program of its own")]
 
 #[path = "../tool/mod.rs"]
@@ -14,6 +15,7 @@ mod tool;
 
 mod attributes;
 mod file;
+mod hidden;
 mod partial;
 mod steps;
 mod work;
@@ -23,15 +25,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
-use tool::{Jobs, Selection, Telling};
+use tool::{EXIT_CODES, Jobs, Selection, Telling};
 
 /// Copies files, and with -r folders, to another name or into a folder.
 ///
-/// Under its own name each file is there whole, as it was or as it is to be, whenever this is interrupted. Holes stay
-/// holes, and where the file system can, copies share their contents with what they are copied from until one is changed.
+/// Under its own name each file is there whole, as it was or as it is to be, whenever this is interrupted; a new folder is
+/// filled under a hidden name and gets its own at the end. Holes stay holes, and where the file system can, copies share their contents with what they are copied from until one is changed.
 /// Links are copied as links. Devices, named pipes and sockets are reported and left out.
 #[derive(Parser, Clone)]
-#[command(name = "copy", version)]
+#[command(name = "copy", version, after_help = EXIT_CODES)]
 struct Arguments {
     /// What is to be copied, and where to: a folder that is there, or a new name.
     #[arg(required = true, value_names = ["FROM", "TO"])]

@@ -4,6 +4,7 @@ use std::ffi::{CString, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
@@ -12,6 +13,7 @@ use corering::op::plain::{self, Lock};
 use corering::op::{Descriptor, Stat, folder};
 
 use crate::attributes::c_path;
+use crate::hidden::OneMore;
 
 /// A file under a temporary name. It is removed when this is dropped, unless it has been given its name or is kept.
 #[derive(Debug)]
@@ -19,15 +21,22 @@ pub(crate) struct Partial {
     path: PathBuf,
     pub(crate) c_path: CString,
     is_kept: bool,
+    /// It has its own name already, in a folder that has another.
+    in_hidden: Option<OneMore>,
+}
+
+/// The end of a name that is unlike all others.
+pub(crate) fn unlike_others() -> String {
+    // Numbers tell what this program makes apart, the process what others do.
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    static PROCESS: LazyLock<u32> = LazyLock::new(std::process::id);
+    format!(".{}-{}.copying", *PROCESS, NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 impl Partial {
     /// Makes a new one, beside `target`. Blocks.
     pub(crate) fn make(target: &Path, mode: u32) -> io::Result<(Self, Descriptor)> {
-        // Numbers tell the files of this program apart, the process those of others.
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let end = format!(".{}-{}.copying", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let path = beside(target, &end);
+        let path = beside(target, &unlike_others());
         let c_path = c_path(&path)?;
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
         let opened = folder::open(None, &c_path, folder::How { flags, mode, ..folder::How::default() });
@@ -39,7 +48,15 @@ impl Partial {
             }
             opened => opened,
         };
-        Ok((Self { path, c_path, is_kept: false }, opened?))
+        Ok((Self { path, c_path, is_kept: false, in_hidden: None }, opened?))
+    }
+
+    /// Makes a new one under its own name, in a hidden folder. Blocks.
+    pub(crate) fn make_in_hidden(target: &Path, mode: u32, one: OneMore) -> io::Result<(Self, Descriptor)> {
+        let c_path = c_path(target)?;
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
+        let open = folder::open(None, &c_path, folder::How { flags, mode, ..folder::How::default() })?;
+        Ok((Self { path: target.to_path_buf(), c_path, is_kept: false, in_hidden: Some(one) }, open))
     }
 
     /// Goes on with what was interrupted, or makes it, and says how much is there. The name says what it is a copy of, so
@@ -56,12 +73,14 @@ impl Partial {
         let there = Stat::of(&open)?.len();
         let there = if there > source.len() { 0 } else { there };
         folder::set_len(&open, there)?;
-        Ok((Self { path, c_path, is_kept: true }, open, there))
+        Ok((Self { path, c_path, is_kept: true, in_hidden: None }, open, there))
     }
 
     /// Gives it its name, and takes that from whatever has it. Blocks.
     pub(crate) fn rename(mut self, target: &Path) -> io::Result<()> {
-        std::fs::rename(&self.path, target)?;
+        if self.in_hidden.is_none() {
+            std::fs::rename(&self.path, target)?;
+        }
         self.is_kept = true;
         Ok(())
     }

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use corering::blocking;
-use corering::fs::{self, Metadata};
+use corering::fs::Metadata;
+use corering::op::folder;
 
-use crate::attributes::Kept;
+use crate::attributes::{Kept, c_path};
+use crate::hidden::Hidden;
 use crate::tool::{Items, Place, Places, Tool, What};
 
 /// Something to be done.
@@ -20,6 +22,8 @@ pub(crate) struct Step {
     pub(crate) what: What,
     /// The folder is new: nothing in it can have the name.
     pub(crate) is_new: bool,
+    /// The folder has a hidden name until all is in it.
+    pub(crate) in_hidden: bool,
 }
 
 /// Folders and names that are finished when all files are there.
@@ -44,6 +48,8 @@ pub(crate) struct Steps {
     pub(crate) destination: Destination,
     pub(crate) recursive: bool,
     pub(crate) dry_run: bool,
+    pub(crate) resume: bool,
+    pub(crate) hidden: Rc<Hidden>,
     pub(crate) kept: Kept,
     pub(crate) later: Rc<RefCell<Later>>,
     /// What is being copied, and where to.
@@ -54,46 +60,82 @@ pub(crate) struct Steps {
     pub(crate) firsts: HashMap<(u64, u64), PathBuf>,
     /// What has been copied by name.
     pub(crate) named: HashSet<PathBuf>,
+    /// Folders that could not be made.
+    pub(crate) refused: Vec<PathBuf>,
 }
 
-impl Items for Steps {
-    type Item = Step;
+/// So much is done by one worker at a time: a trip to a thread costs as much as a small file.
+const AT_ONCE: usize = 32;
 
-    async fn next(&mut self) -> Option<Step> {
+impl Items for Steps {
+    type Item = Vec<Step>;
+
+    /// What comes next, as much as one worker does at a time. Folders among it have been made.
+    async fn next(&mut self) -> Option<Vec<Step>> {
         loop {
-            let place = self.places.next().await?;
-            if place.depth == 0 {
-                self.root = (place.path.clone(), self.target_of(&place.path));
-                if !self.may_begin(&place).await {
-                    self.places.skip_folder();
-                    continue;
+            let mut found = Vec::new();
+            while found.len() < AT_ONCE {
+                match self.places.next().await {
+                    Some(place) => found.extend(self.target(place).await),
+                    None if found.is_empty() => return None,
+                    None => break,
                 }
             }
-            let below = place.path.strip_prefix(&self.root.0).unwrap_or(Path::new(""));
-            let to = if below.as_os_str().is_empty() { self.root.1.clone() } else { self.root.1.join(below) };
-            let is_new = to.parent().is_some_and(|folder| self.new.contains(folder));
-            match place.what {
-                What::Folder => {
-                    if let Err(error) = self.enter(&place, &to, is_new).await {
-                        self.tool.report(&to, error);
-                        self.places.skip_folder();
-                        continue;
-                    }
-                }
-                What::File => {
-                    if let Some(first) = self.first_name(&place, &to) {
-                        self.later.borrow_mut().links.push((first, to));
-                        continue;
-                    }
-                }
-                What::Link | What::Special(_) | What::Input => {}
+            self.make_folders(&found).await;
+            let steps: Vec<_> = found.into_iter().filter_map(|(place, to)| self.step(place, to)).collect();
+            if !steps.is_empty() {
+                return Some(steps);
             }
-            return Some(Step { from: place.path, to, what: place.what, is_new });
         }
     }
 }
 
 impl Steps {
+    /// Where it goes, if it may.
+    async fn target(&mut self, place: Place) -> Option<(Place, PathBuf)> {
+        if place.depth == 0 {
+            self.root = (place.path.clone(), self.target_of(&place.path));
+            if !self.may_begin(&place).await {
+                self.places.skip_folder();
+                return None;
+            }
+            // What is resumed is to be found there by the next run.
+            if place.what == What::Folder && !self.dry_run && !self.resume {
+                if let Some(hidden) = self.hidden.name(&self.root.1) {
+                    self.root.1 = hidden;
+                }
+            }
+        }
+        let below = place.path.strip_prefix(&self.root.0).unwrap_or(Path::new(""));
+        let to = if below.as_os_str().is_empty() { self.root.1.clone() } else { self.root.1.join(below) };
+        if self.is_refused(&to) {
+            self.places.skip_folder();
+            return None;
+        }
+        Some((place, to))
+    }
+
+    /// What is to be done there, if anything: folders have been made, and second names come later.
+    fn step(&mut self, place: Place, to: PathBuf) -> Option<Step> {
+        if self.is_refused(&to) {
+            return None;
+        }
+        if place.what == What::File {
+            if let Some(first) = self.first_name(&place, &to) {
+                self.later.borrow_mut().links.push((first, to));
+                return None;
+            }
+        }
+        let is_new = to.parent().is_some_and(|folder| self.new.contains(folder));
+        let in_hidden = self.hidden.holds(&to);
+        Some(Step { from: place.path, to, what: place.what, is_new, in_hidden })
+    }
+
+    /// Whether it is, or is in, a folder that could not be made.
+    fn is_refused(&self, to: &Path) -> bool {
+        self.refused.iter().any(|refused| to.starts_with(refused))
+    }
+
     fn target_of(&self, path: &Path) -> PathBuf {
         match path.file_name() {
             Some(name) if self.destination.is_folder => self.destination.path.join(name),
@@ -126,29 +168,41 @@ impl Steps {
         false
     }
 
-    /// Makes a folder, which its owner may write to until it is full.
-    async fn enter(&mut self, place: &Place, to: &Path, is_new: bool) -> io::Result<()> {
-        let metadata = match place.metadata {
-            Some(metadata) => metadata,
-            None => fs::metadata(&place.path).await?,
-        };
-        if self.dry_run {
-            return Ok(());
+    /// Makes the folders, which their owner may write to until they are full. All of them in one trip to a thread.
+    async fn make_folders(&mut self, found: &[(Place, PathBuf)]) {
+        let folders = found.iter().filter(|(place, _)| place.what == What::Folder);
+        let folders = folders.map(|(place, to)| {
+            let is_in_new = to.parent().is_some_and(|folder| self.new.contains(folder));
+            NewFolder { from: place.path.clone(), to: to.clone(), metadata: place.metadata().copied(), is_in_new }
+        });
+        let folders: Vec<_> = if self.dry_run { Vec::new() } else { folders.collect() };
+        if folders.is_empty() {
+            return;
         }
-        let (path, mode) = (to.to_path_buf(), metadata.mode() & 0o777);
-        let is_made = blocking::call(move || make_folder(&path, mode | 0o700, is_new)).await?;
-        if is_made {
-            self.new.insert(to.to_path_buf());
+        for (NewFolder { from, to, .. }, made) in blocking::call(move || make_all(folders)).await {
+            let (metadata, is_made) = match made {
+                Ok(made) => made,
+                Err(error) => {
+                    self.tool.report(&self.hidden.shown(&to), error);
+                    self.refused.push(to);
+                    continue;
+                }
+            };
+            if is_made {
+                self.new.insert(to.clone());
+            } else {
+                // Another that was named has made it, or somebody else: there may be anything in it.
+                self.new.remove(&to);
+            }
+            if self.kept.anything() || (is_made && metadata.mode() & 0o700 != 0o700) {
+                self.later.borrow_mut().folders.push((from, to, metadata, is_made));
+            }
         }
-        if self.kept.anything() || (is_made && mode & 0o700 != 0o700) {
-            self.later.borrow_mut().folders.push((place.path.clone(), to.to_path_buf(), metadata, is_made));
-        }
-        Ok(())
     }
 
     /// The name that a file has been copied to before, if it has several.
     fn first_name(&mut self, place: &Place, to: &Path) -> Option<PathBuf> {
-        let metadata = place.metadata.filter(|metadata| self.kept.links && metadata.nlink() > 1)?;
+        let metadata = place.metadata().filter(|metadata| self.kept.links && metadata.nlink() > 1)?;
         let identity = (metadata.dev(), metadata.ino());
         if let Some(first) = self.firsts.get(&identity) {
             return Some(first.clone());
@@ -156,6 +210,34 @@ impl Steps {
         self.firsts.insert(identity, to.to_path_buf());
         None
     }
+}
+
+/// A folder that is to be made.
+struct NewFolder {
+    from: PathBuf,
+    to: PathBuf,
+    metadata: Option<Metadata>,
+    /// Nothing can have its name, unless it was made since.
+    is_in_new: bool,
+}
+
+/// Makes folders, of which those in others that cannot be made are left out. What they are copies of, and whether they
+/// are new. Blocks.
+fn make_all(folders: Vec<NewFolder>) -> Vec<(NewFolder, io::Result<(Metadata, bool)>)> {
+    let mut done: Vec<(NewFolder, io::Result<(Metadata, bool)>)> = Vec::with_capacity(folders.len());
+    for folder in folders {
+        let is_in = |other: &NewFolder| folder.to.starts_with(&other.to);
+        if done.iter().any(|(other, made)| made.is_err() && is_in(other)) {
+            continue;
+        }
+        let known = folder.metadata.map_or_else(|| folder::stat(None, &c_path(&folder.from)?, true), Ok);
+        let made = known.and_then(|metadata| {
+            let is_made = make_folder(&folder.to, metadata.mode() & 0o777 | 0o700, folder.is_in_new)?;
+            Ok((metadata, is_made))
+        });
+        done.push((folder, made));
+    }
+    done
 }
 
 /// Makes a folder unless it is there, and says whether it has. Blocks.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::Arguments;
 use crate::attributes::{self, Kept, c_path};
 use crate::file::{self, Copying, How};
+use crate::hidden::{Hidden, UnderWay};
 use crate::partial::beside;
 use crate::steps::{Destination, Later, Step, Steps};
 use crate::tool::{self, Contents, Places, Rules, Tool, Wanted, What, Work, each, text};
@@ -47,24 +48,29 @@ pub(crate) fn run(mut arguments: Arguments) -> ExitCode {
     let recursive = arguments.recursive || arguments.archive;
     let follow = arguments.selection.follow;
     // As cp: what is named is followed unless folders are copied.
-    let wanted = Wanted { metadata: kept.links || kept.anything(), named_links: recursive && !follow };
+    let wanted =
+        Wanted { metadata: kept.links || kept.anything(), named_links: recursive && !follow, ..Wanted::default() };
     let places = match Places::new(&tool, arguments.paths.clone(), &arguments.selection, rules, wanted) {
         Ok(places) => places,
         Err(error) => tool::usage("copy", error),
     };
     let later = Rc::new(RefCell::new(Later::default()));
+    let hidden = Rc::new(Hidden::default());
     let steps = Steps {
         tool: Rc::clone(&tool),
         places,
         destination: Destination { path: destination, is_folder },
         recursive,
         dry_run: arguments.dry_run,
+        resume: arguments.resume,
+        hidden: Rc::clone(&hidden),
         kept,
         later: Rc::clone(&later),
         root: (PathBuf::new(), PathBuf::new()),
         new: HashSet::new(),
         firsts: HashMap::new(),
         named: HashSet::new(),
+        refused: Vec::new(),
     };
     let how = Arc::new(How {
         kept,
@@ -76,13 +82,16 @@ pub(crate) fn run(mut arguments: Arguments) -> ExitCode {
         verify: arguments.verify,
         dry_run: arguments.dry_run,
         reflink: arguments.reflink,
+        under_way: UnderWay::default(),
         cannot_share: AtomicBool::new(false),
     });
+    let under_way = how.under_way.clone();
     let jobs = arguments.jobs.count();
     let copies = Rc::new(Copies {
         tool: Rc::clone(&tool),
         how,
         contents: Contents::new(),
+        hidden: Rc::clone(&hidden),
         tells,
         arguments,
         bytes: Cell::new(0),
@@ -92,7 +101,7 @@ pub(crate) fn run(mut arguments: Arguments) -> ExitCode {
         each(&tool, &copies, steps, jobs).await;
         copies.finish(&later).await;
     };
-    tool.run(work, |_| {})
+    tool.run(work, |tool| hidden.show_all(tool, &under_way))
 }
 
 struct Copies {
@@ -100,6 +109,7 @@ struct Copies {
     arguments: Arguments,
     how: Arc<How>,
     contents: Contents,
+    hidden: Rc<Hidden>,
     tells: bool,
     bytes: Cell<u64>,
     files: Cell<u64>,
@@ -112,26 +122,44 @@ pub(crate) enum Done {
     Left,
 }
 
-impl Work for Copies {
-    type Item = Step;
-    type Kept = ();
-    type Outcome = (PathBuf, PathBuf, io::Result<Done>);
+/// What came of a step.
+type Outcome = (PathBuf, PathBuf, io::Result<Done>);
 
-    async fn work(&self, _: &mut (), step: Step) -> Self::Outcome {
-        let Step { from, to, what, is_new } = step;
-        let done = match what {
-            What::File => self.copy_file(from.clone(), to.clone(), is_new).await,
-            What::Folder => Ok(Done::Made),
-            What::Link => self.copy_link(from.clone(), to.clone()).await,
-            What::Special(file_type) => {
-                Err(io::Error::other(format!("it is no file but a special one ({file_type:?}), and left out")))
-            }
-            What::Input => Err(io::Error::other("standard input is not copied")),
-        };
-        (from, to, done)
+impl Work for Copies {
+    type Item = Vec<Step>;
+    type Kept = ();
+    type Outcome = Vec<Outcome>;
+
+    async fn work(&self, _: &mut (), steps: Vec<Step>) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(steps.len());
+        let mut steps = VecDeque::from(steps);
+        while let Some(Step { from, to, what, .. }) = steps.front() {
+            let (from, to) = (from.clone(), to.clone());
+            let done = match what {
+                What::File => {
+                    self.copy_files(&mut steps, &mut outcomes).await;
+                    continue;
+                }
+                What::Folder => Ok(Done::Made),
+                What::Link => self.copy_link(from.clone(), to.clone()).await,
+                What::Special(file_type) => {
+                    Err(io::Error::other(format!("it is no file but a special one ({file_type:?}), and left out")))
+                }
+                What::Input => Err(io::Error::other("standard input is not copied")),
+            };
+            outcomes.push((from, to, done));
+            steps.pop_front();
+        }
+        outcomes
     }
 
-    fn done(&self, (from, to, done): Self::Outcome) {
+    fn done(&self, outcomes: Vec<Outcome>) {
+        outcomes.into_iter().for_each(|outcome| self.take_in(outcome));
+    }
+}
+
+impl Copies {
+    fn take_in(&self, (from, to, done): Outcome) {
         let (word, bytes) = match done {
             Ok(Done::Copied(bytes)) => {
                 self.tool.count(0);
@@ -147,15 +175,29 @@ impl Work for Copies {
             }
         };
         if self.tells {
-            self.tell(&from, &to, word, bytes);
+            self.tell(&from, &self.hidden.shown(&to), word, bytes);
         }
     }
-}
 
-impl Copies {
-    async fn copy_file(&self, from: PathBuf, to: PathBuf, is_new: bool) -> io::Result<Done> {
+    /// Copies the files that come first, small ones many in one trip to a thread.
+    async fn copy_files(&self, steps: &mut VecDeque<Step>, outcomes: &mut Vec<Outcome>) {
+        let files = steps.iter().take_while(|step| step.what == What::File).count();
         let how = Arc::clone(&self.how);
-        let mut step = blocking::call(move || file::begin(&how, from, to, is_new)).await?;
+        let files: Vec<_> = steps.drain(..files).collect();
+        let (begun, rest) = blocking::call(move || file::begin_several(&how, files)).await;
+        for step in rest.into_iter().rev() {
+            steps.push_front(step);
+        }
+        for (Step { from, to, .. }, step) in begun {
+            let done = match step {
+                Ok(step) => self.go_on(step).await,
+                Err(error) => Err(error),
+            };
+            outcomes.push((from, to, done));
+        }
+    }
+
+    async fn go_on(&self, mut step: file::Step) -> io::Result<Done> {
         let mut told = 0;
         loop {
             step = match step {
@@ -238,7 +280,7 @@ impl Copies {
         let Later { folders, links } = later.take();
         for (first, to) in links {
             if self.arguments.dry_run {
-                self.done((first, to, Ok(Done::Copied(0))));
+                self.take_in((first, to, Ok(Done::Copied(0))));
                 continue;
             }
             let made = match fs::hard_link(&first, &to).await {
@@ -256,7 +298,7 @@ impl Copies {
                 }
                 made => made,
             };
-            self.done((first, to, made.map(|()| Done::Copied(0))));
+            self.take_in((first, to, made.map(|()| Done::Copied(0))));
         }
         let kept = self.how.kept;
         for (from, path, metadata, is_made) in folders.into_iter().rev() {
@@ -271,7 +313,7 @@ impl Copies {
                 }
                 kept.give(&c_path(&from)?, &metadata, &to, true)
             });
-            attributes::report(&self.tool, &path, given.await);
+            attributes::report(&self.tool, &self.hidden.shown(&path), given.await);
         }
     }
 

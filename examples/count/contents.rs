@@ -15,7 +15,7 @@ use crate::Arguments;
 use crate::folders::{Folders, Sum};
 use crate::sizes::human;
 use crate::text::{Counter, Counts, Wanted as Counted};
-use crate::tool::{self, Contents, Place, Places, Rules, Tool, Wanted, What, Work, each, is_input, text};
+use crate::tool::{self, Contents, Place, Places, Reading, Tool, Wanted, What, Work, each, is_input, text};
 
 #[derive(Serialize)]
 struct Object<'a> {
@@ -43,7 +43,7 @@ impl Sum for Counts {
 }
 
 pub(crate) fn run(mut arguments: Arguments) -> ExitCode {
-    let tool = Tool::new("count", &arguments.telling, true);
+    let tool = Tool::new("count", &arguments.reading.telling, true);
     let Arguments { lines, words, bytes, chars, longest, .. } = arguments;
     if !(lines || words || bytes || chars || longest) {
         (arguments.lines, arguments.words, arguments.bytes) = (true, true, true);
@@ -51,10 +51,11 @@ pub(crate) fn run(mut arguments: Arguments) -> ExitCode {
     let Arguments { lines, words, chars, longest, .. } = arguments;
     let counted = Counted { lines, words, chars, longest, utf8: locale_is_utf8() };
     let only_bytes = !lines && !words && !longest && (!chars || !counted.utf8);
-    let rules = Rules { ignore_files: arguments.ignore, hidden: true };
+    let rules = arguments.reading.rules();
     // Bytes alone need not be read: the length says it.
     let wanted = Wanted { metadata: only_bytes, ..Wanted::default() };
-    let places = match Places::new(&tool, arguments.paths.clone(), &arguments.selection, rules, wanted) {
+    let places = match Places::new(&tool, arguments.reading.paths.clone(), &arguments.reading.selection, rules, wanted)
+    {
         Ok(places) => places,
         Err(error) => tool::usage("count", error),
     };
@@ -71,7 +72,7 @@ pub(crate) fn run(mut arguments: Arguments) -> ExitCode {
     });
     let work = async {
         count.width.set(count.find_width().await);
-        each(&tool, &count, places, count.arguments.jobs.count()).await;
+        each(&tool, &count, places, count.arguments.reading.jobs.count()).await;
     };
     tool.run(work, |_| count.end())
 }
@@ -131,7 +132,7 @@ impl Work for Count {
 
 impl Count {
     async fn count_file(&self, place: &Place, buffer: &mut Vec<u8>) -> io::Result<Counts> {
-        if let Some(metadata) = place.metadata.filter(|_| self.only_bytes && !tool::is_open_file(&place.path)) {
+        if let Some(metadata) = place.metadata().filter(|_| self.only_bytes && !tool::is_open_file(&place.path)) {
             if let Some(bytes) = length(&place.path, metadata.len(), metadata.blksize(), &self.contents).await? {
                 return Ok(Counts { bytes, chars: bytes, ..Counts::default() });
             }
@@ -143,7 +144,7 @@ impl Count {
 
     /// How wide columns are: as wide as wc makes them if it is asked for the same.
     async fn find_width(&self) -> usize {
-        let Arguments { lines, words, bytes, chars, longest, ref paths, .. } = self.arguments;
+        let Arguments { lines, words, bytes, chars, longest, reading: Reading { ref paths, .. }, .. } = self.arguments;
         let columns = [lines, words, bytes, chars, longest].into_iter().filter(|column| *column).count();
         if paths.len() == 1 && columns == 1 {
             return 1;
@@ -170,7 +171,8 @@ impl Count {
     }
 
     fn print(&self, path: &Path, counts: &Counts) {
-        let Arguments { lines, words, bytes, chars, longest, ref telling, .. } = self.arguments;
+        let Arguments { lines, words, bytes, chars, longest, reading: Reading { ref telling, .. }, .. } =
+            self.arguments;
         let columns = [
             (lines, counts.lines, false),
             (words, counts.words, false),
@@ -200,8 +202,8 @@ impl Count {
     fn end(&self) {
         self.folders.borrow_mut().leave(0, |path, counts| self.tell_folder(&path, counts));
         let is_more = match self.arguments.depth {
-            Some(_) => self.arguments.paths.len() > 1,
-            None => self.files.get() > 1 || self.arguments.paths.len() > 1,
+            Some(_) => self.arguments.reading.paths.len() > 1,
+            None => self.files.get() > 1 || self.arguments.reading.paths.len() > 1,
         };
         if self.arguments.total || is_more {
             self.print(Path::new("total"), &self.total.borrow());

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::Arguments;
 use crate::folders::{Folders, Sum};
 use crate::sizes::human;
-use crate::tool::{self, Place, Places, Rules, Tool, Wanted, What, text};
+use crate::tool::{self, Place, Places, Tool, Wanted, What, text};
 
 #[derive(Serialize)]
 struct Object<'a> {
@@ -52,11 +52,12 @@ impl Room {
 }
 
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
-    let tool = Tool::new("count", &arguments.telling, true);
-    let rules = Rules { ignore_files: arguments.ignore, hidden: true };
+    let tool = Tool::new("count", &arguments.reading.telling, true);
+    let rules = arguments.reading.rules();
     // As du: a link that is named takes its own room.
-    let wanted = Wanted { metadata: true, named_links: !arguments.selection.follow };
-    let places = match Places::new(&tool, arguments.paths.clone(), &arguments.selection, rules, wanted) {
+    let wanted = Wanted { metadata: true, named_links: !arguments.reading.selection.follow, only_folders_named: true };
+    let places = match Places::new(&tool, arguments.reading.paths.clone(), &arguments.reading.selection, rules, wanted)
+    {
         Ok(places) => places,
         Err(error) => tool::usage("count", error),
     };
@@ -95,7 +96,7 @@ impl Disk {
     fn take_in(&self, place: Place) -> Seen {
         let mut folders = self.folders.borrow_mut();
         folders.leave(place.depth, |path, room| self.tell(&path, room));
-        let Some(metadata) = place.metadata else {
+        let Some(metadata) = place.metadata() else {
             if place.what == What::Input {
                 self.tool.report(&place.path, "standard input takes no room");
             } else {
@@ -104,11 +105,12 @@ impl Disk {
             return Seen::Now;
         };
         // Folders have one name each, but may be named again.
-        let is_told = metadata.nlink() > 1 && !metadata.is_dir() || place.named || self.arguments.paths.len() > 1;
+        let is_told =
+            metadata.nlink() > 1 && !metadata.is_dir() || place.named || self.arguments.reading.paths.len() > 1;
         if is_told && !self.arguments.count_links && !self.seen.borrow_mut().insert((metadata.dev(), metadata.ino())) {
             return Seen::Before;
         }
-        let room = Room::of(&metadata);
+        let room = Room::of(metadata);
         self.total.borrow_mut().add(&room);
         self.tool.count(room.disk);
         if place.what == What::Folder {
@@ -128,7 +130,7 @@ impl Disk {
     }
 
     fn print(&self, path: &Path, room: &Room) {
-        let telling = &self.arguments.telling;
+        let telling = &self.arguments.reading.telling;
         if telling.json {
             let object = Object { path: text(path), disk: room.disk, apparent: room.apparent, files: room.files };
             self.tool.print(&serde_json::to_vec(&object).unwrap_or_default());

@@ -13,12 +13,11 @@ mod folders;
 mod sizes;
 mod text;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use tool::{Jobs, Selection, Telling};
+use tool::{EXIT_CODES, Reading};
 
 /// Counts lines, words and bytes of files as wc does, and of all files in folders; or, with --disk, the room that they
 /// take as du does.
@@ -26,11 +25,8 @@ use tool::{Jobs, Selection, Telling};
 /// Links in folders are not followed unless that is asked for, and what could be waited for in vain (devices, named
 /// pipes, sockets) is left out. Characters and words are those of the locale if it says UTF-8, else those of ASCII.
 #[derive(Parser)]
-#[command(name = "count", version)]
+#[command(name = "count", version, after_help = EXIT_CODES)]
 struct Arguments {
-    /// Files and folders; "-" is standard input.
-    #[arg(required = true)]
-    paths: Vec<PathBuf>,
     /// Count lines.
     #[arg(short, long)]
     lines: bool,
@@ -64,15 +60,8 @@ struct Arguments {
     /// Sizes as 1.5K, 23M, 4.0G.
     #[arg(short = 'H', long)]
     human: bool,
-    /// Leave out what .ignore and .gitignore files say.
-    #[arg(long)]
-    ignore: bool,
     #[command(flatten)]
-    selection: Selection,
-    #[command(flatten)]
-    jobs: Jobs,
-    #[command(flatten)]
-    telling: Telling,
+    reading: Reading,
 }
 
 fn main() -> ExitCode {

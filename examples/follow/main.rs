@@ -31,7 +31,7 @@ use generation::Identity;
 use globs::Globs;
 use name::Name;
 use told::{Names, Told};
-use tool::{Telling, Tool};
+use tool::{EXIT_CODES, Telling, Tool};
 use watching::{Happened, Watching};
 
 /// Prints the last lines of files, and then what is appended to them, whatever becomes of them: when another file comes to
@@ -40,7 +40,7 @@ use watching::{Happened, Watching};
 ///
 /// Names may be globs: quote them, and files that come later are followed, too. Ends with Ctrl-C (130).
 #[derive(Parser)]
-#[command(name = "follow", version)]
+#[command(name = "follow", version, after_help = EXIT_CODES)]
 struct Arguments {
     /// Files, which need not be there yet, and globs.
     #[arg(required = true)]
@@ -51,6 +51,9 @@ struct Arguments {
     /// Put the file's name in front of each line, not above.
     #[arg(short, long, conflicts_with = "json")]
     prefix: bool,
+    /// With --prefix: put a zero byte behind names, which is in none.
+    #[arg(short = '0', long, requires = "prefix")]
+    null: bool,
     /// Print no names.
     #[arg(short, long, conflicts_with_all = ["prefix", "json"])]
     quiet: bool,
@@ -111,7 +114,7 @@ fn main() -> ExitCode {
     let names = if arguments.json {
         Names::Json
     } else if arguments.prefix {
-        Names::Prefixes
+        Names::Prefixes(if arguments.null { b"\0" } else { b": " })
     } else if !arguments.quiet && (plain.len() > 1 || !globs.is_empty()) {
         Names::Headers
     } else {

@@ -16,8 +16,8 @@ pub(crate) enum Names {
     None,
     /// A line above them, whenever it is another file.
     Headers,
-    /// In front of each.
-    Prefixes,
+    /// In front of each, with this behind.
+    Prefixes(&'static [u8]),
     Json,
 }
 
@@ -92,10 +92,10 @@ impl Told {
                 }
                 self.tool.print(lines);
             }
-            Names::Prefixes => {
+            Names::Prefixes(behind) => {
                 for line in lines.split_inclusive(|byte| *byte == b'\n') {
                     self.tool.print(self.now.as_os_str().as_bytes());
-                    self.tool.print(b": ");
+                    self.tool.print(behind);
                     self.tool.print(line);
                 }
             }

@@ -16,13 +16,13 @@ pub(crate) async fn check(tool: &Rc<Tool>, arguments: &Arguments) {
     let checks = Rc::new(Checks {
         tool: Rc::clone(tool),
         contents: Contents::new(),
-        telling: arguments.telling.clone(),
+        telling: arguments.reading.telling.clone(),
         quiet: arguments.quiet || arguments.status,
         silent: arguments.status,
         ignore_missing: arguments.ignore_missing,
         counts: Counts::default(),
     });
-    for path in &arguments.paths {
+    for path in &arguments.reading.paths {
         let text = if is_input(path.as_os_str()) { read_all().await } else { fs::read(path).await };
         match text {
             Ok(text) => check_file(tool, &checks, arguments, path, text).await,
@@ -45,7 +45,7 @@ async fn check_file(tool: &Rc<Tool>, checks: &Rc<Checks>, arguments: &Arguments,
         algorithm: arguments.algorithm,
         tells: arguments.strict || arguments.status,
     };
-    each(tool, checks, claims, arguments.jobs.count()).await;
+    each(tool, checks, claims, arguments.reading.jobs.count()).await;
     let counts = &checks.counts;
     if counts.good.get() + counts.bad.get() + counts.unread.get() + counts.missing.get() == 0 {
         tool.report(path, "no line in it is one of a digest");

@@ -11,7 +11,7 @@ mod check;
 mod digest;
 mod lines;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -19,18 +19,15 @@ use clap::Parser;
 use corering::io;
 
 use digest::{Algorithm, Digest};
-use tool::{Contents, Jobs, Place, Places, Rules, Selection, Telling, Tool, Wanted, What, Work, each};
+use tool::{Contents, EXIT_CODES, Place, Places, Reading, Telling, Tool, Wanted, What, Work, each};
 
 /// Prints the BLAKE3 or SHA-256 digest of each file, as b3sum and sha256sum do, or checks digests that were printed.
 ///
 /// Folders are walked; links in them are not followed unless that is asked for, and what could be waited for in vain
 /// (devices, named pipes, sockets) is left out.
 #[derive(Parser)]
-#[command(name = "hash", version)]
+#[command(name = "hash", version, after_help = EXIT_CODES)]
 struct Arguments {
-    /// Files and folders; "-" is standard input.
-    #[arg(required = true)]
-    paths: Vec<PathBuf>,
     /// Which digest.
     #[arg(short, long, value_enum, default_value_t = Algorithm::Blake3)]
     algorithm: Algorithm,
@@ -52,29 +49,22 @@ struct Arguments {
     /// Print "SHA256 (path) = digest".
     #[arg(long)]
     tag: bool,
-    /// Leave out what .ignore and .gitignore files say.
-    #[arg(long)]
-    ignore: bool,
     #[command(flatten)]
-    selection: Selection,
-    #[command(flatten)]
-    jobs: Jobs,
-    #[command(flatten)]
-    telling: Telling,
+    reading: Reading,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let tool = Tool::new("hash", &arguments.telling, true);
+    let Reading { paths, selection, jobs, telling, .. } = &arguments.reading;
+    let tool = Tool::new("hash", telling, true);
     let hashes = Rc::new(Hashes {
         tool: Rc::clone(&tool),
         contents: Contents::new(),
         algorithm: arguments.algorithm,
         tag: arguments.tag,
-        telling: arguments.telling.clone(),
+        telling: telling.clone(),
     });
-    let rules = if arguments.ignore { Rules { ignore_files: true, hidden: true } } else { Rules::NONE };
-    let places = Places::new(&tool, arguments.paths.clone(), &arguments.selection, rules, Wanted::default());
+    let places = Places::new(&tool, paths.clone(), selection, arguments.reading.rules(), Wanted::default());
     let places = match places {
         Ok(places) => places,
         Err(error) => tool::usage("hash", error),
@@ -83,7 +73,7 @@ fn main() -> ExitCode {
         if arguments.check {
             check::check(&tool, &arguments).await;
         } else {
-            each(&tool, &hashes, places, arguments.jobs.count()).await;
+            each(&tool, &hashes, places, jobs.count()).await;
         }
     };
     tool.run(work, |_| {})

@@ -161,21 +161,27 @@ impl Log {
 
 /// Does what the log says, and how many bytes of it are whole commands.
 fn replay(bytes: &[u8], store: &mut Store) -> io::Result<usize> {
-    let limits = Limits { string: usize::MAX / 2, strings: usize::MAX, line: 0 };
+    // What was once taken is taken again, whatever is allowed today.
+    let limits = Limits { string: usize::MAX / 2, strings: usize::MAX, line: 64 };
     let (mut at, mut words) = (0, Vec::new());
-    loop {
-        match parse(&bytes[at..], &mut words, Limits { line: 64, ..limits }) {
+    while let Some(first) = bytes.get(at) {
+        let parsed = match first {
+            b'*' => parse(&bytes[at..], &mut words, limits).map_err(|error| error.to_string()),
+            other => Err(format!("a command begins with '*', and not with '{}'", other.escape_ascii())),
+        };
+        match parsed {
             Ok(Some(len)) => {
                 let found: Vec<&[u8]> = words.iter().map(|word| &bytes[at..][word.clone()]).collect();
                 store.execute(&found, &mut Replies(Vec::new()), &mut Vec::new());
                 at += len;
             }
-            Ok(None) => return Ok(at),
+            Ok(None) => break,
             Err(error) => {
                 let text =
-                    format!("the log is damaged at byte {at}: {error}; restore it, or cut it there to lose the rest");
+                    format!("the log is damaged at byte {at}: {error}; cut it there, and what comes later is lost");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }
         }
     }
+    Ok(at)
 }

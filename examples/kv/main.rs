@@ -89,7 +89,8 @@ async fn run(arguments: Arguments) -> io::Result<()> {
     let limits = Limits { string: usize::from(arguments.max_string) << 20, ..Limits::default() };
     let server = Rc::new(Server { store: RefCell::new(store), log, limits, ends_changed: Event::new() });
     let listener = TcpListener::bind(&arguments.address).await?;
-    println!("listening on {}, {} keys", listener.local_addr()?, server.store.borrow().len());
+    println!("listening on {}", listener.local_addr()?);
+    println!("{} keys", server.store.borrow().len());
 
     let writing = corering::spawn({
         let server = server.clone();

@@ -36,7 +36,7 @@ use tool::{FAILED, Items, Jobs, Place, Places, Rules, Selection, Telling, Tool, 
 /// files leave out. Without a path, it searches what is piped into it, or the folder that it stands in.
 ///
 /// Exit codes are those of grep: 0 if something was found, 1 if nothing was, 2 if something could not be searched or the
-/// call is wrong, 130 after Ctrl-C.
+/// call is wrong, 130 after Ctrl-C. When nobody reads the output any more, as behind head, it ends quietly.
 #[derive(Parser)]
 #[command(name = "search", version, disable_help_flag = true)]
 struct Arguments {
@@ -122,6 +122,9 @@ struct Arguments {
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
+    /// No progress bar. (There is none either if standard error is no terminal, or lines are printed on one.)
+    #[arg(long)]
+    no_progress: bool,
     /// Print help.
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
@@ -167,8 +170,8 @@ fn main() -> ExitCode {
     }
     let paths: Vec<PathBuf> = std::mem::take(&mut arguments.names).into_iter().map(PathBuf::from).collect();
     let several = paths.len() > 1 || paths.iter().any(|path| path.is_dir());
-    let telling = Telling { json: arguments.json, null: arguments.null, no_progress: true };
-    let tool = Tool::new("search", &telling, true);
+    let telling = Telling { json: arguments.json, null: arguments.null, no_progress: arguments.no_progress };
+    let tool = Tool::new("search", &telling, arguments.shown() != Shown::Nothing);
     let wanted = arguments.wanted();
     let color = match arguments.color {
         Color::Auto => io::stdout().is_terminal(),

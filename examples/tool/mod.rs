@@ -37,7 +37,7 @@ use corering::{Builder, RunError};
 pub(crate) use contents::Contents;
 pub(crate) use input::read_all;
 pub(crate) use names::{escaped, text};
-pub(crate) use options::{Jobs, Selection, Telling};
+pub(crate) use options::{EXIT_CODES, Jobs, Reading, Selection, Telling};
 pub(crate) use output::Output;
 pub(crate) use places::{Place, Places, Rules, Wanted, What, is_open_file, look_at};
 pub(crate) use progress::Progress;
@@ -76,7 +76,8 @@ impl Tool {
     /// Runs `work` until it ends or Ctrl-C is pressed, tells the rest, and says how the program ends. `summary` is called
     /// in both cases, before the last lines are written.
     pub(crate) fn run(self: &Rc<Self>, work: impl Future<Output = ()>, summary: impl FnOnce(&Self)) -> ExitCode {
-        let run = Builder::new().cancel_on_ctrl_c(true).run(work);
+        // Files alone need no buffers for what is received, and no long queues: a core then starts sooner.
+        let run = Builder::new().entries(64).buffers(0, 0).cancel_on_ctrl_c(true).run(work);
         if let Err(RunError::Setup(_) | RunError::Deadlock(_)) = &run {
             self.progress.clear();
         }

@@ -1,6 +1,39 @@
 //! The options that all tools have.
 
+use std::path::PathBuf;
+
 use clap::Args;
+
+use super::Rules;
+
+/// How the tools end, as their help tells.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes: 0 if all went well, 1 if something failed and the rest was done, 2 for wrong usage, 130 after Ctrl-C.
+When nobody reads the output any more, as behind head, it ends quietly, with 0 unless something has failed before.";
+
+/// What is read: of tools that change nothing.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Reading {
+    /// Files and folders; "-" is standard input.
+    #[arg(required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Leave out what .ignore and .gitignore files say.
+    #[arg(long)]
+    pub(crate) ignore: bool,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    #[command(flatten)]
+    pub(crate) jobs: Jobs,
+    #[command(flatten)]
+    pub(crate) telling: Telling,
+}
+
+impl Reading {
+    /// What is left out of walks: nothing that is hidden.
+    pub(crate) fn rules(&self) -> Rules {
+        Rules { ignore_files: self.ignore, ..Rules::NONE }
+    }
+}
 
 /// How many files at once.
 #[derive(Args, Clone, Debug)]

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use corering::fs::{self, FileType, Metadata, Walk};
+use corering::fs::{self, DirEntry, FileType, Metadata, Walk};
 use corering::op::folder;
 use corering::{blocking, io};
 use ignore::overrides::Override;
@@ -26,8 +26,10 @@ pub(crate) struct Place {
     pub(crate) named: bool,
     /// How many folders below what was named.
     pub(crate) depth: usize,
-    /// If that was wanted, and could be had.
-    pub(crate) metadata: Option<Metadata>,
+    /// Of what was named.
+    looked_at: Option<Box<Metadata>>,
+    /// Of what stands below.
+    entry: Option<DirEntry>,
 }
 
 /// What stands there.
@@ -50,6 +52,9 @@ pub(crate) struct Wanted {
     pub(crate) metadata: bool,
     /// Links that are named are places of their own, and not followed.
     pub(crate) named_links: bool,
+    /// No paths of what stands below folders but of folders, and of what nothing is known of: to put together many paths
+    /// that nobody looks at takes its time.
+    pub(crate) only_folders_named: bool,
 }
 
 /// What is left out of walks.
@@ -185,8 +190,11 @@ impl Places {
                     continue;
                 }
             };
-            let (path, file_type) = (entry.path(), entry.file_type());
+            let file_type = entry.file_type();
             let is_folder = file_type.is_dir();
+            let is_known = entry.known_metadata().is_some();
+            let is_nameless = self.wanted.only_folders_named && ignored.is_none() && is_known;
+            let path = if is_nameless && !is_folder { PathBuf::new() } else { entry.path() };
             if let Some(ignored) = ignored {
                 if ignored.leaves_out(&path, entry.depth(), is_folder) {
                     if is_folder {
@@ -207,15 +215,20 @@ impl Places {
             } else {
                 What::Special(file_type)
             };
-            let metadata = entry.known_metadata().copied();
-            return Some(Place { path, what, named: entry.depth() == 0, depth: entry.depth(), metadata });
+            let depth = entry.depth();
+            return Some(Place { path, what, named: depth == 0, depth, looked_at: None, entry: Some(entry) });
         }
     }
 }
 
 impl Place {
     fn named(path: PathBuf, what: What, metadata: Option<Metadata>) -> Self {
-        Self { path, what, named: true, depth: 0, metadata }
+        Self { path, what, named: true, depth: 0, looked_at: metadata.map(Box::new), entry: None }
+    }
+
+    /// If that was wanted, and could be had.
+    pub(crate) fn metadata(&self) -> Option<&Metadata> {
+        self.looked_at.as_deref().or_else(|| self.entry.as_ref()?.known_metadata())
     }
 }
 

@@ -86,7 +86,7 @@ struct Part {
 
 impl Part {
     fn read(open: Descriptor, path: Arc<Path>) -> io::Result<Self> {
-        let (names, more) = Listing::read(&open, path, Wanted::default(), AT_ONCE)?;
+        let (names, more) = Listing::read(&open, path, Wanted::default(), AT_ONCE, &mut Vec::new())?;
         Ok(Self { names: Arc::new(names), open: more.then_some(open) })
     }
 }

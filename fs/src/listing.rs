@@ -54,15 +54,27 @@ impl Listing {
         Self { folder, names: Vec::new(), found: Vec::new(), metadata: Vec::new(), behind_links: false }
     }
 
-    /// Reads the next names of an open folder, at least so many if there are, and says whether there may be more. Blocks.
-    pub(crate) fn read(open: &Descriptor, path: Arc<Path>, wanted: Wanted, most: usize) -> io::Result<(Self, bool)> {
+    /// Reads the next names of an open folder, at least so many if there are, and says whether there may be more. `room` is
+    /// for what the kernel tells, and can be used again for the next folder. Blocks.
+    pub(crate) fn read(
+        open: &Descriptor,
+        path: Arc<Path>,
+        wanted: Wanted,
+        most: usize,
+        room: &mut Vec<u8>,
+    ) -> io::Result<(Self, bool)> {
         let mut listing = Self { behind_links: wanted.behind_links, ..Self::empty(path) };
-        let mut room = vec![0; RECORDS];
+        room.resize(RECORDS, 0);
         let more = loop {
-            let count = plain::read_entries(open, &mut room)?;
+            let count = plain::read_entries(open, room)?;
             if count == 0 {
                 break false;
             }
+            // Names of usual lengths then come without growing.
+            let names = count / 32;
+            listing.names.reserve(names * 16);
+            listing.found.reserve(names);
+            listing.metadata.reserve(if wanted.metadata { names } else { 0 });
             for entry in plain::entries(&room[..count]) {
                 listing.take_in(open, entry, wanted);
             }
@@ -78,13 +90,12 @@ impl Listing {
 
     fn take_in(&mut self, open: &Descriptor, entry: plain::Entry<'_>, wanted: Wanted) {
         let start = self.names.len();
-        self.names.extend_from_slice(entry.name);
-        self.names.push(0);
+        self.names.extend_from_slice(entry.c_name.to_bytes_with_nul());
         let is_link = entry.file_type.is_none_or(FileType::is_symlink);
         let follow = wanted.behind_links && is_link;
         let mut metadata = None;
         if wanted.metadata || follow || entry.file_type.is_none() {
-            let name = CStr::from_bytes_with_nul(&self.names[start..]).unwrap_or_default();
+            let name = entry.c_name;
             let mut known = folder::stat(Some(open), name, follow);
             if follow && known.is_err() {
                 // A link that leads nowhere is a link.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use corering_net::{PollStream, TcpListener, TcpStream};
+use corering_net::{PollStream, TcpListener};
 use corering_runtime::time::{sleep, timeout};
 
 const LONG: Duration = Duration::from_secs(20);

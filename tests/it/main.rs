@@ -16,6 +16,7 @@
 //! - `io`, `text`: readers and writers with buffers, copies, and text
 //! - `atomic`, `temp`: files that are replaced as a whole, and temporary ones
 //! - `net`, `streams`, `multishots`, `serve`: connections, what they carry, and servers
+//! - `udp`, `unix`: datagrams, and sockets of the Unix family
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
 //!
@@ -28,6 +29,7 @@
 //! - `real_runtimes`, `real_panics`: runtimes that are made by hand, since they are used again after a panic, or nested
 //! - `real_files`, `real_names`, `real_trees`, `real_net`: devices, other users, whole trees, descriptors and sockets that
 //!   only this machine has
+//! - `real_sockets`: what goes along with messages, settings, and sockets that others have opened
 //! - `real_time`: the clock of the world
 //! - `real_watch`: being told of what happens to files
 #![allow(
@@ -76,6 +78,8 @@ mod time;
 mod timeouts;
 mod tracked;
 mod trees;
+mod udp;
+mod unix;
 mod waits;
 
 // For the real kernel alone.
@@ -88,6 +92,7 @@ mod real_net;
 mod real_panics;
 mod real_races;
 mod real_runtimes;
+mod real_sockets;
 mod real_threads;
 mod real_time;
 mod real_trees;

@@ -226,3 +226,58 @@ fn a_core_whose_buffers_are_all_kept_serves_on() {
         listener.close().await.expect("closed");
     });
 }
+
+#[test]
+fn of_several_addresses_the_first_that_answers_is_connected_to() {
+    clean(async || {
+        let (listener, address) = listener().await;
+        // Nobody listens there by IPv6, or at the other one.
+        let nobody: SocketAddr = format!("[::1]:{}", address.port()).parse().expect("an address");
+        let other = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let refused = other.local_addr().expect("an address");
+        other.close().await.expect("closed");
+        for addresses in [vec![nobody, address], vec![address, nobody], vec![refused, nobody, address]] {
+            let client = soon(TcpStream::connect(addresses)).await.expect("one answers");
+            assert_eq!(client.peer_addr().expect("connected"), address);
+            drop(soon(listener.accept()).await.expect("a connection"));
+        }
+        let client = soon(TcpStream::connect(("localhost", address.port()))).await.expect("by name");
+        drop(client);
+        let limit = Duration::from_secs(5);
+        let client = soon(TcpStream::connect_timeout([nobody, address], limit)).await.expect("in time");
+        drop(client);
+        listener.close().await.expect("closed");
+        let error = soon(TcpStream::connect([nobody, refused])).await.expect_err("nobody answers");
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        for address in [nobody, refused] {
+            assert!(error.to_string().contains(&format!("{address}: ")), "{error}");
+        }
+        let error = soon(TcpStream::connect(Vec::new())).await.expect_err("no address");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    });
+}
+
+#[test]
+fn what_is_peeked_at_or_waited_for_is_still_read() {
+    clean(async || {
+        let (mut ours, mut theirs) = visited().await;
+        {
+            let mut readable = std::pin::pin!(ours.readable());
+            assert!(!poll_once(&mut readable).await);
+        }
+        theirs.write_all("twice").await.expect("sent");
+        soon(ours.readable()).await.expect("bytes");
+        let mut room = [0; 3];
+        for _ in 0..2 {
+            assert_eq!(soon(ours.peek(&mut room)).await.expect("received"), 3);
+            assert_eq!(&room, b"twi");
+        }
+        let (count, buffer) = soon(ours.read(Vec::with_capacity(10))).await;
+        assert_eq!(&buffer[..count.expect("read")], b"twice");
+        theirs.reset();
+        let seen = soon(ours.peek(&mut room)).await.expect_err("reset");
+        soon(ours.readable()).await.expect("the error can be read");
+        let read = soon(ours.recv()).await.expect_err("reset");
+        assert_eq!((seen.kind(), read.kind()), (ErrorKind::ConnectionReset, ErrorKind::ConnectionReset));
+    });
+}

@@ -11,6 +11,7 @@
 
 mod cancels;
 mod direct;
+mod hung;
 mod leftovers;
 mod outside;
 mod replaced;
@@ -220,6 +221,11 @@ const CASES: &[Case] = &[
         name: "without_locked_memory_direct_files_work_all_the_same",
         check: |case| says(case, &["100 blocks"]),
         child: direct::read_without_locked_memory,
+    },
+    Case {
+        name: "a_core_ends_though_a_file_system_never_answers",
+        check: hung::ends_all_the_same,
+        child: hung::read_what_never_comes,
     },
     Case {
         name: "a_port_is_free_as_soon_as_its_core_has_ended",

@@ -12,6 +12,7 @@
 
 mod datagrams;
 mod files;
+mod messages;
 mod names;
 mod operations;
 mod sockets;
@@ -218,6 +219,11 @@ fn streams_are_as_on_the_real_kernel() {
 #[test]
 fn sockets_are_as_on_the_real_kernel() {
     compare("sockets", 100, |run| Box::pin(sockets::program(run)));
+}
+
+#[test]
+fn messages_are_as_on_the_real_kernel() {
+    compare("messages", 100, |run| Box::pin(messages::program(run)));
 }
 
 #[test]

@@ -13,9 +13,11 @@ mod differential;
 mod hunts;
 mod lent;
 mod life_cycle;
+mod reaching;
 mod refusals;
 mod replaced;
 mod scene;
+mod short;
 mod simulated;
 mod worlds;
 
@@ -95,6 +97,10 @@ mod timeouts;
 mod tracked;
 #[path = "../it/trees.rs"]
 mod trees;
+#[path = "../it/udp.rs"]
+mod udp;
+#[path = "../it/unix.rs"]
+mod unix;
 #[path = "../it/waits.rs"]
 mod waits;
 

@@ -7,7 +7,7 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::{end_of, folder, interrupt, other, output_of, text, tool, until};
-use crate::trees::{add_special, plainly, planted};
+use crate::trees::{add_special, files, plainly, planted};
 
 fn copy(folder: &Path, arguments: &[&str]) -> Option<Output> {
     Some(end_of(plainly(&mut tool("copy")?).current_dir(folder).args(arguments)))
@@ -154,23 +154,86 @@ fn old_and_new(folder: &Path) -> [Vec<u8>; 2] {
     contents
 }
 
+/// So many copies are killed.
+const KILLS: u32 = 200;
+
+/// Lets a copy begin and kills it: some while they start, some while they copy, some when they have ended. False if the
+/// tool is not there.
+fn kill_a_copy(folder: &Path, round: u32, longest: Duration, arguments: &[&str]) -> bool {
+    let Some(mut command) = tool("copy") else { return false };
+    let mut child = command.current_dir(folder).args(arguments).spawn().expect("it runs");
+    // Spread evenly, in no order.
+    let wait = longest.mul_f64(f64::from(round.wrapping_mul(0x9e37_79b1)) / f64::from(u32::MAX));
+    let began = Instant::now();
+    while began.elapsed() < wait && child.try_wait().expect("its state").is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().expect("it is there");
+    child.wait().expect("its state");
+    true
+}
+
+/// How long one takes that is left alone, and a little more.
+fn whole_copy(folder: &Path, arguments: &[&str]) -> Option<Duration> {
+    let began = Instant::now();
+    well(&copy(folder, arguments)?);
+    Some(began.elapsed() * 5 / 4)
+}
+
 #[test]
 fn a_copy_that_is_killed_leaves_the_old_or_the_new_and_never_a_mixture() {
     let folder = folder();
-    let [old, new] = old_and_new(folder.path());
-    for round in 0..12_u32 {
-        fs::write(folder.path().join("to"), &old).expect("written");
-        let Some(mut command) = tool("copy") else { return };
-        let mut child = command.current_dir(&folder).args(["from", "to"]).spawn().expect("it runs");
-        // Any time will do: some while it starts, some while it copies, some when it has ended.
-        let (began, wait) = (Instant::now(), Duration::from_micros(u64::from(round) * 4_000));
-        while began.elapsed() < wait && child.try_wait().expect("its state").is_none() {
-            std::thread::yield_now();
+    let [old, new] = [vec![b'o'; 4 << 20], vec![b'n'; 4 << 20]];
+    fs::write(folder.path().join("from"), &new).expect("written");
+    let Some(longest) = whole_copy(folder.path(), &["from", "to"]) else { return };
+    for round in 0..KILLS {
+        // What has the name stays, or nothing does.
+        let is_there = round % 2 == 0;
+        fs::remove_file(folder.path().join("to")).ok();
+        if is_there {
+            fs::write(folder.path().join("to"), &old).expect("written");
         }
-        child.kill().expect("it is there");
-        child.wait().expect("its state");
-        let left = fs::read(folder.path().join("to")).expect("there");
-        assert!(left == old || left == new, "round {round}: {} bytes", left.len());
+        if !kill_a_copy(folder.path(), round, longest, &["--reflink=never", "from", "to"]) {
+            return;
+        }
+        match fs::read(folder.path().join("to")) {
+            Ok(left) => assert!(left == new || is_there && left == old, "round {round}: {} bytes", left.len()),
+            Err(error) => assert!(!is_there, "round {round}: {error}"),
+        }
+        for name in names(folder.path()) {
+            if name.starts_with(".to.") && name.ends_with(".copying") {
+                fs::remove_file(folder.path().join(name)).expect("removed");
+            } else {
+                assert!(name == "from" || name == "to", "round {round}: {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_copied_tree_that_is_killed_has_only_whole_files() {
+    let folder = folder();
+    let from = folder.path().join("from");
+    let content = |number: u32| vec![number as u8; (number as usize * 9_973) % 70_000 + 1];
+    for number in 0..60_u32 {
+        let inner = from.join(format!("{}/deep", number % 7));
+        fs::create_dir_all(&inner).expect("made");
+        fs::write(inner.join(number.to_string()), content(number)).expect("written");
+    }
+    let Some(longest) = whole_copy(folder.path(), &["-r", "from", "whole"]) else { return };
+    for round in 0..KILLS / 4 {
+        let to = folder.path().join(format!("to {round}"));
+        if !kill_a_copy(folder.path(), round, longest, &["-r", "from", to.to_str().expect("text")]) {
+            return;
+        }
+        for path in files(folder.path()).into_iter().filter(|path| path.starts_with(&to)) {
+            let name = path.file_name().expect("a file").to_str().expect("text");
+            if let Ok(number) = name.parse() {
+                assert!(fs::read(&path).expect("there") == content(number), "round {round}: {}", path.display());
+            } else {
+                assert!(name.starts_with('.') && name.ends_with(".copying"), "round {round}: {name}");
+            }
+        }
     }
 }
 
@@ -197,6 +260,68 @@ fn an_interrupted_copy_leaves_nothing_and_a_resumed_one_goes_on() {
     let Some(copied) = copy(folder.path(), &["--resume", "from", "to"]) else { return };
     well(&copied);
     assert!(fs::read(folder.path().join("to")).expect("there") == new);
+}
+
+#[test]
+fn a_new_folder_gets_its_name_with_what_is_whole_when_it_is_interrupted() {
+    let folder = folder();
+    let from = folder.path().join("from");
+    fs::create_dir(&from).expect("made");
+    for number in 0..40 {
+        fs::write(from.join(number.to_string()), vec![number; 10_000]).expect("written");
+    }
+    // Long enough for an interrupt in the middle.
+    fs::File::create(from.join("long")).expect("made").set_len(4 << 30).expect("set");
+    let interrupted = |meanwhile: &dyn Fn()| {
+        let mut command = tool("copy")?;
+        command.current_dir(&folder).args(["-r", "--verify", "from", "to"]).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it runs");
+        let has_begun = || {
+            let names = names(folder.path());
+            let hidden = names.iter().find(|name| name.starts_with(".to.") && name.ends_with(".copying"));
+            hidden.is_some_and(|hidden| folder.path().join(hidden).join("long").exists())
+        };
+        until("it has begun", || has_begun() || child.try_wait().expect("its state").is_some());
+        assert!(!folder.path().join("to").exists());
+        meanwhile();
+        interrupt(&child);
+        let ended = output_of(child);
+        assert_eq!(ended.status.code(), Some(130), "{}", text(&ended.stderr));
+        Some(text(&ended.stderr))
+    };
+    let Some(_) = interrupted(&|| {}) else { return };
+    assert_eq!(names(folder.path()), ["from", "to"]);
+    for name in names(&folder.path().join("to")) {
+        let whole = fs::read(folder.path().join("to").join(&name)).expect("there");
+        let number: u8 = name.parse().expect("no other is whole");
+        assert!(whole == vec![number; 10_000], "{name}: {} bytes", whole.len());
+    }
+    // Somebody takes the name meanwhile.
+    fs::remove_dir_all(folder.path().join("to")).expect("removed");
+    let take = || {
+        fs::create_dir(folder.path().join("to")).expect("free");
+        fs::write(folder.path().join("to/theirs"), "theirs").expect("written");
+    };
+    let hidden = names(folder.path()).into_iter().find(|name| name.starts_with(".to."));
+    assert_eq!(hidden, None);
+    let Some(said) = interrupted(&take) else { return };
+    assert!(said.contains("copy: to: what was copied stays in .to."), "{said}");
+    assert_eq!(names(&folder.path().join("to")), ["theirs"]);
+}
+
+#[test]
+fn folders_of_one_name_come_together() {
+    let folder = folder();
+    for (path, content) in [("a/x/same", "a"), ("a/x/one", "a"), ("b/x/same", "b"), ("b/x/other", "b")] {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, content).expect("written");
+    }
+    fs::create_dir(folder.path().join("into")).expect("made");
+    let Some(copied) = copy(folder.path(), &["-rv", "a/x", "b/x", "into"]) else { return };
+    well(&copied);
+    assert!(!text(&copied.stdout).contains(".copying"), "{}", text(&copied.stdout));
+    assert_eq!(names(&folder.path().join("into/x")), ["one", "other", "same"]);
 }
 
 #[test]

@@ -325,6 +325,7 @@ fn the_last_lines_come_first_and_a_process_that_has_ended_ends_it() {
         // Of several files, what is no line yet is told when nothing more comes.
         (&["-n", "1", "open", "empty", "log"], "==> log <==\n49999\n\n==> open <==\nc\n".to_owned()),
         (&["-n", "1", "--prefix", "open", "log"], "log: 49999\nopen: c\n".to_owned()),
+        (&["-n", "1", "--prefix", "-0", "open", "log"], "log\x0049999\nopen\0c\n".to_owned()),
     ] {
         let Some(mut follow) = tool("follow") else { return };
         let output = end_of(follow.current_dir(root).args(arguments).args(["--pid", &pid]));

@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,8 +42,8 @@ pub(super) struct Ground {
 pub(super) struct Folder {
     pub(super) path: Arc<Path>,
     pub(super) depth: usize,
-    /// From the root; empty for the root itself.
-    below: Vec<u8>,
+    /// Where in the path it is told how it is reached from the root; its end for the root itself.
+    below: usize,
     /// If links are followed, the folders that it is in.
     above: Option<Arc<Above>>,
 }
@@ -83,6 +84,13 @@ pub(super) struct Rest {
     here: Option<Arc<Above>>,
 }
 
+/// How far a job has come, and what it uses for each folder.
+#[derive(Default)]
+struct Pass {
+    looked_at: usize,
+    room: Vec<u8>,
+}
+
 /// An open folder, and where it is if links are followed.
 type Opened = (Descriptor, Option<Arc<Above>>);
 
@@ -108,10 +116,10 @@ pub(super) fn begin(from: Option<&Descriptor>, path: &Path, c_path: &CStr, optio
         return Ok(Beginning::File(listing));
     }
     let ground = Ground { options, root, dev: metadata.dev() };
-    let root = Folder { path: path.into(), depth: 0, below: Vec::new(), above: None };
+    let root = Folder { path: path.into(), depth: 0, below: path.as_os_str().len(), above: None };
     let node = match options.max_depth {
         0 => Node::empty(&root, None),
-        _ => ground.read(Task::Folder(root), None, &mut 0, NESTED),
+        _ => ground.read(Task::Folder(root), None, &mut Pass::default(), NESTED),
     };
     Ok(Beginning::Folder(listing, Arc::new(ground), Box::new(node)))
 }
@@ -126,15 +134,15 @@ impl Node {
 impl Ground {
     /// Reads what it can of the tasks within its share. What it does not get to comes back.
     pub(super) fn read_all(&self, tasks: Vec<(u64, Task)>) -> Vec<(u64, Child)> {
-        let mut looked_at = 0;
+        let mut pass = Pass::default();
         let mut read = |task| match task {
-            Task::Folder(folder) if looked_at >= SHARE => Child::Unread(folder),
-            Task::Folder(_) | Task::Rest(_) => Child::Read(Box::new(self.read(task, None, &mut looked_at, 0))),
+            Task::Folder(folder) if pass.looked_at >= SHARE => Child::Unread(folder),
+            Task::Folder(_) | Task::Rest(_) => Child::Read(Box::new(self.read(task, None, &mut pass, 0))),
         };
         tasks.into_iter().map(|(number, task)| (number, read(task))).collect()
     }
 
-    fn read(&self, task: Task, inside: Option<(&Descriptor, &CStr)>, looked_at: &mut usize, nested: usize) -> Node {
+    fn read(&self, task: Task, inside: Option<(&Descriptor, &CStr)>, pass: &mut Pass, nested: usize) -> Node {
         let (open, folder, here) = match task {
             Task::Rest(Rest { open, folder, here }) => (open, folder, here),
             Task::Folder(folder) => match self.open(&folder, inside) {
@@ -146,11 +154,11 @@ impl Ground {
         let Options { metadata, follow_links, sorted, .. } = self.options;
         let wanted = Wanted { metadata, behind_links: follow_links, sorted };
         let most = if sorted { usize::MAX } else { PART };
-        let (listing, more) = match Listing::read(&open, Arc::clone(&folder.path), wanted, most) {
+        let (listing, more) = match Listing::read(&open, Arc::clone(&folder.path), wanted, most, &mut pass.room) {
             Ok(read) => read,
             Err(error) => return Node::empty(&folder, Some(WalkError::new(&folder, error))),
         };
-        *looked_at += listing.len();
+        pass.looked_at += listing.len();
         let mut node = Node {
             depth: folder.depth,
             total: listing.len(),
@@ -165,9 +173,9 @@ impl Ground {
             }
             let child = self.child(&folder, &node.listing, index, here.as_ref());
             let child = match child {
-                Some(child) if *looked_at < SHARE && nested < NESTED => {
+                Some(child) if pass.looked_at < SHARE && nested < NESTED => {
                     let inside = (&open, node.listing.name(index));
-                    let read = self.read(Task::Folder(child), Some(inside), looked_at, nested + 1);
+                    let read = self.read(Task::Folder(child), Some(inside), pass, nested + 1);
                     node.total += read.total;
                     Child::Read(Box::new(read))
                 }
@@ -184,21 +192,19 @@ impl Ground {
         if folder.depth + 1 >= self.options.max_depth {
             return None;
         }
-        let name = names.name(index).to_bytes();
-        let mut below = Vec::with_capacity(folder.below.len() + 1 + name.len());
-        below.extend_from_slice(&folder.below);
-        if !below.is_empty() {
-            below.push(b'/');
-        }
-        below.extend_from_slice(name);
-        Some(Folder { path: names.path(index).into(), depth: folder.depth + 1, below, above: here.cloned() })
+        let path: Arc<Path> = names.path(index).into();
+        let below = match folder.depth {
+            0 => path.as_os_str().len() - names.name(index).count_bytes(),
+            _ => folder.below,
+        };
+        Some(Folder { path, depth: folder.depth + 1, below, above: here.cloned() })
     }
 
     /// Opens a folder, unless it is of another file system and these are left alone.
     fn open(&self, folder: &Folder, inside: Option<(&Descriptor, &CStr)>) -> Result<Option<Opened>, WalkError> {
         let open = match inside {
             Some((parent, name)) => self.open_in(parent, name),
-            None => self.open_below(&folder.below),
+            None => self.open_below(&folder.path.as_os_str().as_bytes()[folder.below..]),
         };
         let open = open.map_err(|error| WalkError::new(folder, error))?;
         let Options { follow_links, same_file_system, .. } = self.options;

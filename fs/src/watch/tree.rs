@@ -595,9 +595,10 @@ fn open(looks: Vec<(Arc<Top>, Look)>) -> Vec<(Look, io::Result<Descriptor>)> {
 
 /// Lists folders, and closes them. Blocks.
 fn list(stands: Vec<(Stand, Descriptor)>) -> Vec<(Stand, io::Result<Listing>)> {
-    let mut all = Vec::with_capacity(stands.len());
+    let (mut all, mut room) = (Vec::with_capacity(stands.len()), Vec::new());
     for (stand, folder) in stands {
-        let listing = Listing::read(&folder, Arc::from(&*stand.look.path), Wanted::default(), usize::MAX);
+        let path = Arc::from(&*stand.look.path);
+        let listing = Listing::read(&folder, path, Wanted::default(), usize::MAX, &mut room);
         all.push((stand, listing.map(|(listing, _)| listing)));
     }
     all

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use corering_runtime::op::{Op, SendAll};
 
-use crate::stream::Sender;
+use crate::connection::Sender;
 
 /// One part is being sent while the next one gathers. Invariant: nothing gathers while nothing is being sent, so what was
 /// taken is always on its way.

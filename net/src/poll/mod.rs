@@ -30,7 +30,8 @@ use std::task::{Context, Poll, ready};
 use corering_runtime::op::{Op, Readiness, Receiver};
 
 use self::behind::Behind;
-use crate::stream::{Sender, TcpStream};
+use crate::connection::{Connection, Sender};
+use crate::stream::TcpStream;
 
 /// A connection for libraries that poll: it is what `hyper`, `tokio` and `futures` call a reader and a writer, all at
 /// once (features `hyper`, `tokio-io`, `futures-io`).
@@ -79,7 +80,7 @@ pub struct PollStream {
 impl PollStream {
     /// Takes over a connection.
     pub fn new(stream: TcpStream) -> Self {
-        let TcpStream { receiver, sender } = stream;
+        let Connection { receiver, sender } = stream.connection;
         Self { receiver, sender, room: None, behind: None }
     }
 
@@ -110,7 +111,7 @@ impl PollStream {
     /// Dropped, it closes the connection.
     pub async fn into_inner(mut self) -> io::Result<TcpStream> {
         std::future::poll_fn(|cx| self.poll_flush_all(cx)).await?;
-        Ok(TcpStream { receiver: self.receiver, sender: self.sender })
+        Ok(TcpStream { connection: Connection { receiver: self.receiver, sender: self.sender } })
     }
 
     /// What has arrived and was not taken: nothing at the end of the stream.

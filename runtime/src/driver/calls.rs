@@ -113,7 +113,7 @@ pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
     match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).local_addr(),
         #[cfg(feature = "sim")]
-        Kernel::Simulated => sim::calls::local_addr(fd.as_raw_fd()).map(SockAddr::from),
+        Kernel::Simulated => sim::calls::local_addr(fd.as_raw_fd()),
     }
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<SockAddr> {
     match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => SockRef::from(&fd).peer_addr(),
         #[cfg(feature = "sim")]
-        Kernel::Simulated => sim::calls::peer_addr(fd.as_raw_fd()).map(SockAddr::from),
+        Kernel::Simulated => sim::calls::peer_addr(fd.as_raw_fd()),
     }
 }
 
@@ -309,37 +309,63 @@ pub fn random() -> u64 {
     }
 }
 
-fn set_real_option(socket: &Socket, option: SocketOption, value: i32) -> io::Result<()> {
-    let on = value != 0;
-    // What is negative is refused, as by the kernel.
-    let number = || u32::try_from(value).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL));
+/// What setsockopt(2) calls it: level and name.
+fn number_of(option: SocketOption) -> (i32, i32) {
     match option {
-        SocketOption::NoDelay => socket.set_tcp_nodelay(on),
-        SocketOption::ReuseAddress => socket.set_reuse_address(on),
-        SocketOption::ReusePort => socket.set_reuse_port(on),
-        SocketOption::KeepAlive => socket.set_keepalive(on),
-        SocketOption::SendBuffer => socket.set_send_buffer_size(number()? as usize),
-        SocketOption::ReceiveBuffer => socket.set_recv_buffer_size(number()? as usize),
-        SocketOption::Linger => socket.set_linger(u64::try_from(value).ok().map(Duration::from_secs)),
-        SocketOption::Broadcast => socket.set_broadcast(on),
-        SocketOption::Ttl => socket.set_ttl_v4(number()?),
-        SocketOption::OnlyV6 => socket.set_only_v6(on),
+        SocketOption::NoDelay => (libc::IPPROTO_TCP, libc::TCP_NODELAY),
+        SocketOption::ReuseAddress => (libc::SOL_SOCKET, libc::SO_REUSEADDR),
+        SocketOption::ReusePort => (libc::SOL_SOCKET, libc::SO_REUSEPORT),
+        SocketOption::KeepAlive => (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
+        SocketOption::SendBuffer => (libc::SOL_SOCKET, libc::SO_SNDBUF),
+        SocketOption::ReceiveBuffer => (libc::SOL_SOCKET, libc::SO_RCVBUF),
+        SocketOption::Linger => (libc::SOL_SOCKET, libc::SO_LINGER),
+        SocketOption::Broadcast => (libc::SOL_SOCKET, libc::SO_BROADCAST),
+        SocketOption::Ttl => (libc::IPPROTO_IP, libc::IP_TTL),
+        SocketOption::OnlyV6 => (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
+        SocketOption::KeepIdle => (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE),
+        SocketOption::KeepInterval => (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL),
+        SocketOption::KeepCount => (libc::IPPROTO_TCP, libc::TCP_KEEPCNT),
+        SocketOption::QuickAck => (libc::IPPROTO_TCP, libc::TCP_QUICKACK),
+        SocketOption::FastOpen => (libc::IPPROTO_TCP, libc::TCP_FASTOPEN),
+        SocketOption::FastOpenConnect => (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT),
+        SocketOption::UserTimeout => (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT),
+        SocketOption::IncomingCpu => (libc::SOL_SOCKET, libc::SO_INCOMING_CPU),
+        SocketOption::HopsV6 => (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS),
+        SocketOption::MulticastTtl => (libc::IPPROTO_IP, libc::IP_MULTICAST_TTL),
+        SocketOption::MulticastLoop => (libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP),
+        SocketOption::MulticastHopsV6 => (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS),
+        SocketOption::MulticastLoopV6 => (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_LOOP),
+        SocketOption::PassCredentials => (libc::SOL_SOCKET, libc::SO_PASSCRED),
+        SocketOption::Gro => (libc::SOL_UDP, libc::UDP_GRO),
+        SocketOption::SegmentBytes => (libc::SOL_UDP, libc::UDP_SEGMENT),
     }
 }
 
+fn set_real_option(socket: &Socket, option: SocketOption, value: i32) -> io::Result<()> {
+    if option == SocketOption::Linger {
+        return socket.set_linger(u64::try_from(value).ok().map(Duration::from_secs));
+    }
+    // The kernel would take a size below 0 for the largest there is, and -1 routers for as many as is usual.
+    let is_count = matches!(option, SocketOption::SendBuffer | SocketOption::ReceiveBuffer | SocketOption::Ttl);
+    if value < 0 && is_count {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let ((level, name), fd) = (number_of(option), socket.as_raw_fd());
+    let len = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: the value is as long as `len` says.
+    done(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), len) })
+}
+
 fn real_option(socket: &Socket, option: SocketOption) -> io::Result<i32> {
-    Ok(match option {
-        SocketOption::NoDelay => socket.tcp_nodelay()?.into(),
-        SocketOption::ReuseAddress => socket.reuse_address()?.into(),
-        SocketOption::ReusePort => socket.reuse_port()?.into(),
-        SocketOption::KeepAlive => socket.keepalive()?.into(),
-        SocketOption::SendBuffer => socket.send_buffer_size()? as i32,
-        SocketOption::ReceiveBuffer => socket.recv_buffer_size()? as i32,
-        SocketOption::Linger => socket.linger()?.map_or(-1, |wait| wait.as_secs() as i32),
-        SocketOption::Broadcast => socket.broadcast()?.into(),
-        SocketOption::Ttl => socket.ttl_v4()? as i32,
-        SocketOption::OnlyV6 => socket.only_v6()?.into(),
-    })
+    if option == SocketOption::Linger {
+        return Ok(socket.linger()?.map_or(-1, |wait| wait.as_secs() as i32));
+    }
+    let ((level, name), fd) = (number_of(option), socket.as_raw_fd());
+    let mut value = 0_i32;
+    let mut len = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: there is room for as many bytes as `len` says.
+    done(unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut len) })?;
+    Ok(value)
 }
 
 pub(super) fn done(result: i32) -> io::Result<()> {

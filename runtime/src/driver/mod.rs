@@ -19,6 +19,7 @@ mod filling;
 pub(crate) mod folder_calls;
 mod kernel;
 pub(crate) mod mailbox;
+pub(crate) mod socket_calls;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -37,8 +38,8 @@ pub(crate) use crate::ring::{Sizes, Wait};
 #[cfg(feature = "sim")]
 use crate::sim;
 
-/// Random reads of 4 KiB, 32 at a time: 0.85 of the device's best if all begin at the end of a turn, 1.0 if each or every
-/// few begin at once, at 1.5 and 1.2 of the time (measured).
+/// Random reads of 4 KiB, 32 at a time: 0.85 of the device's best if all begin at the end of a turn, 1.0 if each or
+/// every few begin at once, at 1.5 and 1.2 of the time (measured).
 const MOST_EARLY: usize = 4;
 
 /// One core's way to the kernel.

@@ -10,6 +10,7 @@
 //! | many small pieces, `&[u8]` | [`BufWriter`], [`LineWriter`], [`BufStream`] |
 //! | all of one stream to another | [`copy`], [`copy_buf`], [`copy_bidirectional`] |
 //! | what the process was given | [`stdin`], [`stdout`], [`stderr`] |
+//! | what one writes and another reads | [`pipe`] |
 //!
 //! # What a drop loses
 //!
@@ -54,6 +55,7 @@ mod kept;
 mod line_writer;
 mod lines;
 mod memory;
+mod pipe;
 mod put_back;
 mod read;
 mod read_at;
@@ -75,6 +77,7 @@ pub use self::join::{Duplex, Join, join};
 pub use self::line_writer::LineWriter;
 pub use self::lines::{Lines, Split};
 pub use self::memory::{Empty, Repeat, Sink, empty, repeat, sink};
+pub use self::pipe::{PipeReader, PipeWriter, pipe};
 pub use self::read::{AsyncRead, AsyncReadExt};
 pub use self::read_at::{AsyncReadAt, AsyncReadAtExt, AsyncWriteAt, AsyncWriteAtExt};
 pub use self::seek::AsyncSeek;

@@ -33,7 +33,7 @@ pub fn open(folder: Option<&Descriptor>, path: &CStr, how: How) -> io::Result<De
 ///
 /// What `statx(2)` says.
 pub fn stat(folder: Option<&Descriptor>, path: &CStr, follow_links: bool) -> io::Result<Metadata> {
-    folder_calls::stat(folder.map(AsFd::as_fd), path, follow_links, WANTED).map(Metadata)
+    folder_calls::stat(folder.map(AsFd::as_fd), path, follow_links, WANTED).map(|answer| Metadata::of(&answer))
 }
 
 /// Removes a name: of an empty folder, or of anything else. Blocks.

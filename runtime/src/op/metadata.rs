@@ -54,7 +54,7 @@ impl Stat {
     ///
     /// What `statx(2)` says.
     pub fn of(file: &Descriptor) -> io::Result<Metadata> {
-        calls::stat(file.as_fd(), WANTED).map(Metadata)
+        calls::stat(file.as_fd(), WANTED).map(|answer| Metadata::of(&answer))
     }
 
     /// What direct I/O on an open file has to keep to. `None` if this kernel does not say (it does since 6.1, for ext4,
@@ -102,7 +102,7 @@ unsafe impl Operation for Stat {
     fn complete(self, completion: Completion) -> io::Result<Metadata> {
         check(completion.result)?;
         // SAFETY: zeroed before, so initialised whatever the kernel has filled in.
-        Ok(Metadata(*unsafe { self.answer.assume_init() }))
+        Ok(Metadata::of(unsafe { self.answer.assume_init_ref() }))
     }
 
     fn abandoned(&mut self) {
@@ -111,19 +111,70 @@ unsafe impl Operation for Stat {
 }
 
 /// What the system knows of a file.
+// Half as long as what the kernel gives: walks keep one for each name, and hand it on.
 #[derive(Clone, Copy)]
-pub struct Metadata(pub(super) libc::statx);
+pub struct Metadata {
+    ino: u64,
+    len: u64,
+    blocks: u64,
+    dev: u64,
+    rdev: u64,
+    modified: Time,
+    accessed: Time,
+    changed: Time,
+    created: Time,
+    nlink: u32,
+    uid: u32,
+    gid: u32,
+    blksize: u32,
+    mode: u16,
+    attributes: u16,
+    known_attributes: u16,
+    is_created_known: bool,
+}
+
+/// Since 1970, or before.
+#[derive(Clone, Copy)]
+struct Time {
+    seconds: i64,
+    nanoseconds: u32,
+}
 
 impl Metadata {
+    #[inline]
+    pub(super) fn of(answer: &libc::statx) -> Self {
+        let time = |time: libc::statx_timestamp| Time { seconds: time.tv_sec, nanoseconds: time.tv_nsec };
+        Self {
+            ino: answer.stx_ino,
+            len: answer.stx_size,
+            blocks: answer.stx_blocks,
+            dev: libc::makedev(answer.stx_dev_major, answer.stx_dev_minor),
+            rdev: libc::makedev(answer.stx_rdev_major, answer.stx_rdev_minor),
+            modified: time(answer.stx_mtime),
+            accessed: time(answer.stx_atime),
+            changed: time(answer.stx_ctime),
+            created: time(answer.stx_btime),
+            nlink: answer.stx_nlink,
+            uid: answer.stx_uid,
+            gid: answer.stx_gid,
+            blksize: answer.stx_blksize,
+            mode: answer.stx_mode,
+            // Those that can be asked for are among the lowest bits.
+            attributes: answer.stx_attributes as u16,
+            known_attributes: answer.stx_attributes_mask as u16,
+            is_created_known: answer.stx_mask & libc::STATX_BTIME != 0,
+        }
+    }
+
     /// Its length in bytes.
     #[expect(clippy::len_without_is_empty, reason = "a file's metadata is not a container, as in std")]
     pub fn len(&self) -> u64 {
-        self.0.stx_size
+        self.len
     }
 
     /// What kind of file it is.
     pub fn file_type(&self) -> FileType {
-        FileType(u32::from(self.0.stx_mode) & libc::S_IFMT)
+        FileType(u32::from(self.mode) & libc::S_IFMT)
     }
 
     /// Who may do what with it.
@@ -168,22 +219,22 @@ impl Metadata {
 
     /// Its kind and permission bits, as in `st_mode`.
     pub fn mode(&self) -> u32 {
-        u32::from(self.0.stx_mode)
+        u32::from(self.mode)
     }
 
     /// Its number within its file system.
     pub fn ino(&self) -> u64 {
-        self.0.stx_ino
+        self.ino
     }
 
     /// The number of its file system.
     pub fn dev(&self) -> u64 {
-        libc::makedev(self.0.stx_dev_major, self.0.stx_dev_minor)
+        self.dev
     }
 
     /// If it is a device, the number of that.
     pub fn rdev(&self) -> u64 {
-        libc::makedev(self.0.stx_rdev_major, self.0.stx_rdev_minor)
+        self.rdev
     }
 
     /// Whether both are of the same file, by whatever names they were asked for.
@@ -195,47 +246,47 @@ impl Metadata {
 
     /// How many names it has.
     pub fn nlink(&self) -> u64 {
-        u64::from(self.0.stx_nlink)
+        u64::from(self.nlink)
     }
 
     /// The user that owns it.
     pub fn uid(&self) -> u32 {
-        self.0.stx_uid
+        self.uid
     }
 
     /// The group that owns it.
     pub fn gid(&self) -> u32 {
-        self.0.stx_gid
+        self.gid
     }
 
     /// How many blocks of 512 bytes it occupies.
     pub fn blocks(&self) -> u64 {
-        self.0.stx_blocks
+        self.blocks
     }
 
     /// By how many bytes it is read and written best.
     pub fn blksize(&self) -> u64 {
-        u64::from(self.0.stx_blksize)
+        u64::from(self.blksize)
     }
 
     /// When its contents were last changed.
     pub fn modified(&self) -> SystemTime {
-        to_time(self.0.stx_mtime)
+        self.modified.to_system()
     }
 
     /// When it was last read, as far as the file system keeps count.
     pub fn accessed(&self) -> SystemTime {
-        to_time(self.0.stx_atime)
+        self.accessed.to_system()
     }
 
     /// When its contents, names, owner or permissions were last changed.
     pub fn changed(&self) -> SystemTime {
-        to_time(self.0.stx_ctime)
+        self.changed.to_system()
     }
 
     /// When it was made, if the file system knows.
     pub fn created(&self) -> Option<SystemTime> {
-        (self.0.stx_mask & libc::STATX_BTIME != 0).then(|| to_time(self.0.stx_btime))
+        self.is_created_known.then(|| self.created.to_system())
     }
 
     /// Whether it is the root of a mounted file system, if the kernel knows.
@@ -254,15 +305,23 @@ impl Metadata {
     }
 
     fn attribute(&self, attribute: libc::c_int) -> Option<bool> {
-        let attribute = attribute as u64;
-        (self.0.stx_attributes_mask & attribute != 0).then_some(self.0.stx_attributes & attribute != 0)
+        let attribute = attribute as u16;
+        (self.known_attributes & attribute != 0).then_some(self.attributes & attribute != 0)
     }
 }
 
-fn to_time(time: libc::statx_timestamp) -> SystemTime {
-    let whole = Duration::from_secs(time.tv_sec.unsigned_abs());
-    let base = if time.tv_sec < 0 { SystemTime::UNIX_EPOCH - whole } else { SystemTime::UNIX_EPOCH + whole };
-    base + Duration::from_nanos(u64::from(time.tv_nsec))
+// Truncated to these bits they are what they were.
+const _: () = {
+    let asked_for = libc::STATX_ATTR_MOUNT_ROOT | libc::STATX_ATTR_IMMUTABLE | libc::STATX_ATTR_APPEND;
+    assert!(asked_for == asked_for as u16 as libc::c_int);
+};
+
+impl Time {
+    fn to_system(self) -> SystemTime {
+        let whole = Duration::from_secs(self.seconds.unsigned_abs());
+        let base = if self.seconds < 0 { SystemTime::UNIX_EPOCH - whole } else { SystemTime::UNIX_EPOCH + whole };
+        base + Duration::from_nanos(u64::from(self.nanoseconds))
+    }
 }
 
 impl fmt::Debug for Metadata {

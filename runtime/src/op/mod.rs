@@ -41,10 +41,13 @@
 //! ```
 
 mod accept;
+mod ancillary;
+mod arrivals;
 mod chain;
 mod changes;
 mod connect;
 pub(crate) mod context;
+mod datagram;
 mod descriptor;
 mod direct;
 mod ended;
@@ -52,6 +55,7 @@ mod file;
 mod fixed;
 pub mod folder;
 mod handing;
+mod message;
 mod metadata;
 mod multishot;
 mod names;
@@ -83,14 +87,18 @@ pub use ::io_uring;
 pub use ::socket2;
 
 pub use self::accept::AcceptMulti;
+pub use self::ancillary::{Ancillary, Credentials};
+pub use self::arrivals::Arrivals;
 pub use self::chain::{Chain, Links, chain};
 pub use self::changes::{Elsewhere, Here, change_elsewhere, change_names_elsewhere, poll_names_settled};
 pub use self::connect::Connect;
+pub use self::datagram::{Datagram, FromMessage, How, Message, One, ReceiveMessage, ReceiveMessages, Rooms, Truncated};
 pub use self::descriptor::{Close, Descriptor};
 pub use self::direct::{CloseDirect, DirectSlot, OpenDirect, PutDirect, ReadDirect};
 pub use self::ended::{Cancel, Deadline};
 pub use self::file::{Sync, Truncate};
 pub use self::fixed::{FixedFile, ReadFixed, WriteFixed};
+pub use self::message::{SendMessage, SendTo};
 pub use self::metadata::{Alignment, FileType, Metadata, Permissions, Stat};
 pub use self::multishot::{Multishot, MultishotOperation};
 pub use self::names::{Link, MakeDir, Name, Rename, Symlink, Unlink};
@@ -108,6 +116,7 @@ use self::context::Operations;
 use self::slot::{Contents, Key, State, Vtable};
 use crate::driver::Link as Linked;
 pub use crate::driver::calls::SocketOption;
+pub use crate::driver::socket_calls::Group;
 pub use crate::ring::Completion;
 use crate::sys::current::{self, CoreId};
 
@@ -448,7 +457,8 @@ fn poll_end<O: Operation>(
     }
 }
 
-/// Submits the operation in this slot, which the kernel has let go of. If making its submission panics, nothing changes.
+/// Submits the operation in this slot, which the kernel has let go of. If making its submission panics, nothing
+/// changes.
 #[inline]
 fn submit_again<O: Operation>(operations: &Operations, key: Key) {
     let Some((_, contents)) = operations.slots.borrow_mut().get(key) else {

@@ -37,9 +37,14 @@ pub unsafe trait MultishotOperation: 'static {
         true
     }
 
-    /// Makes the item of one completion. Also called for what nobody fetched, and the item then dropped: that must
-    /// close a descriptor and give a buffer back.
+    /// Makes the item of one completion. Also called for what nobody fetched, and the item then dropped (see
+    /// [`orphaned`](Self::orphaned)): that must close a descriptor and give a buffer back.
     fn item(&mut self, completion: Completion) -> Self::Item;
+
+    /// A completion that nobody will fetch. The default makes the item, and drops it.
+    fn orphaned(&mut self, completion: Completion) {
+        drop(self.item(completion));
+    }
 
     /// Whether everything on its descriptor was cancelled since this was asked last. One that the kernel had ended by
     /// then is not armed again: it gives the error `ECANCELED`, as one that was armed does.
@@ -116,7 +121,7 @@ unsafe fn dispose<M: MultishotOperation>(contents: Contents, last: Completion) {
     // If the owner went after the end had come, `last` is the made-up one from `start`, which gives nothing.
     stored.completed.push_back(last);
     for completion in stored.completed {
-        drop(stored.operation.item(completion));
+        stored.operation.orphaned(completion);
     }
 }
 
@@ -185,6 +190,30 @@ impl<M: MultishotOperation> Multishot<M> {
         .await;
     }
 
+    /// Cancels it, waits until the kernel has let go, and gives what was not fetched.
+    pub async fn into_items(self) -> Vec<M::Item> {
+        let MultishotState::Active { core, key } = self.state else {
+            return Vec::new();
+        };
+        let mut asked = false;
+        std::future::poll_fn(|cx| {
+            let polled = context::with(|operations| {
+                if operations.core != core {
+                    return Poll::Ready(Vec::new());
+                }
+                if has_ended::<M>(operations, key, cx) {
+                    return Poll::Ready(left::<M>(operations, key));
+                }
+                if !std::mem::replace(&mut asked, true) {
+                    operations.cancel(key);
+                }
+                Poll::Pending
+            });
+            polled.unwrap_or(Poll::Ready(Vec::new()))
+        })
+        .await
+    }
+
     fn start(&mut self, operations: &Operations) -> Key {
         let MultishotState::Idle(mut operation) = std::mem::replace(&mut self.state, MultishotState::Over) else {
             panic!("a multishot was used after its submission had panicked");
@@ -218,6 +247,16 @@ fn has_ended<M: MultishotOperation>(operations: &Operations, key: Key, cx: &mut 
     // SAFETY: the kernel uses what the operation owns, never the queue; nobody else here looks at it now.
     unsafe { place.as_mut() }.wait(cx);
     ended
+}
+
+/// The items that wait in a multishot which the kernel has ended. That it was cancelled is not one.
+fn left<M: MultishotOperation>(operations: &Operations, key: Key) -> Vec<M::Item> {
+    let (mut place, _) = stored::<M>(operations, key);
+    // SAFETY: the kernel has let go of it; nobody else here looks at it now.
+    let stored = unsafe { place.as_mut() };
+    let completed = std::mem::take(&mut stored.completed);
+    let news = completed.into_iter().filter(|completion| completion.result != -libc::ECANCELED);
+    news.map(|completion| stored.operation.item(completion)).collect()
 }
 
 fn poll_active<M: MultishotOperation>(operations: &Operations, key: Key, cx: &mut Context<'_>) -> Poll<M::Item> {

@@ -1,18 +1,19 @@
 //! Calls on files that no opcode does: plain functions, which may wait for a disk. Make them on the blocking pool.
 //!
 //! They wait for nothing that was dropped before: await [`poll_names_settled`](super::poll_names_settled) or
-//! [`Descriptor::poll_settled`] first. If one that changes something may be dropped while it is under way, let it
-//! go through [`change_names_elsewhere`](super::change_names_elsewhere) or [`change_elsewhere`](super::change_elsewhere).
+//! [`Descriptor::poll_settled`] first. If one that changes something may be dropped while it is under way, let it go
+//! through [`change_names_elsewhere`](super::change_names_elsewhere) or [`change_elsewhere`](super::change_elsewhere).
 
 use std::ffi::CStr;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, SystemTime};
 
 use super::Descriptor;
 use super::metadata::FileType;
-use crate::driver::file_calls;
+use crate::driver::{file_calls, socket_calls};
 
 /// What a call is about.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,16 @@ impl<'a> Subject<'a> {
     pub fn open(descriptor: &'a Descriptor) -> Self {
         Self(file_calls::Subject::Open(descriptor.as_fd()))
     }
+}
+
+/// The addresses of a host, with a port: by its name, as `getaddrinfo(3)` finds them, or as text. In a simulated world,
+/// its hosts have names.
+///
+/// # Errors
+///
+/// What `getaddrinfo(3)` says: that there is no such host, or that those who should know do not answer.
+pub fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    socket_calls::look_up(host, port)
 }
 
 /// Where a symbolic link leads.
@@ -200,8 +211,8 @@ pub fn try_lock(file: &Descriptor, lock: Lock) -> io::Result<()> {
     file_calls::lock(file.as_fd(), operation | libc::LOCK_NB)
 }
 
-/// Locks a range of what is open, or gives it back: a lock of the open file description, as `F_OFD_SETLK` of `fcntl(2)`.
-/// 0 bytes are all to the end, however far that moves. Does not wait.
+/// Locks a range of what is open, or gives it back: a lock of the open file description, as `F_OFD_SETLK` of
+/// `fcntl(2)`. 0 bytes are all to the end, however far that moves. Does not wait.
 ///
 /// # Errors
 ///
@@ -365,6 +376,8 @@ pub fn read_entries(directory: &Descriptor, room: &mut [u8]) -> io::Result<usize
 pub struct Entry<'a> {
     /// The name, without the zero at its end.
     pub name: &'a [u8],
+    /// The same, as the kernel takes it.
+    pub c_name: &'a CStr,
     /// The number of what it names, within the file system.
     pub ino: u64,
     /// What it names, if the file system tells that.
@@ -401,10 +414,10 @@ fn entry(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
     let ino = u64::from_ne_bytes(*bytes.first_chunk()?);
     let len = usize::from(u16::from_ne_bytes(*bytes.get(16..)?.first_chunk()?));
     let (kind, name) = bytes.get(18..len)?.split_first()?;
-    let name = name.split(|byte| *byte == 0).next()?;
+    let c_name = CStr::from_bytes_until_nul(name).ok()?;
     // The kinds of a directory are those of a mode, moved.
     let file_type = (*kind != libc::DT_UNKNOWN).then(|| FileType::from_mode(u32::from(*kind) << 12));
-    Some((Entry { name, ino, file_type }, bytes.get(len..)?))
+    Some((Entry { name: c_name.to_bytes(), c_name, ino, file_type }, bytes.get(len..)?))
 }
 
 /// Makes a descriptor that tells of changes of files (`inotify(7)`). It can be read by the ring. At once.

@@ -19,6 +19,7 @@ use std::task::{Context, Poll, ready};
 
 use io_uring::{opcode, squeue};
 
+use super::arrivals::Arrivals;
 use super::context;
 use super::descriptor::{Descriptor, Held};
 use super::multishot::MultishotOperation;
@@ -123,14 +124,14 @@ unsafe impl Operation for ReceivePooled {
 
 /// Whether a receive failed for want of buffers, and there are more now.
 #[inline]
-fn got_buffers(group: u16, completion: Completion) -> bool {
+pub(super) fn got_buffers(group: u16, completion: Completion) -> bool {
     completion.result == -libc::ENOBUFS
         && context::with(|operations| operations.pool_of(group).is_some_and(|pool| pool.ran_low())) == Some(true)
 }
 
 /// The chunk of a completion. Whatever the result is, a buffer that came with it is taken, and so given back.
 #[inline]
-fn pooled_chunk(group: u16, completion: Completion) -> io::Result<Chunk> {
+pub(super) fn pooled_chunk(group: u16, completion: Completion) -> io::Result<Chunk> {
     let chunk = completion.buffer().and_then(|id| {
         let len = completion.result.max(0) as u32;
         context::with(|operations| operations.pool_of(group).and_then(|pool| pool.take(id, len)))?
@@ -190,11 +191,21 @@ pub struct Receiver {
     state: State,
     /// What a read did not take of a chunk.
     rest: Option<Chunk>,
+    /// What most have not.
+    unusual: Option<Box<Unusual>>,
     /// The armed receive was asked to end by [`stop`](Self::stop), which may have been dropped since.
     stopping: bool,
-    chunk_bytes: usize,
+    chunk_bytes: u32,
     /// That has changed since the last receive was made.
     pool_changed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Unusual {
+    /// An error that came while somebody only looked.
+    failed: Option<io::Error>,
+    /// What receives of whole messages have brought and nobody took.
+    arrivals: Arrivals,
 }
 
 #[derive(Debug)]
@@ -219,12 +230,97 @@ unsafe impl Repeat for ReceivePooled {
 impl Receiver {
     /// For the stream socket `socket`, which nobody else receives from.
     pub fn new(socket: Descriptor) -> Self {
-        Self { socket, state: State::Idle, rest: None, stopping: false, chunk_bytes: 0, pool_changed: false }
+        Self {
+            socket,
+            state: State::Idle,
+            rest: None,
+            unusual: None,
+            stopping: false,
+            chunk_bytes: 0,
+            pool_changed: false,
+        }
+    }
+
+    /// The socket that it receives from.
+    pub fn socket(&self) -> &Descriptor {
+        &self.socket
+    }
+
+    /// What receives of whole messages bring to, which may be made once [`stop`](Self::stop) has ended. What such a one
+    /// leaves there, the receiver gives.
+    pub fn arrivals(&mut self) -> &Arrivals {
+        &self.unusual.get_or_insert_default().arrivals
+    }
+
+    /// The same, with what lies here put first among them, for a receive of a whole message that is about to be made.
+    ///
+    /// # Errors
+    ///
+    /// One that came while somebody only looked.
+    pub fn hand_over(&mut self) -> io::Result<&Arrivals> {
+        let rest = self.rest.take();
+        let unusual = self.unusual.get_or_insert_default();
+        if let Some(error) = unusual.failed.take() {
+            self.rest = rest;
+            return Err(error);
+        }
+        let arrivals = &unusual.arrivals;
+        if let Some(rest) = rest {
+            arrivals.put_back(rest.to_vec());
+        }
+        Ok(arrivals)
+    }
+
+    /// Looks at the next bytes, as [`poll_available`](Self::poll_available) does; an error is told, and the next read
+    /// says it, too.
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        if self.failed().is_none() {
+            if let Err(error) = ready!(self.poll_available(cx)).map(drop) {
+                self.unusual.get_or_insert_default().failed = Some(error);
+            }
+        }
+        Poll::Ready(match self.failed() {
+            Some(error) => Err(error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)),
+            None => Ok(self.rest.as_deref().unwrap_or_default()),
+        })
+    }
+
+    fn failed(&self) -> Option<&io::Error> {
+        self.unusual.as_ref()?.failed.as_ref()
+    }
+
+    /// Copies the next bytes of the stream, which stay; 0 at its end.
+    ///
+    /// # Errors
+    ///
+    /// One of the receive, which the next read gets, too.
+    pub async fn peek(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        std::future::poll_fn(|cx| {
+            let bytes = ready!(self.poll_peek(cx))?;
+            let count = bytes.len().min(room.len());
+            room[..count].copy_from_slice(&bytes[..count]);
+            Poll::Ready(Ok(count))
+        })
+        .await
+    }
+
+    /// Waits until the next read gives something at once: bytes, the end, or an error.
+    pub async fn readable(&mut self) {
+        // An error is kept for the read.
+        std::future::poll_fn(|cx| self.poll_peek(cx).map(drop)).await;
+    }
+
+    /// All that has arrived and was given to nobody. For when the receiver has been [stopped](Self::stop).
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        let mut rest = self.rest.take().map_or_else(Vec::new, |chunk| chunk.to_vec());
+        let kept = self.unusual.iter().flat_map(|unusual| unusual.arrivals.take_all());
+        rest.extend(kept.flat_map(|(bytes, _)| bytes));
+        rest
     }
 
     /// From the next receive on, takes buffers of the pool that fits `bytes` best. At first it is the smallest.
     pub fn set_chunk_bytes(&mut self, bytes: usize) {
-        self.chunk_bytes = bytes;
+        self.chunk_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.pool_changed = true;
     }
 
@@ -234,10 +330,15 @@ impl Receiver {
         if let Some(rest) = self.rest.take() {
             return Poll::Ready(Ok(Some(rest)));
         }
+        if self.unusual.is_some() {
+            if let Some(received) = ready!(self.poll_unusual(cx)) {
+                return Poll::Ready(received);
+            }
+        }
         loop {
             let received = match &mut self.state {
                 State::Idle => {
-                    self.state = match ReceivePooled::new(&self.socket, self.chunk_bytes) {
+                    self.state = match ReceivePooled::new(&self.socket, self.chunk_bytes as usize) {
                         Some(receive) => State::Pooled(Repeating::new(receive)),
                         None => self.own_memory(),
                     };
@@ -268,6 +369,20 @@ impl Receiver {
                 Err(error) => Err(error),
             });
         }
+    }
+
+    /// What somebody else has met, or left.
+    #[cold]
+    fn poll_unusual(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Option<Chunk>>>> {
+        let Some(Unusual { failed, arrivals }) = self.unusual.as_deref_mut() else {
+            return Poll::Ready(None);
+        };
+        if let Some(error) = failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        ready!(arrivals.poll_free(cx));
+        // What came along with them is closed: nobody asked for it.
+        Poll::Ready(arrivals.take().map(|kept| Ok(Some(Chunk::from(kept.bytes)))))
     }
 
     /// Fills the room of `buffer` with the next bytes of the stream: how many, and 0 at its end.
@@ -382,9 +497,9 @@ impl Receiver {
     }
 
     fn own_memory(&self) -> State {
-        let bytes = context::with(|operations| operations.pool(self.chunk_bytes).map(|pool| pool.size()))
+        let bytes = context::with(|operations| operations.pool(self.chunk_bytes as usize).map(|pool| pool.size()))
             .flatten()
-            .map_or(self.chunk_bytes.max(4096), |size| size as usize);
+            .map_or((self.chunk_bytes as usize).max(4096), |size| size as usize);
         State::Own(Op::new(Receive::new(&self.socket, Vec::with_capacity(bytes))))
     }
 }

@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, SockAddr, Type};
 
 use super::descriptor::Descriptor;
 use crate::driver::calls::{self, SocketOption};
+use crate::driver::socket_calls::{self, Credentials, Group};
 
 /// What sendmsg(2) takes at most (`IOV_MAX`).
 const MOST_PARTS: usize = 1024;
@@ -45,6 +46,117 @@ impl Descriptor {
         let fd = calls::socket(domain, kind, protocol)?;
         // SAFETY: it was just made for us.
         Ok(unsafe { Self::owning(fd) })
+    }
+
+    /// Makes two sockets of the Unix family that are connected to each other.
+    ///
+    /// # Errors
+    ///
+    /// What `socketpair(2)` says, such as that no descriptor is free (`EMFILE`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_runtime::op::socket2::Type;
+    /// use corering_runtime::op::{Descriptor, Op, Receive, Send};
+    ///
+    /// corering_runtime::run(async {
+    ///     let (ours, theirs) = Descriptor::socket_pair(Type::SEQPACKET)?;
+    ///     Op::new(Send::new(&ours, "a message")).await.0?;
+    ///     let (count, buffer) = Op::new(Receive::new(&theirs, Vec::with_capacity(64))).await;
+    ///     assert_eq!((count?, &buffer[..]), (9, &b"a message"[..]));
+    ///     std::io::Result::Ok(())
+    /// })??;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn socket_pair(kind: Type) -> io::Result<(Self, Self)> {
+        let [one, other] = socket_calls::pair(kind)?;
+        // SAFETY: it was just made for us.
+        let one = unsafe { Self::owning(one) };
+        // SAFETY: as above.
+        Ok((one, unsafe { Self::owning(other) }))
+    }
+
+    /// Makes a pipe: the end that is read from, and the one that is written to.
+    ///
+    /// # Errors
+    ///
+    /// What `pipe2(2)` says, such as that no descriptor is free (`EMFILE`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_runtime::op::{Descriptor, Op, Read, Write};
+    ///
+    /// corering_runtime::run(async {
+    ///     let (reader, writer) = Descriptor::pipe()?;
+    ///     Op::new(Write::stream(&writer, "through")).await.0?;
+    ///     let (count, buffer) = Op::new(Read::stream(&reader, Vec::with_capacity(64))).await;
+    ///     assert_eq!((count?, &buffer[..]), (7, &b"through"[..]));
+    ///     std::io::Result::Ok(())
+    /// })??;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn pipe() -> io::Result<(Self, Self)> {
+        let [reader, writer] = socket_calls::pipe()?;
+        // SAFETY: it was just made for us.
+        let reader = unsafe { Self::owning(reader) };
+        // SAFETY: as above.
+        Ok((reader, unsafe { Self::owning(writer) }))
+    }
+
+    /// Who was at the other side of a socket of the Unix family when it was connected, or made its listener.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockopt(2)` says of `SO_PEERCRED`.
+    pub fn peer_credentials(&self) -> io::Result<Credentials> {
+        socket_calls::peer_credentials(self.as_fd())
+    }
+
+    /// Joins a group whose address is one, or leaves it.
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` says: that the address is none of a group, or that there is no such network.
+    pub fn set_member(&self, group: Group, member: bool) -> io::Result<()> {
+        socket_calls::set_member(self.as_fd(), group, member)
+    }
+
+    /// Keeps a socket to one network device, by its name, or lets it use all (`SO_BINDTODEVICE`).
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` says: that there is no such device, or that it is not allowed.
+    pub fn bind_device(&self, device: Option<&[u8]>) -> io::Result<()> {
+        socket_calls::bind_device(self.as_fd(), device)
+    }
+
+    /// The device that a socket is kept to.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockopt(2)` says.
+    pub fn device(&self) -> io::Result<Option<Vec<u8>>> {
+        socket_calls::device(self.as_fd())
+    }
+
+    /// Has a TCP socket control its congestion by an algorithm of that name (`TCP_CONGESTION`).
+    ///
+    /// # Errors
+    ///
+    /// What `setsockopt(2)` says: that the kernel has none of that name, or that it is not allowed.
+    pub fn set_congestion(&self, algorithm: &[u8]) -> io::Result<()> {
+        socket_calls::set_congestion(self.as_fd(), algorithm)
+    }
+
+    /// The name of the algorithm by which a TCP socket controls its congestion.
+    ///
+    /// # Errors
+    ///
+    /// What `getsockopt(2)` says.
+    pub fn congestion(&self) -> io::Result<Vec<u8>> {
+        socket_calls::congestion(self.as_fd())
     }
 
     /// Gives a socket its address. With port 0 the kernel picks a free one.
@@ -122,15 +234,15 @@ impl Descriptor {
         calls::shutdown(self.as_fd(), how)
     }
 
-    /// Sends as much of `parts`, one after the other, as the socket takes at once; `None` if it takes nothing now. The bytes
-    /// are out when it returns, so they may be borrowed.
+    /// Sends as much of `parts`, one after the other, as the socket takes at once; `None` if it takes nothing now. The
+    /// bytes are out when it returns, so they may be borrowed.
     ///
     /// It waits for nothing, also not for a send that was dropped: wait for [`poll_settled`](Self::poll_settled) first.
     ///
     /// # Errors
     ///
-    /// What `sendmsg(2)` says. A connection that the other side has closed is [`BrokenPipe`](io::ErrorKind::BrokenPipe),
-    /// never a signal.
+    /// What `sendmsg(2)` says. A connection that the other side has closed is
+    /// [`BrokenPipe`](io::ErrorKind::BrokenPipe), never a signal.
     ///
     /// # Examples
     ///

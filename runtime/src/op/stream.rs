@@ -1,7 +1,7 @@
 //! Reading what has no positions: a pipe, a terminal, standard input.
 //!
-//! What was read of these cannot be read again. So the descriptor keeps what a dropped read has brought, and what somebody has
-//! put back, for the next read, whoever asks.
+//! What was read of these cannot be read again. So the descriptor keeps what a dropped read has brought, and what
+//! somebody has put back, for the next read, whoever asks.
 //!
 //! ```text
 //!  read --> something left? --> what lies ready? --> the ring --> output
@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Invariant: a read that was dropped is cancelled, and the next one waits for its end. So what was read first is given
-//! first, also the end of the stream, which a terminal tells only once. A read that is under way beside it begins again, so
-//! that it does not wait for more while something is left.
+//! first, also the end of the stream, which a terminal tells only once. A read that is under way beside it begins
+//! again, so that it does not wait for more while something is left.
 
 use std::future::poll_fn;
 use std::io;
@@ -67,7 +67,7 @@ impl Descriptor {
     }
 
     /// Whether something was read of the stream and not given to anybody.
-    pub(super) fn has_left(&self) -> bool {
+    pub fn has_left(&self) -> bool {
         self.left().as_ref().is_some_and(|left| !left.is_empty())
     }
 
@@ -147,8 +147,8 @@ impl Drop for Waits<'_> {
     }
 }
 
-/// Reads up to `most` bytes (and one if that is none) from what has no positions, or from the kernel's own position; none at the
-/// end.
+/// Reads up to `most` bytes (and one if that is none) from what has no positions, or from the kernel's own position;
+/// none at the end.
 ///
 /// # Errors
 ///
@@ -156,8 +156,8 @@ impl Drop for Waits<'_> {
 ///
 /// # Cancel safety
 ///
-/// Dropped, it is cancelled, and later operations on the descriptor wait for that. What it brings nevertheless is kept, as is
-/// what was [put back](Descriptor::put_back): the next one gives it, or one that is under way beside it.
+/// Dropped, it is cancelled, and later operations on the descriptor wait for that. What it brings nevertheless is kept,
+/// as is what was [put back](Descriptor::put_back): the next one gives it, or one that is under way beside it.
 ///
 /// # Kernel
 ///

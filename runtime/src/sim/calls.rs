@@ -1,32 +1,34 @@
 //! The plain calls, as the simulated kernel answers them: for the host of the core that runs.
 
+use std::ffi::OsStr;
 use std::io::{self, IoSlice};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown};
 use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt as _;
 
 use socket2::{Domain, SockAddr, Type};
 
 use super::disk::Inode;
 use super::host::{Call, File};
 use super::memory::Area;
-use super::net::{Kind, SocketId};
+use super::net::{Address, Kind, Name, Network, SocketId};
 use super::perform::{check_read, check_truncate};
 use super::place::here;
 use super::state::State;
 use super::{Answer, Errno, HostId};
+use crate::sys::credentials::Credentials;
 use crate::sys::socket_option::SocketOption;
 
 /// Makes a socket.
 pub(crate) fn socket(domain: Domain, kind: Type) -> io::Result<RawFd> {
-    let ipv6 = match domain {
-        Domain::IPV4 => false,
-        Domain::IPV6 => true,
-        _ => return unknown(format!("sockets of the {domain:?}")),
-    };
-    let kind = match kind {
-        Type::STREAM => Kind::Stream,
-        Type::DGRAM => Kind::Datagram,
-        _ => return unknown(format!("sockets of the {kind:?}")),
+    let ipv6 = domain == Domain::IPV6;
+    let kind = match (domain, kind) {
+        (Domain::IPV4 | Domain::IPV6, Type::STREAM) => Kind::Stream,
+        (Domain::IPV4 | Domain::IPV6, Type::DGRAM) => Kind::Datagram,
+        (Domain::UNIX, Type::STREAM) => Kind::UnixStream,
+        (Domain::UNIX, Type::SEQPACKET) => Kind::UnixMessages,
+        (Domain::UNIX, Type::DGRAM) => Kind::UnixDatagram,
+        _ => return unknown(format!("sockets of the {domain:?} and {kind:?}")),
     };
     answer(|state, host| {
         if let Some(error) = state.host(host).take_failure(Call::Socket) {
@@ -38,22 +40,136 @@ pub(crate) fn socket(domain: Domain, kind: Type) -> io::Result<RawFd> {
 }
 
 pub(crate) fn bind(fd: RawFd, address: &SockAddr) -> io::Result<()> {
-    let Some(address) = address.as_socket() else {
-        return unknown("addresses that are not of IP".to_owned());
+    match (address.as_socket(), unix_name(address)) {
+        (Some(address), _) => on_socket(fd, |state, socket| match state.network.is_unix(socket) {
+            true => Err(Errno(libc::EINVAL)),
+            false => state.network.bind(socket, address),
+        }),
+        (None, Some(name)) => bind_unix(fd, name),
+        (None, None) => unknown("addresses that are neither of IP nor of the Unix family".to_owned()),
+    }
+}
+
+/// A name as the kernel has it: a path, or a zero and more.
+fn unix_name(address: &SockAddr) -> Option<Vec<u8>> {
+    if let Some(name) = address.as_abstract_namespace() {
+        return Some([&[0], name].concat());
+    }
+    let path = address.as_pathname().map(|path| path.as_os_str().as_bytes().to_vec());
+    path.or_else(|| address.is_unix().then(Vec::new))
+}
+
+fn bind_unix(fd: RawFd, shown: Vec<u8>) -> io::Result<()> {
+    answer(|state, host| {
+        let open = state.find(host, fd)?;
+        let File::Socket(socket) = state.opens[open].file else {
+            return Err(Errno(libc::ENOTSOCK));
+        };
+        if !state.network.is_unix(socket) || state.network.is_named(socket) || shown.is_empty() {
+            return Err(Errno(libc::EINVAL));
+        }
+        let now_ns = state.now_ns;
+        let name = match shown.strip_prefix(b"\0") {
+            Some(name) => Name::Abstract(name.to_vec()),
+            None => Name::Node(state.host(host).disk.make_socket(&shown[..], now_ns)?),
+        };
+        state.network.bind_unix(socket, name, shown)
+    })
+}
+
+/// Makes two sockets that are connected.
+pub(crate) fn pair(kind: Type) -> io::Result<[RawFd; 2]> {
+    let make = match kind {
+        Type::STREAM => |network: &mut Network, host| network.pair(host, false),
+        Type::SEQPACKET => |network: &mut Network, host| network.pair(host, true),
+        Type::DGRAM => Network::pair_of_letters,
+        _ => return unknown(format!("pairs of the {kind:?}")),
     };
-    on_socket(fd, |state, socket| state.network.bind(socket, address))
+    answer(|state, host| {
+        if let Some(error) = state.host(host).take_failure(Call::Socket) {
+            return Err(error);
+        }
+        let pair = make(&mut state.network, host);
+        open_both(state, host, pair)
+    })
+}
+
+/// Makes a pipe, which is a pair whose ends are shut in one direction.
+pub(crate) fn pipe() -> io::Result<[RawFd; 2]> {
+    answer(|state, host| {
+        let [reader, writer] = state.network.pair(host, false);
+        let now_ns = state.now_ns;
+        state.network.shutdown(reader, false, true, now_ns)?;
+        state.network.shutdown(writer, true, false, now_ns)?;
+        open_both(state, host, [reader, writer])
+    })
+}
+
+fn open_both(state: &mut State, host: HostId, [one, other]: [SocketId; 2]) -> Answer<[RawFd; 2]> {
+    let first = match state.open(host, File::Socket(one)) {
+        Ok(first) => first,
+        Err(error) => {
+            let now_ns = state.now_ns;
+            state.network.close(other, now_ns);
+            return Err(error);
+        }
+    };
+    match state.open(host, File::Socket(other)) {
+        Ok(second) => Ok([first, second]),
+        Err(error) => {
+            state.close(host, first)?;
+            Err(error)
+        }
+    }
+}
+
+/// All programs of a host are of one process, and of root.
+pub(crate) fn peer_credentials(fd: RawFd) -> io::Result<Credentials> {
+    on_socket(fd, |state, socket| {
+        if !state.network.is_unix(socket) {
+            return Err(Errno(libc::ENOPROTOOPT));
+        }
+        match state.network.peer_name(socket) {
+            Ok(_) => Ok(Credentials { process: Some(1), user: 0, group: 0 }),
+            Err(_) => Ok(Credentials { process: None, user: u32::MAX, group: u32::MAX }),
+        }
+    })
+}
+
+/// The address of a host of the world.
+pub(crate) fn look_up(name: &str) -> io::Result<IpAddr> {
+    here(|state, _| match state.host_named(name) {
+        Some(host) => Ok(state.address_of(host)),
+        None => Err(Errno(libc::ENOENT)),
+    })
+    .map_err(|_| io::Error::new(io::ErrorKind::NotFound, "no host of the world has that name"))
 }
 
 pub(crate) fn listen(fd: RawFd, backlog: i32) -> io::Result<()> {
     on_socket(fd, |state, socket| state.network.listen(socket, u32::try_from(backlog).unwrap_or(u32::MAX)))
 }
 
-pub(crate) fn local_addr(fd: RawFd) -> io::Result<SocketAddr> {
-    on_socket(fd, |state, socket| state.network.local_addr(socket))
+pub(crate) fn local_addr(fd: RawFd) -> io::Result<SockAddr> {
+    let found = on_socket(fd, |state, socket| match state.network.is_unix(socket) {
+        true => Ok(Address::Unix(state.network.shown_name(socket))),
+        false => state.network.local_addr(socket).map(Address::Ip),
+    })?;
+    told(found)
 }
 
-pub(crate) fn peer_addr(fd: RawFd) -> io::Result<SocketAddr> {
-    on_socket(fd, |state, socket| state.network.peer_addr(socket))
+pub(crate) fn peer_addr(fd: RawFd) -> io::Result<SockAddr> {
+    let found = on_socket(fd, |state, socket| match state.network.is_unix(socket) {
+        true => state.network.peer_name(socket).map(Address::Unix),
+        false => state.network.peer_addr(socket).map(Address::Ip),
+    })?;
+    told(found)
+}
+
+fn told(address: Address) -> io::Result<SockAddr> {
+    match address {
+        Address::Ip(address) => Ok(address.into()),
+        Address::Unix(name) => SockAddr::unix(OsStr::from_bytes(&name)),
+    }
 }
 
 pub(crate) fn shutdown(fd: RawFd, how: Shutdown) -> io::Result<()> {
@@ -140,7 +256,7 @@ pub(crate) fn read_now(fd: RawFd, room: usize, offset: u64) -> io::Result<Vec<u8
         if state.host(host).has_failure(Call::Read) {
             return Err(Errno(libc::EAGAIN));
         }
-        let mut bytes = vec![0; room];
+        let mut bytes = vec![0; state.part_of_cache(at, room)];
         let count = state.host(host).disk.read_cached(inode, at, &mut bytes)?.ok_or(Errno(libc::EAGAIN))?;
         bytes.truncate(count);
         if let (File::Disk { position, .. }, u64::MAX) = (&mut state.opens[open].file, offset) {
@@ -204,7 +320,7 @@ pub(super) fn on_file<T>(fd: RawFd, ask: impl FnOnce(&mut State, HostId, Inode, 
 }
 
 /// Ends the run: it asks for something that is not simulated.
-pub(super) fn unknown<T>(what: String) -> io::Result<T> {
+pub(crate) fn unknown<T>(what: String) -> io::Result<T> {
     answer(|state, _| {
         state.fail(format!("the simulated kernel does not know {what}: run what needs them on the real one"));
         Err(Errno(libc::EAFNOSUPPORT))

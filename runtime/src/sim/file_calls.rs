@@ -216,7 +216,8 @@ pub(crate) fn copy_range(from: RawFd, offset: u64, to: RawFd, to_offset: u64, by
         if source == target && taken.start < put.end && put.start < taken.end {
             return Err(Errno(libc::EINVAL));
         }
-        let mut room = vec![0; left];
+        let mut room = vec![0; state.part_of_file(0, left)];
+        let disk = &mut state.host(host).disk;
         let count = disk.read(source, offset, &mut room)?;
         disk.write(target, to_offset, &room[..count], now_ns)
     })

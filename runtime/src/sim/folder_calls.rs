@@ -102,7 +102,7 @@ pub(crate) fn write(file: RawFd, bytes: &[u8], offset: u64) -> io::Result<usize>
         if state.random.chance(chance) {
             return Err(Errno(libc::EIO));
         }
-        let part = state.part_of_file(bytes.len());
+        let part = state.part_of_file(flags, bytes.len());
         let now_ns = state.now_ns;
         let disk = &mut state.host(host).disk;
         if flags & libc::O_APPEND != 0 {

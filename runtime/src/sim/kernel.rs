@@ -77,8 +77,9 @@ impl Kernel {
         Self { short_transfers: chance, ..self }
     }
 
-    /// How often a read or write of a file is cut short. 0 unless it is set: Linux does that to regular files only at
-    /// their end, for want of room, or when a signal interrupts a large one.
+    /// How often a read, write or copy of a file is cut short. 0 unless it is set: Linux does that to regular files only
+    /// at their end, for want of room, or when a signal interrupts a large one. What is read directly is cut between
+    /// blocks, and what may only come from the page cache between pages.
     pub fn short_files(self, chance: f64) -> Self {
         Self { short_files: chance, ..self }
     }

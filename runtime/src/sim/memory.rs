@@ -84,6 +84,13 @@ pub(super) fn vectors(address: u64, count: usize) -> Vec<Area> {
         .collect()
 }
 
+/// The header of a message.
+pub(super) fn message(address: u64) -> libc::msghdr {
+    let header: *const libc::msghdr = std::ptr::with_exposed_provenance(address as usize);
+    // SAFETY: the submission names a header, which is valid until it is over.
+    unsafe { header.read_unaligned() }
+}
+
 /// A path, without its end.
 pub(super) fn path(address: u64) -> Vec<u8> {
     let text: *const libc::c_char = std::ptr::with_exposed_provenance(address as usize);

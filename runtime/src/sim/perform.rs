@@ -3,15 +3,18 @@
 use super::disk::{At, Inode, Stat};
 use super::host::File;
 use super::memory::{self, Area};
+use super::net::{Address, Name, Received};
 use super::request::Outcome;
 use super::state::State;
-use super::submission::{Bearer, Change, Named, Request, Target};
+use super::submission::{Bearer, Change, Head, Named, Receiving, Request, Target};
 use super::{Answer, Errno, F_BUFFER, F_SOCK_NONEMPTY, HostId};
 
 /// How many connections or chunks a multishot gives before others have their turn.
 const MOST_OF_A_MULTISHOT: usize = 32;
 /// Direct I/O goes by blocks of the disk.
 const DIRECT_BLOCK: u64 = 512;
+/// What is cached of a file is cached by pages.
+const PAGE: u64 = 4096;
 /// What every wait ends with, asked for or not (`IO_POLL_UNMASK` of the kernel).
 const TROUBLE: u32 = (libc::POLLERR | libc::POLLHUP | libc::POLLRDHUP) as u32;
 /// The largest position that says where; the next number stands for the file's own.
@@ -86,22 +89,44 @@ impl State {
                 Some(File::Socket(_)),
             ) => Outcome::of(Err(Errno(libc::ESPIPE))),
             (Request::Read { areas, .. }, Some(File::Socket(_))) => {
-                let area = Area { len: areas.iter().map(|area| area.len).sum(), address: 0 };
-                self.receive(request, area, &areas, false, false)
+                self.receive(request, &areas, Receiving::default(), None)
             }
             (Request::Write { areas, .. }, Some(File::Socket(socket))) => {
                 let bytes = memory::load_all(&areas);
                 self.send(request, socket, &bytes, false, None)
             }
-            (Request::Receive { area, all, peek, group, multi, .. }, Some(File::Socket(_))) => match group {
-                Some(group) => self.receive_pooled(request, group, area.len, multi),
-                None => self.receive(request, area, &[area], all, peek),
+            (Request::Receive { areas, how, head, group, multi, .. }, Some(File::Socket(_))) => match (group, head) {
+                (Some(group), Some(head)) => self.receive_messages(request, group, how, head, multi),
+                (Some(group), None) => {
+                    let most = areas.iter().map(|area| area.len).sum();
+                    self.receive_pooled(request, group, most, multi)
+                }
+                (None, head) => self.receive(request, &areas, how, head),
             },
-            (Request::Send { area, all, to, .. }, Some(File::Socket(socket))) => {
-                self.send(request, socket, &area.load(), all, to)
+            (Request::Send { areas, how, to, .. }, Some(File::Socket(socket))) => {
+                let to = match to.map(|to| self.destination(host, socket, to)).transpose() {
+                    Ok(to) => to,
+                    Err(error) => return Outcome::of(Err(error)),
+                };
+                match self.send(request, socket, &memory::load_all(&areas), how.all, to) {
+                    Outcome::Waits if how.at_once => Outcome::of(Err(Errno(libc::EAGAIN))),
+                    outcome => outcome,
+                }
             }
             (Request::Accept { multi, .. }, Some(File::Socket(socket))) => self.accept(request, socket, multi),
             (Request::Connect { to, .. }, Some(File::Socket(socket))) => {
+                let to = match self.destination(host, socket, to) {
+                    Ok(To::Ip(to)) => to,
+                    Ok(To::Unix(name)) => {
+                        let connected = self.network.connect_unix(socket, &name);
+                        self.look_at_network();
+                        return match connected {
+                            Ok(false) => Outcome::Waits,
+                            connected => Outcome::of(connected.map(|_| 0)),
+                        };
+                    }
+                    Err(error) => return Outcome::of(Err(error)),
+                };
                 let connected = if begun {
                     self.network.connect_result(socket)
                 } else {
@@ -409,7 +434,7 @@ impl State {
             if forgotten {
                 return Outcome::of(Err(Errno(libc::EAGAIN)));
             }
-            let mut bytes = vec![0; room];
+            let mut bytes = vec![0; self.part_of_cache(at, room)];
             return Outcome::of(self.host(host).disk.read_cached(inode, at, &mut bytes).and_then(|count| {
                 let count = count.ok_or(Errno(libc::EAGAIN))?;
                 memory::store_all(areas, &bytes[..count]);
@@ -436,7 +461,7 @@ impl State {
         }
         let at = if offset == u64::MAX { position } else { offset };
         let room: usize = areas.iter().map(|area| area.len).sum();
-        let mut bytes = vec![0; self.part_of_file(room)];
+        let mut bytes = vec![0; self.part_of_file(flags, room)];
         let count = self.host(host).disk.read(inode, at, &mut bytes)?;
         memory::store_all(&areas, &bytes[..count]);
         if offset == u64::MAX {
@@ -459,7 +484,7 @@ impl State {
             return Err(Errno(libc::EIO));
         }
         let bytes = memory::load_all(areas);
-        let part = self.part_of_file(bytes.len());
+        let part = self.part_of_file(flags, bytes.len());
         let disk = &mut self.host(host).disk;
         let count = if flags & libc::O_APPEND != 0 {
             disk.append(inode, &bytes[..part], now_ns)?
@@ -477,9 +502,23 @@ impl State {
         Ok(count as i32)
     }
 
-    pub(super) fn part_of_file(&mut self, len: usize) -> usize {
-        if len > 1 && self.takes_liberty(|kernel| kernel.short_files) {
-            return self.random.within(1..=len as u64 - 1) as usize;
+    /// How much is transferred of so many bytes: all, or fewer whole blocks if the file is open for direct I/O, which
+    /// knows nothing smaller.
+    pub(super) fn part_of_file(&mut self, flags: i32, len: usize) -> usize {
+        let block = if flags & libc::O_DIRECT != 0 { DIRECT_BLOCK as usize } else { 1 };
+        let blocks = len.div_ceil(block) as u64;
+        if blocks > 1 && self.takes_liberty(|kernel| kernel.short_files) {
+            return self.random.within(1..=blocks - 1) as usize * block;
+        }
+        len
+    }
+
+    /// How much is read of what is cached: all, or up to a page that is not cached any more.
+    pub(super) fn part_of_cache(&mut self, at: u64, len: usize) -> usize {
+        let first = PAGE - at % PAGE;
+        let pages = (len as u64).saturating_sub(first).div_ceil(PAGE);
+        if pages > 0 && self.takes_liberty(|kernel| kernel.short_files) {
+            return (first + self.random.below(pages) * PAGE) as usize;
         }
         len
     }
@@ -505,34 +544,56 @@ impl State {
         len
     }
 
-    fn receive(&mut self, request: usize, whole: Area, areas: &[Area], all: bool, peek: bool) -> Outcome {
+    /// Receives into areas in turn: how many bytes, how many the datagram had, and from whom. What else it comes to, if
+    /// it does not.
+    fn receive_once(&mut self, request: usize, areas: &[Area], how: Receiving) -> Result<Received, Outcome> {
         let Some(File::Socket(socket)) = self.requests[request].open.map(|open| self.opens[open].file.clone()) else {
-            return Outcome::of(Err(Errno(libc::ENOTSOCK)));
+            return Err(Outcome::of(Err(Errno(libc::ENOTSOCK))));
         };
         // A datagram is whole however much room there is.
-        let all = all && self.is_stream(request);
+        let all = how.all && self.is_stream(request);
+        let whole: usize = areas.iter().map(|area| area.len).sum();
         loop {
             let done = self.requests[request].done;
-            let end = if all { whole.len } else { done + self.part_of_stream(request, whole.len - done) };
+            let end = if all { whole } else { done + self.part_of_stream(request, whole - done) };
             let mut bytes = vec![0; end - done];
-            let received = self.network.receive(socket, &mut bytes, peek);
+            let received = self.network.receive(socket, &mut bytes, how.peek);
             self.look_at_network();
-            let count = match received {
-                Ok(Some(received)) => received.copied,
-                Ok(None) => return Outcome::Waits,
-                Err(error) if done == 0 => return Outcome::of(Err(error)),
-                Err(_) => return Outcome::Ended { result: done as i32, flags: 0 },
+            let received = match received {
+                Ok(Some(received)) => received,
+                Ok(None) => return Err(Outcome::Waits),
+                Err(error) if done == 0 => return Err(Outcome::of(Err(error))),
+                Err(_) => return Ok(Received { copied: done, length: done, from: None }),
             };
             let mut areas_left = areas.to_vec();
             skip(&mut areas_left, done);
-            memory::store_all(&areas_left, &bytes[..count]);
-            let done = done + count;
+            memory::store_all(&areas_left, &bytes[..received.copied]);
+            let (count, done) = (received.copied, done + received.copied);
             self.requests[request].done = done;
-            if !all || count == 0 || done == whole.len {
-                let flags = if count > 0 { self.more_there(request) } else { 0 };
-                return Outcome::Ended { result: done as i32, flags };
+            if !all || count == 0 || done == whole {
+                let length = if self.is_stream(request) { done } else { received.length };
+                return Ok(Received { copied: done, length, from: received.from });
             }
         }
+    }
+
+    fn receive(&mut self, request: usize, areas: &[Area], how: Receiving, head: Option<Head>) -> Outcome {
+        let received = match self.receive_once(request, areas, how) {
+            Ok(received) => received,
+            Err(outcome) => return outcome,
+        };
+        if let Some(Head { header: address, name, .. }) = head {
+            let from = received.from.as_ref().map_or_else(Vec::new, raw_address);
+            name.store(&from);
+            let mut header = memory::message(address);
+            header.msg_namelen = if name.address == 0 { 0 } else { from.len() as libc::socklen_t };
+            header.msg_controllen = 0;
+            header.msg_flags = if received.length > received.copied { libc::MSG_TRUNC } else { 0 };
+            memory::write(address, header);
+        }
+        let flags = if received.copied > 0 { self.more_there(request) } else { 0 };
+        let result = if how.length { received.length } else { received.copied };
+        Outcome::Ended { result: result as i32, flags }
     }
 
     /// The flag that says that there is more to receive.
@@ -550,7 +611,7 @@ impl State {
                 return Outcome::of(Err(Errno(libc::ENOBUFS)));
             };
             let buffer = if most > 0 { buffer.truncated(most) } else { buffer };
-            let Outcome::Ended { result, flags } = self.receive(request, buffer, &[buffer], false, false) else {
+            let Outcome::Ended { result, flags } = self.receive(request, &[buffer], Receiving::default(), None) else {
                 return Outcome::Waits;
             };
             self.requests[request].done = 0;
@@ -568,18 +629,76 @@ impl State {
         Outcome::Again
     }
 
+    /// Receives messages into buffers of a group: each has a head, room for the name, and then the bytes.
+    fn receive_messages(&mut self, request: usize, group: u16, how: Receiving, head: Head, multi: bool) -> Outcome {
+        let ring = self.requests[request].ring;
+        let before = MESSAGE_HEAD + head.name.len + head.control.len;
+        for _ in 0..MOST_OF_A_MULTISHOT {
+            let Some((buffer, id)) = self.rings[ring].group(group).and_then(|group| group.next()) else {
+                return Outcome::of(Err(Errno(libc::ENOBUFS)));
+            };
+            if buffer.len < before {
+                return Outcome::of(Err(Errno(libc::EFAULT)));
+            }
+            let room = Area { address: buffer.address + before as u64, len: buffer.len - before };
+            let received = match self.receive_once(request, &[room], how) {
+                Ok(received) => received,
+                Err(outcome) => return outcome,
+            };
+            self.requests[request].done = 0;
+            if let Some(group) = self.rings[ring].group(group) {
+                group.take();
+            }
+            let from = received.from.as_ref().map_or_else(Vec::new, raw_address);
+            let length = if how.length { received.length } else { received.copied } as u32;
+            let cut = if received.length > received.copied { libc::MSG_TRUNC as u32 } else { 0 };
+            let numbers = [from.len() as u32, 0, length, cut].map(u32::to_ne_bytes);
+            buffer.truncated(MESSAGE_HEAD).store(numbers.as_flattened());
+            Area { address: buffer.address + MESSAGE_HEAD as u64, len: head.name.len }.store(&from);
+            let (result, flags) = ((before + received.copied) as i32, F_BUFFER | u32::from(id) << 16);
+            // An empty one ends it, as the end of a stream does.
+            if received.length == 0 || !multi || !self.post_one_of_many(request, result, flags) {
+                return Outcome::Ended { result, flags };
+            }
+        }
+        Outcome::Again
+    }
+
+    /// Who is meant by an address, if that is of the socket's family.
+    fn destination(&mut self, host: HostId, socket: super::net::SocketId, to: Address) -> Answer<To> {
+        match (to, self.network.is_unix(socket)) {
+            (Address::Ip(to), false) => Ok(To::Ip(to)),
+            (Address::Unix(name), true) => self.unix_name(host, &name).map(To::Unix),
+            (Address::Ip(_), true) => Err(Errno(libc::EINVAL)),
+            (Address::Unix(_), false) => Err(Errno(libc::EAFNOSUPPORT)),
+        }
+    }
+
+    /// What a socket of the Unix family is found by.
+    fn unix_name(&mut self, host: HostId, name: &[u8]) -> Answer<Name> {
+        match name.strip_prefix(b"\0") {
+            Some(name) => Ok(Name::Abstract(name.to_vec())),
+            None if name.is_empty() => Err(Errno(libc::EINVAL)),
+            None => self.host(host).disk.inode_at(name, true).map(Name::Node),
+        }
+    }
+
     fn send(
         &mut self,
         request: usize,
         socket: super::net::SocketId,
         bytes: &[u8],
         all: bool,
-        to: Option<std::net::SocketAddr>,
+        to: Option<To>,
     ) -> Outcome {
         loop {
             let done = self.requests[request].done;
             let end = if all { bytes.len() } else { done + self.part_of_stream(request, bytes.len() - done) };
-            let sent = self.network.send(socket, &bytes[done..end], to, self.now_ns);
+            let sent = match &to {
+                Some(To::Unix(name)) => self.network.send_letter(socket, &bytes[done..end], Some(name)),
+                Some(To::Ip(to)) => self.network.send(socket, &bytes[done..end], Some(*to), self.now_ns),
+                None => self.network.send(socket, &bytes[done..end], None, self.now_ns),
+            };
             self.look_at_network();
             match sent {
                 Ok(Some(count)) => {
@@ -678,6 +797,35 @@ pub(super) struct Begun<'a> {
 impl Begun<'_> {
     pub(super) fn at(&self) -> At<'_> {
         At { directory: self.directory, path: self.path, resolve: self.resolve }
+    }
+}
+
+/// Who something is sent to.
+enum To {
+    Ip(std::net::SocketAddr),
+    Unix(Name),
+}
+
+/// `struct io_uring_recvmsg_out`.
+const MESSAGE_HEAD: usize = 16;
+
+/// An address as the system writes it.
+fn raw_address(address: &Address) -> Vec<u8> {
+    let family = |family: i32| (family as u16).to_ne_bytes();
+    match address {
+        Address::Ip(std::net::SocketAddr::V4(address)) => {
+            let port = address.port().to_be_bytes();
+            [&family(libc::AF_INET)[..], &port, &address.ip().octets(), &[0; 8]].concat()
+        }
+        Address::Ip(std::net::SocketAddr::V6(address)) => {
+            let port = address.port().to_be_bytes();
+            [&family(libc::AF_INET6)[..], &port, &[0; 4], &address.ip().octets(), &[0; 4]].concat()
+        }
+        Address::Unix(name) if name.is_empty() => Vec::new(),
+        Address::Unix(name) => {
+            let end: &[u8] = if name.starts_with(b"\0") { &[] } else { &[0] };
+            [&family(libc::AF_UNIX)[..], name, end].concat()
+        }
     }
 }
 

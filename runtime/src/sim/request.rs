@@ -4,7 +4,7 @@ use super::host::{Call, File};
 use super::memory;
 use super::queues::Queues;
 use super::state::State;
-use super::submission::{Change, Linked, Named, Request, Submission, Target, Which};
+use super::submission::{Change, Linked, Named, Receiving, Request, Sending, Submission, Target, Which};
 use super::trace::{Object, What};
 use super::{Errno, F_MORE, F_NOTIF, HostId};
 use crate::ring::Completion;
@@ -387,7 +387,8 @@ impl State {
     /// The final completion. What the request held is let go of, and what is linked to it begins.
     pub(super) fn end(&mut self, request: usize, result: i32, flags: u32) {
         let pending = &self.requests[request];
-        let zero_copy = matches!(pending.submission.request, Request::Send { zero_copy: true, .. });
+        let zero_copy =
+            matches!(pending.submission.request, Request::Send { how: Sending { zero_copy: true, .. }, .. });
         if zero_copy && result >= 0 && pending.stage != Stage::Notifying {
             self.post(request, result, flags | F_MORE);
             let lent = memory::load_all(self.requests[request].submission.areas());
@@ -585,9 +586,8 @@ impl Submission {
         let wanted: usize = self.areas().iter().map(|area| area.len).sum();
         match &self.request {
             Request::Read { .. } | Request::Write { .. } => result >= 0 && result as usize == wanted,
-            Request::Receive { all: true, .. } | Request::Send { all: true, .. } => {
-                result >= 0 && result as usize == wanted
-            }
+            Request::Receive { how: Receiving { all: true, .. }, .. }
+            | Request::Send { how: Sending { all: true, .. }, .. } => result >= 0 && result as usize == wanted,
             _ => result >= 0,
         }
     }
@@ -605,9 +605,11 @@ impl Submission {
             Request::Close { .. } => "CLOSE",
             Request::Put { .. } => "FILES_UPDATE",
             Request::Stat { .. } => "STATX",
-            Request::Receive { .. } => "RECV",
-            Request::Send { zero_copy: false, .. } => "SEND",
-            Request::Send { zero_copy: true, .. } => "SEND_ZC",
+            Request::Receive { head: None, .. } => "RECV",
+            Request::Receive { head: Some(_), .. } => "RECVMSG",
+            Request::Send { how: Sending { message: true, .. }, .. } => "SENDMSG",
+            Request::Send { how: Sending { zero_copy: false, .. }, .. } => "SEND",
+            Request::Send { how: Sending { zero_copy: true, .. }, .. } => "SEND_ZC",
             Request::Accept { .. } => "ACCEPT",
             Request::Connect { .. } => "CONNECT",
             Request::Poll { .. } => "POLL_ADD",

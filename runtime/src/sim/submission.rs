@@ -1,11 +1,12 @@
 //! Submissions as the simulated kernel understands them. What it does not know it names, and takes nothing of it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use io_uring::opcode;
 use io_uring::squeue::Entry;
 
 use super::memory::{self, Area};
+use super::net::Address;
 
 /// What to do it with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +50,41 @@ pub(super) enum Request {
     SyncRange { target: Target, flags: u32, offset: u64, bytes: u64 },
     GetAttribute { of: Bearer, name: Vec<u8>, value: Area },
     SetAttribute { of: Bearer, name: Vec<u8>, value: Area, flags: i32 },
-    Receive { target: Target, area: Area, all: bool, peek: bool, group: Option<u16>, multi: bool },
-    Send { target: Target, area: Area, all: bool, to: Option<SocketAddr>, zero_copy: bool },
+    Receive { target: Target, areas: Vec<Area>, how: Receiving, head: Option<Head>, group: Option<u16>, multi: bool },
+    Send { target: Target, areas: Vec<Area>, how: Sending, to: Option<Address> },
     Accept { target: Target, multi: bool },
-    Connect { target: Target, to: SocketAddr },
+    Connect { target: Target, to: Address },
     Poll { target: Target, events: u32, multi: bool },
     Cancel(Which),
     Change(Change),
+}
+
+/// How something is received.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Receiving {
+    pub(super) all: bool,
+    pub(super) peek: bool,
+    /// The result is how long a datagram is, even if it was cut.
+    pub(super) length: bool,
+}
+
+/// How something is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sending {
+    pub(super) all: bool,
+    /// Without waiting for room.
+    pub(super) at_once: bool,
+    pub(super) zero_copy: bool,
+    /// As a message, with a header.
+    pub(super) message: bool,
+}
+
+/// Where a message's header lies, and the room that it names for who sent it and for what comes along.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub(super) header: u64,
+    pub(super) name: Area,
+    pub(super) control: Area,
 }
 
 /// A change of names.
@@ -158,7 +187,7 @@ impl Submission {
     pub(super) fn areas(&self) -> &[Area] {
         match &self.request {
             Request::Read { areas, .. } | Request::Write { areas, .. } => areas,
-            Request::Receive { area, .. } | Request::Send { area, .. } => std::slice::from_ref(area),
+            Request::Receive { areas, .. } | Request::Send { areas, .. } => areas,
             Request::GetAttribute { value, .. } | Request::SetAttribute { value, .. } => std::slice::from_ref(value),
             _ => &[],
         }
@@ -331,21 +360,45 @@ impl Fields {
                 Request::SetAttribute { of: self.bearer(), name, value, flags: own as i32 }
             }
             opcode::Recv::CODE => {
-                known((libc::MSG_WAITALL | libc::MSG_PEEK | libc::MSG_NOSIGNAL) as u32)?;
-                let (all, peek) = (own & libc::MSG_WAITALL as u32 != 0, own & libc::MSG_PEEK as u32 != 0);
+                let how = self.receiving(libc::MSG_NOSIGNAL)?;
                 let multi = self.u16(2) & RECV_MULTISHOT != 0;
-                Request::Receive { target, area: self.area(), all, peek, group: self.group(), multi }
+                Request::Receive { target, areas: vec![self.area()], how, head: None, group: self.group(), multi }
+            }
+            opcode::RecvMsg::CODE => {
+                let how = self.receiving(libc::MSG_CMSG_CLOEXEC)?;
+                let multi = self.u16(2) & RECV_MULTISHOT != 0;
+                let header = memory::message(self.address());
+                let areas = match multi {
+                    true => Vec::new(),
+                    false => memory::vectors(header.msg_iov as u64, header.msg_iovlen),
+                };
+                let name = Area { address: header.msg_name as u64, len: header.msg_namelen as usize };
+                let control = Area { address: header.msg_control as u64, len: header.msg_controllen };
+                let head = Some(Head { header: self.address(), name, control });
+                Request::Receive { target, areas, how, head, group: self.group(), multi }
+            }
+            opcode::SendMsg::CODE => {
+                let how = self.sending(false, true)?;
+                self.no_buffers()?;
+                let header = memory::message(self.address());
+                if header.msg_controllen > 0 {
+                    return Err("SENDMSG with something that goes along".to_owned());
+                }
+                let to = match header.msg_namelen {
+                    0 => None,
+                    len => Some(self.socket_address(header.msg_name as u64, len as usize)?),
+                };
+                let areas = memory::vectors(header.msg_iov as u64, header.msg_iovlen);
+                Request::Send { target, areas, how, to }
             }
             opcode::Send::CODE | opcode::SendZc::CODE => {
-                known((libc::MSG_WAITALL | libc::MSG_NOSIGNAL) as u32)?;
+                let how = self.sending(self.opcode() == opcode::SendZc::CODE, false)?;
                 self.no_buffers()?;
                 let to = match self.offset() {
                     0 => None,
                     address => Some(self.socket_address(address, usize::from(self.u16(44)))?),
                 };
-                let all = own & libc::MSG_WAITALL as u32 != 0;
-                let zero_copy = self.opcode() == opcode::SendZc::CODE;
-                Request::Send { target, area: self.area(), all, to, zero_copy }
+                Request::Send { target, areas: vec![self.area()], how, to }
             }
             opcode::Accept::CODE => {
                 known((libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as u32)?;
@@ -433,22 +486,43 @@ impl Fields {
         Area { address: self.offset(), len: self.len() as usize }
     }
 
-    fn socket_address(&self, address: u64, len: usize) -> Result<SocketAddr, String> {
+    fn receiving(&self, also: i32) -> Result<Receiving, String> {
+        let own = self.own_flags();
+        self.check(own, (libc::MSG_WAITALL | libc::MSG_PEEK | libc::MSG_TRUNC | also) as u32)?;
+        let has = |flag: i32| own & flag as u32 != 0;
+        Ok(Receiving { all: has(libc::MSG_WAITALL), peek: has(libc::MSG_PEEK), length: has(libc::MSG_TRUNC) })
+    }
+
+    fn sending(&self, zero_copy: bool, message: bool) -> Result<Sending, String> {
+        let own = self.own_flags();
+        self.check(own, (libc::MSG_WAITALL | libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) as u32)?;
+        let has = |flag: i32| own & flag as u32 != 0;
+        Ok(Sending { all: has(libc::MSG_WAITALL), at_once: has(libc::MSG_DONTWAIT), zero_copy, message })
+    }
+
+    fn socket_address(&self, address: u64, len: usize) -> Result<Address, String> {
         let bytes = Area { address, len }.load();
-        socket_address(&bytes).ok_or_else(|| format!("{} to an address that is not of IP", name(self.opcode())))
+        socket_address(&bytes).ok_or_else(|| format!("{} to an address of such a family", name(self.opcode())))
     }
 }
 
 /// An address as the system writes it.
-fn socket_address(bytes: &[u8]) -> Option<SocketAddr> {
+fn socket_address(bytes: &[u8]) -> Option<Address> {
     let family = u16::from_ne_bytes([*bytes.first()?, *bytes.get(1)?]);
+    if i32::from(family) == libc::AF_UNIX {
+        let name = &bytes[2..];
+        // A path ends with a zero, or with the address.
+        let is_path = name.first().is_some_and(|first| *first != 0);
+        let end = name.iter().position(|byte| *byte == 0).filter(|_| is_path).unwrap_or(name.len());
+        return Some(Address::Unix(name[..end].to_vec()));
+    }
     let port = u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]);
     let ip: IpAddr = match i32::from(family) {
         libc::AF_INET => Ipv4Addr::from(<[u8; 4]>::try_from(bytes.get(4..8)?).ok()?).into(),
         libc::AF_INET6 => Ipv6Addr::from(<[u8; 16]>::try_from(bytes.get(8..24)?).ok()?).into(),
         _ => return None,
     };
-    Some((ip, port).into())
+    Some(Address::Ip((ip, port).into()))
 }
 
 /// The events stand with their halves exchanged on machines with the other byte order.

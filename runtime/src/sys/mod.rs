@@ -1,6 +1,7 @@
 //! What the runtime asks of the operating system by plain calls: one thin, checked wrapper each.
 
 pub(crate) mod clock;
+pub(crate) mod credentials;
 pub(crate) mod current;
 pub(crate) mod enter;
 pub(crate) mod event;

@@ -39,7 +39,7 @@ impl Disk {
         match (&self.node(inode).kind, view) {
             (Kind::File(contents), View::Seen) => Ok(contents.to_vec()),
             (Kind::File(contents), View::Durable) => Ok(contents.durable().to_vec()),
-            (Kind::Directory(_) | Kind::Symlink(_), _) => Err(Errno(libc::EISDIR)),
+            (Kind::Directory(_) | Kind::Symlink(_) | Kind::Socket, _) => Err(Errno(libc::EISDIR)),
         }
     }
 
@@ -73,7 +73,7 @@ impl Disk {
         let len = |inode: Inode| match (&self.node(inode).kind, view) {
             (Kind::File(contents), View::Seen) => Some(contents.len()),
             (Kind::File(contents), View::Durable) => Some(contents.durable().len()),
-            (Kind::Directory(_) | Kind::Symlink(_), _) => None,
+            (Kind::Directory(_) | Kind::Symlink(_) | Kind::Socket, _) => None,
         };
         self.all_paths(view).into_iter().filter_map(|(path, inode)| Some((path, len(inode)?))).collect()
     }

@@ -137,7 +137,7 @@ impl Disk {
             match &mut node.kind {
                 Kind::File(contents) => contents.crash(torn, random),
                 Kind::Directory(directory) => directory.entries.clone_from(&directory.durable),
-                Kind::Symlink(_) => (),
+                Kind::Symlink(_) | Kind::Socket => (),
             }
         }
         self.count_used();

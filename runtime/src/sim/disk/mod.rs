@@ -165,9 +165,12 @@ impl Disk {
         let changes = flags & (libc::O_CREAT | libc::O_TRUNC) != 0 || flags & libc::O_ACCMODE != libc::O_RDONLY;
         match &self.node(inode).kind {
             Kind::Directory(_) if changes => Err(Errno(libc::EISDIR)),
-            Kind::File(_) | Kind::Symlink(_) if flags & libc::O_DIRECTORY != 0 => Err(Errno(libc::ENOTDIR)),
+            Kind::File(_) | Kind::Symlink(_) | Kind::Socket if flags & libc::O_DIRECTORY != 0 => {
+                Err(Errno(libc::ENOTDIR))
+            }
             Kind::Symlink(_) if flags & libc::O_PATH == 0 => Err(Errno(libc::ELOOP)),
-            Kind::Symlink(_) | Kind::File(_) | Kind::Directory(_) => Ok(()),
+            Kind::Socket if flags & libc::O_PATH == 0 => Err(Errno(libc::ENXIO)),
+            Kind::Symlink(_) | Kind::File(_) | Kind::Directory(_) | Kind::Socket => Ok(()),
         }
     }
 
@@ -189,7 +192,7 @@ impl Disk {
     pub(crate) fn read_cached(&self, inode: Inode, offset: u64, room: &mut [u8]) -> Answer<Option<usize>> {
         match &self.node(inode).kind {
             Kind::File(contents) => Ok(contents.read_cached(offset, room)),
-            Kind::Directory(_) | Kind::Symlink(_) => Err(Errno(libc::EISDIR)),
+            Kind::Directory(_) | Kind::Symlink(_) | Kind::Socket => Err(Errno(libc::EISDIR)),
         }
     }
 
@@ -197,7 +200,7 @@ impl Disk {
     pub(crate) fn is_cached(&self, inode: Inode, offset: u64, len: usize) -> bool {
         match &self.node(inode).kind {
             Kind::File(contents) => contents.is_cached(offset, len),
-            Kind::Directory(_) | Kind::Symlink(_) => true,
+            Kind::Directory(_) | Kind::Symlink(_) | Kind::Socket => true,
         }
     }
 
@@ -245,7 +248,7 @@ impl Disk {
         match &mut node.kind {
             Kind::File(contents) => contents.sync(),
             Kind::Directory(_) => self.commit_through(|edit| edit.directory == inode),
-            Kind::Symlink(_) => (),
+            Kind::Symlink(_) | Kind::Socket => (),
         }
         if self.storage.keeps_name_at_sync() {
             self.commit_through(|edit| edit.entry.is_some_and(|entry| entry.inode == inode));
@@ -312,7 +315,7 @@ impl Disk {
     fn file_mut(&mut self, inode: Inode, otherwise: i32) -> Answer<&mut Contents> {
         match &mut self.node_mut(inode).kind {
             Kind::File(contents) => Ok(contents),
-            Kind::Directory(_) | Kind::Symlink(_) => Err(Errno(otherwise)),
+            Kind::Directory(_) | Kind::Symlink(_) | Kind::Socket => Err(Errno(otherwise)),
         }
     }
 
@@ -334,14 +337,14 @@ impl Disk {
     fn entries(&self, directory: Inode, view: View) -> &Entries {
         match &self.node(directory).kind {
             Kind::Directory(directory) => directory.entries(view),
-            Kind::File(_) | Kind::Symlink(_) => unreachable!("{directory:?} is a directory"),
+            Kind::File(_) | Kind::Symlink(_) | Kind::Socket => unreachable!("{directory:?} is a directory"),
         }
     }
 
     fn directory_mut(&mut self, inode: Inode) -> &mut Directory {
         match &mut self.node_mut(inode).kind {
             Kind::Directory(directory) => directory,
-            Kind::File(_) | Kind::Symlink(_) => unreachable!("{inode:?} is a directory"),
+            Kind::File(_) | Kind::Symlink(_) | Kind::Socket => unreachable!("{inode:?} is a directory"),
         }
     }
 }

@@ -38,6 +38,15 @@ impl Disk {
         Ok(())
     }
 
+    /// A name for a socket.
+    pub(crate) fn make_socket<'a>(&mut self, path: impl Into<At<'a>>, now_ns: u64) -> Answer<Inode> {
+        let (directory, name) = self.place_for_new(path, New::NoDirectory).map_err(|error| match error.0 {
+            libc::EEXIST => Errno(libc::EADDRINUSE),
+            _ => error,
+        })?;
+        Ok(self.make(directory, name, Node::new(Kind::Socket, 0o755, now_ns), now_ns))
+    }
+
     /// Another name of the same file. Of a symbolic link itself, unless `follow`.
     pub(crate) fn link<'a, 'b>(
         &mut self,
@@ -173,7 +182,7 @@ impl Disk {
     pub(crate) fn target(&self, inode: Inode) -> Answer<Vec<u8>> {
         match &self.node(inode).kind {
             Kind::Symlink(target) => Ok(target.clone()),
-            Kind::File(_) | Kind::Directory(_) => Err(Errno(libc::EINVAL)),
+            Kind::File(_) | Kind::Directory(_) | Kind::Socket => Err(Errno(libc::EINVAL)),
         }
     }
 
@@ -210,7 +219,7 @@ impl Disk {
         match &self.node(inode).kind {
             Kind::Directory(directory) if directory.entries.is_empty() => Ok(()),
             Kind::Directory(_) => Err(Errno(libc::ENOTEMPTY)),
-            Kind::File(_) | Kind::Symlink(_) => Err(Errno(libc::ENOTDIR)),
+            Kind::File(_) | Kind::Symlink(_) | Kind::Socket => Err(Errno(libc::ENOTDIR)),
         }
     }
 

@@ -38,6 +38,8 @@ pub(super) enum Kind {
     File(Contents),
     Directory(Directory),
     Symlink(Vec<u8>),
+    /// What a socket was bound to. Who listens there, the network knows.
+    Socket,
 }
 
 #[derive(Default)]
@@ -121,7 +123,7 @@ impl Node {
     pub(super) fn allocated_bytes(&self) -> u64 {
         match &self.kind {
             Kind::File(contents) => contents.allocated_bytes(),
-            Kind::Directory(_) | Kind::Symlink(_) => 0,
+            Kind::Directory(_) | Kind::Symlink(_) | Kind::Socket => 0,
         }
     }
 
@@ -130,6 +132,7 @@ impl Node {
             Kind::File(contents) => contents.len(),
             Kind::Directory(_) => 4096,
             Kind::Symlink(target) => target.len() as u64,
+            Kind::Socket => 0,
         }
     }
 
@@ -139,6 +142,7 @@ impl Node {
             Kind::File(_) => libc::S_IFREG,
             Kind::Directory(_) => libc::S_IFDIR,
             Kind::Symlink(_) => libc::S_IFLNK,
+            Kind::Socket => libc::S_IFSOCK,
         }
     }
 

@@ -139,7 +139,7 @@ impl Disk {
                     left.extend(components(target));
                 }
                 Some(Kind::Directory(_)) if !is_last => trail.extend(entry.map(|entry| entry.inode)),
-                Some(Kind::File(_) | Kind::Symlink(_)) if !is_last => return Err(Errno(libc::ENOTDIR)),
+                Some(Kind::File(_) | Kind::Symlink(_) | Kind::Socket) if !is_last => return Err(Errno(libc::ENOTDIR)),
                 None if !is_last => return Err(Errno(libc::ENOENT)),
                 Some(_) | None => {
                     let inode = entry.map(|entry| entry.inode);

@@ -49,7 +49,7 @@ impl Disk {
     pub(crate) fn seek(&self, inode: Inode, offset: u64, data: bool) -> Answer<u64> {
         match &self.node(inode).kind {
             Kind::File(contents) => contents.seek(offset, data).ok_or(Errno(libc::ENXIO)),
-            Kind::Directory(_) | Kind::Symlink(_) => Err(Errno(libc::EINVAL)),
+            Kind::Directory(_) | Kind::Symlink(_) | Kind::Socket => Err(Errno(libc::EINVAL)),
         }
     }
 

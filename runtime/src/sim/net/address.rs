@@ -196,7 +196,7 @@ impl Network {
         let peer = match &socket.state {
             State::Stream(end) => end.peer_addr(),
             State::Datagram(mailbox) => mailbox.peer,
-            State::Idle | State::Listening(_) => None,
+            State::Idle | State::Listening(_) | State::Letters(_) => None,
         };
         peer.map(|peer| socket.shown(peer)).ok_or(Errno(libc::ENOTCONN))
     }

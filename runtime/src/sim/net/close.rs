@@ -28,6 +28,7 @@ impl Network {
             }
             State::Stream(end) => Some(end.phase),
             State::Datagram(mailbox) => mailbox.peer.map(|_| Phase::Established),
+            State::Letters(letters) => letters.peer.map(|_| Phase::Established),
             State::Idle => None,
         };
         if phase == Some(Phase::SynSent) {
@@ -42,8 +43,8 @@ impl Network {
         self.note(id);
         self.fill_window(id);
         self.settle();
-        // One that is not connected is shut, and told that it is not connected.
-        if phase == Some(Phase::Established) { Ok(()) } else { Err(Errno(libc::ENOTCONN)) }
+        // One that is not connected is shut, and told that it is not connected: but not of the Unix family.
+        if self.is_unix(id) || phase == Some(Phase::Established) { Ok(()) } else { Err(Errno(libc::ENOTCONN)) }
     }
 
     /// Closes the socket: its id is stale from now on. What was sent still goes to the other end, and that it is all;
@@ -53,9 +54,13 @@ impl Network {
         let Ok(socket) = self.sockets.open(id) else {
             return;
         };
-        let hard = socket.options.linger == 0;
+        let hard = socket.options.linger == 0 && !self.is_unix(id);
+        self.forget_name(id);
+        let Ok(socket) = self.sockets.open(id) else {
+            return;
+        };
         match &socket.state {
-            State::Idle | State::Datagram(_) => {
+            State::Idle | State::Datagram(_) | State::Letters(_) => {
                 self.release_port(id);
                 self.sockets.remove(id);
             }
@@ -101,7 +106,7 @@ impl Network {
         let peer = self.receiver(id);
         let Some(end) = self.sockets.remove(id).and_then(|socket| match socket.state {
             State::Stream(end) => Some(end),
-            State::Idle | State::Listening(_) | State::Datagram(_) => None,
+            State::Idle | State::Listening(_) | State::Datagram(_) | State::Letters(_) => None,
         }) else {
             return;
         };

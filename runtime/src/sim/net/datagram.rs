@@ -129,7 +129,7 @@ impl Network {
             match &socket.state {
                 State::Datagram(Mailbox { peer: Some(peer), .. }) => (*peer == packet.from).then_some(2),
                 State::Datagram(_) => Some(u8::from(socket.local == Some(packet.to))),
-                State::Idle | State::Listening(_) | State::Stream(_) => None,
+                State::Idle | State::Listening(_) | State::Stream(_) | State::Letters(_) => None,
             }
         };
         let best = at_port.iter().filter_map(rank).max()?;
@@ -174,7 +174,7 @@ impl Network {
             mailbox.used -= room_of(bytes);
             mailbox.received.pop_front();
         }
-        let from = Some(socket.shown(from));
+        let from = Some(socket.shown(from).into());
         if !peek {
             self.note(id);
         }

@@ -61,6 +61,7 @@ impl Network {
         };
         crashed.up = false;
         crashed.forget_ports();
+        self.names.retain(|(of, ..), _| *of != host);
         self.events.retain(|_, event| !matches!(event, Event::Datagram(packet) if packet.to_host == host));
         for id in self.ends(|from, to| from != host && to == host) {
             self.lose_flight(id);

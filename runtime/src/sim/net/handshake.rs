@@ -22,6 +22,7 @@ impl Network {
         let to = socket.named(to)?;
         match &socket.state {
             State::Datagram(_) => return self.connect_datagram(id, to),
+            State::Letters(_) => return Err(Errno(libc::EINVAL)),
             State::Listening(_) => return Err(Errno(libc::EISCONN)),
             State::Stream(end) => match end.phase {
                 Phase::SynSent => return Err(Errno(libc::EALREADY)),
@@ -45,7 +46,9 @@ impl Network {
         };
         match &socket.state {
             State::Datagram(mailbox) if mailbox.peer.is_some() => Some(Ok(())),
-            State::Idle | State::Listening(_) | State::Datagram(_) => Some(Err(Errno(libc::ENOTCONN))),
+            State::Idle | State::Listening(_) | State::Datagram(_) | State::Letters(_) => {
+                Some(Err(Errno(libc::ENOTCONN)))
+            }
             State::Stream(end) => match end.phase {
                 Phase::SynSent | Phase::SynReceived { .. } => None,
                 Phase::Established => Some(Ok(())),

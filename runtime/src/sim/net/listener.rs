@@ -12,6 +12,8 @@ pub(super) struct Listener {
     /// Those whose client has not answered yet.
     pub(super) pending: Vec<SocketId>,
     pub(super) complete: VecDeque<SocketId>,
+    /// Of the Unix family: who waits for room.
+    pub(super) waiting: Vec<SocketId>,
 }
 
 /// Linux' net.core.somaxconn.
@@ -35,14 +37,18 @@ impl Network {
                 return Ok(());
             }
             State::Stream(_) => return Err(Errno(libc::EINVAL)),
-            State::Datagram(_) => return Err(Errno(libc::EOPNOTSUPP)),
+            State::Datagram(_) | State::Letters(_) => return Err(Errno(libc::EOPNOTSUPP)),
         }
-        self.bind_to_any_port(id)?;
+        if !self.is_unix(id) {
+            self.bind_to_any_port(id)?;
+        } else if !self.is_named(id) {
+            return Err(Errno(libc::EINVAL));
+        }
         let socket = self.sockets.open(id)?;
         if socket.local.is_some_and(|local| self.listened_to_by_another(id, local)) {
             return Err(Errno(libc::EADDRINUSE));
         }
-        let listener = Listener { backlog, pending: Vec::new(), complete: VecDeque::new() };
+        let listener = Listener { backlog, pending: Vec::new(), complete: VecDeque::new(), waiting: Vec::new() };
         self.sockets.open_mut(id)?.state = State::Listening(listener);
         self.note(id);
         Ok(())
@@ -52,9 +58,14 @@ impl Network {
     pub(crate) fn accept(&mut self, id: SocketId) -> Answer<Option<SocketId>> {
         let socket = self.sockets.open_mut(id)?;
         let accepted = match &mut socket.state {
-            State::Listening(listener) => listener.complete.pop_front(),
+            State::Listening(listener) => {
+                let accepted = listener.complete.pop_front();
+                let waiting = if accepted.is_some() { std::mem::take(&mut listener.waiting) } else { Vec::new() };
+                waiting.into_iter().for_each(|waiting| self.note(waiting));
+                accepted
+            }
             State::Idle | State::Stream(_) => return Err(Errno(libc::EINVAL)),
-            State::Datagram(_) => return Err(Errno(libc::EOPNOTSUPP)),
+            State::Datagram(_) | State::Letters(_) => return Err(Errno(libc::EOPNOTSUPP)),
         };
         if accepted.is_some() {
             self.note(id);
@@ -65,7 +76,7 @@ impl Network {
     pub(super) fn listener_mut(&mut self, id: SocketId) -> Option<&mut Listener> {
         match &mut self.sockets.get_mut(id)?.state {
             State::Listening(listener) => Some(listener),
-            State::Idle | State::Stream(_) | State::Datagram(_) => None,
+            State::Idle | State::Stream(_) | State::Datagram(_) | State::Letters(_) => None,
         }
     }
 

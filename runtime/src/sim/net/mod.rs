@@ -32,6 +32,7 @@ mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod unix;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -39,10 +40,12 @@ use std::net::{IpAddr, SocketAddr};
 
 pub use link::Link;
 pub(crate) use socket::{Kind, SocketId};
+pub(crate) use unix::Name;
 
 use self::address::Host;
 use self::event::{Event, Key};
 use self::socket::{Socket, Sockets, State};
+use self::unix::Names;
 use self::wire::Wires;
 use super::{Answer, HostId};
 use crate::sys::random::Random;
@@ -52,6 +55,7 @@ pub(crate) struct Network {
     sequence: u64,
     hosts: BTreeMap<HostId, Host>,
     addresses: BTreeMap<IpAddr, HostId>,
+    names: Names,
     wires: Wires,
     sockets: Sockets,
     connections: u64,
@@ -62,14 +66,28 @@ pub(crate) struct Network {
 }
 
 /// What was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Received {
     /// How many bytes lie in the room given; of a stream, none is its end.
     pub(crate) copied: usize,
     /// How many the datagram had.
     pub(crate) length: usize,
     /// Who sent the datagram.
-    pub(crate) from: Option<SocketAddr>,
+    pub(crate) from: Option<Address>,
+}
+
+/// Who sent something, or is somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Ip(SocketAddr),
+    /// A path, an abstract name that begins with a zero, or nothing for none.
+    Unix(Vec<u8>),
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Address::Ip(address)
+    }
 }
 
 impl Network {
@@ -79,6 +97,7 @@ impl Network {
             sequence: 0,
             hosts: BTreeMap::new(),
             addresses: BTreeMap::new(),
+            names: Names::new(),
             wires: Wires::new(random),
             sockets: Sockets::default(),
             connections: 0,
@@ -107,8 +126,9 @@ impl Network {
     ) -> Answer<Option<usize>> {
         self.catch_up(now_ns);
         let answer = match self.sockets.open(id)?.kind {
-            Kind::Stream => self.send_stream(id, bytes),
+            Kind::Stream | Kind::UnixStream | Kind::UnixMessages => self.send_stream(id, bytes),
             Kind::Datagram => self.send_datagram(id, bytes, to).map(Some),
+            Kind::UnixDatagram => self.send_letter(id, bytes, None),
         };
         self.settle();
         answer
@@ -117,8 +137,9 @@ impl Network {
     /// Receives what there is, or one datagram; with `peek` it stays there. None: there is nothing.
     pub(crate) fn receive(&mut self, id: SocketId, room: &mut [u8], peek: bool) -> Answer<Option<Received>> {
         let answer = match self.sockets.open(id)?.kind {
-            Kind::Stream => self.receive_stream(id, room, peek),
+            Kind::Stream | Kind::UnixStream | Kind::UnixMessages => self.receive_stream(id, room, peek),
             Kind::Datagram => self.receive_datagram(id, room, peek),
+            Kind::UnixDatagram => self.receive_letter(id, room, peek),
         };
         self.settle();
         answer

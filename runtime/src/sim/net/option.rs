@@ -57,7 +57,24 @@ impl Options {
             SocketOption::SendBuffer => 2 * self.send_buffer as i32,
             SocketOption::ReceiveBuffer => 2 * self.receive_buffer as i32,
             SocketOption::Ttl => self.remembered.get(&option).copied().unwrap_or(64),
-            SocketOption::NoDelay | SocketOption::KeepAlive => self.remembered.get(&option).copied().unwrap_or(0),
+            SocketOption::KeepIdle => self.remembered.get(&option).copied().unwrap_or(7200),
+            SocketOption::KeepInterval => self.remembered.get(&option).copied().unwrap_or(75),
+            SocketOption::KeepCount => self.remembered.get(&option).copied().unwrap_or(9),
+            SocketOption::HopsV6 => self.remembered.get(&option).copied().unwrap_or(64),
+            SocketOption::IncomingCpu => self.remembered.get(&option).copied().unwrap_or(-1),
+            SocketOption::QuickAck
+            | SocketOption::MulticastTtl
+            | SocketOption::MulticastLoop
+            | SocketOption::MulticastHopsV6
+            | SocketOption::MulticastLoopV6 => self.remembered.get(&option).copied().unwrap_or(1),
+            SocketOption::NoDelay
+            | SocketOption::KeepAlive
+            | SocketOption::FastOpen
+            | SocketOption::FastOpenConnect
+            | SocketOption::UserTimeout
+            | SocketOption::PassCredentials
+            | SocketOption::Gro
+            | SocketOption::SegmentBytes => self.remembered.get(&option).copied().unwrap_or(0),
         }
     }
 
@@ -74,7 +91,23 @@ impl Options {
             SocketOption::NoDelay | SocketOption::KeepAlive => {
                 self.remembered.insert(option, (value != 0).into());
             }
-            SocketOption::Ttl => {
+            SocketOption::Ttl
+            | SocketOption::KeepIdle
+            | SocketOption::KeepInterval
+            | SocketOption::KeepCount
+            | SocketOption::QuickAck
+            | SocketOption::FastOpen
+            | SocketOption::FastOpenConnect
+            | SocketOption::UserTimeout
+            | SocketOption::IncomingCpu
+            | SocketOption::HopsV6
+            | SocketOption::MulticastTtl
+            | SocketOption::MulticastLoop
+            | SocketOption::MulticastHopsV6
+            | SocketOption::MulticastLoopV6
+            | SocketOption::PassCredentials
+            | SocketOption::Gro
+            | SocketOption::SegmentBytes => {
                 self.remembered.insert(option, value);
             }
         }
@@ -85,7 +118,17 @@ impl Options {
 fn has_option(socket: &Socket, option: SocketOption) -> bool {
     match option {
         SocketOption::OnlyV6 => socket.ipv6,
-        SocketOption::NoDelay => socket.kind == Kind::Stream,
+        SocketOption::NoDelay
+        | SocketOption::KeepIdle
+        | SocketOption::KeepInterval
+        | SocketOption::KeepCount
+        | SocketOption::QuickAck
+        | SocketOption::FastOpen
+        | SocketOption::FastOpenConnect
+        | SocketOption::UserTimeout => socket.kind == Kind::Stream,
+        // Nothing here would act on them.
+        SocketOption::PassCredentials | SocketOption::Gro | SocketOption::SegmentBytes => false,
+        SocketOption::HopsV6 | SocketOption::MulticastHopsV6 | SocketOption::MulticastLoopV6 => socket.ipv6,
         _ => true,
     }
 }

@@ -18,29 +18,37 @@ const MESSAGE: usize = 768;
 impl Network {
     /// Two sockets that are connected to each other.
     pub(crate) fn pair(&mut self, host: HostId, messages: bool) -> [SocketId; 2] {
+        let kind = if messages { Kind::UnixMessages } else { Kind::UnixStream };
+        let pair = [(); 2].map(|()| self.sockets.insert(Socket::fresh(host, kind, false)));
+        self.join(pair, messages);
+        pair
+    }
+
+    /// Connects two sockets that are neither connected nor listen.
+    pub(super) fn join(&mut self, pair: [SocketId; 2], messages: bool) {
         self.connections += 1;
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let pair = [(); 2].map(|()| {
-            let mut end = End::new(self.connections, Phase::Established, host, nowhere);
+        for id in pair {
+            let Some(socket) = self.sockets.get_mut(id) else {
+                continue;
+            };
+            let mut end = End::new(self.connections, Phase::Established, socket.host, nowhere);
             end.messages = messages.then(VecDeque::new);
             end.of_pair = true;
-            let mut socket = Socket::fresh(host, Kind::Stream, false);
             socket.state = State::Stream(Box::new(end));
             socket.options.send_buffer = if messages { SEND_BUFFER } else { socket.options.send_buffer };
-            self.sockets.insert(socket)
-        });
+        }
         for (one, other) in [(pair[0], pair[1]), (pair[1], pair[0])] {
             if let Some(end) = self.sockets.end_mut(one) {
                 end.peer = Some(other);
             }
         }
-        pair
     }
 
     /// Whether what is sent or received may be a part: of streams, and not of messages.
     pub(crate) fn goes_in_parts(&self, id: SocketId) -> bool {
         let of_messages = self.sockets.end(id).is_some_and(|end| end.messages.is_some());
-        self.kind(id) == Kind::Stream && !of_messages
+        matches!(self.kind(id), Kind::Stream | Kind::UnixStream) && !of_messages
     }
 
     /// How many of `bytes` may be sent now: of a message all or none.

@@ -24,6 +24,10 @@ impl Network {
                 State::Listening(_) => IN,
                 State::Stream(end) => of_stream(socket, end),
                 State::Datagram(mailbox) => of_datagram(socket, mailbox.is_empty()),
+                State::Letters(letters) => {
+                    let ready = of_datagram(socket, letters.is_empty());
+                    if self.is_peer_crowded(id) { ready & !OUT } else { ready }
+                }
             }
     }
 }

@@ -11,6 +11,7 @@ use super::datagram::Mailbox;
 use super::listener::Listener;
 use super::option::Options;
 use super::stream::End;
+use super::unix::{Letters, Name};
 use crate::sim::{Answer, Errno, HostId};
 
 /// A socket, in the order of creation.
@@ -24,6 +25,10 @@ pub(crate) struct SocketId {
 pub(crate) enum Kind {
     Stream,
     Datagram,
+    UnixStream,
+    /// A connection that keeps messages apart.
+    UnixMessages,
+    UnixDatagram,
 }
 
 pub(super) struct Socket {
@@ -46,6 +51,10 @@ pub(super) struct Socket {
     /// Already among those that have changed.
     pub(super) noted: bool,
     pub(super) state: State,
+    /// Of the Unix family: what it is bound to, and how that is shown.
+    pub(super) name: Option<(Name, Vec<u8>)>,
+    /// How it is shown without being bound: as the listener that took it.
+    pub(super) shown: Vec<u8>,
 }
 
 pub(super) enum State {
@@ -54,13 +63,15 @@ pub(super) enum State {
     Listening(Listener),
     Stream(Box<End>),
     Datagram(Mailbox),
+    Letters(Letters),
 }
 
 impl Socket {
     pub(super) fn fresh(host: HostId, kind: Kind, ipv6: bool) -> Self {
         let state = match kind {
-            Kind::Stream => State::Idle,
+            Kind::Stream | Kind::UnixStream | Kind::UnixMessages => State::Idle,
             Kind::Datagram => State::Datagram(Mailbox::default()),
+            Kind::UnixDatagram => State::Letters(Letters::default()),
         };
         Self {
             serial: 0,
@@ -77,6 +88,8 @@ impl Socket {
             closed: false,
             noted: false,
             state,
+            name: None,
+            shown: Vec::new(),
         }
     }
 
@@ -120,14 +133,14 @@ impl Socket {
     pub(super) fn end(&self) -> Option<&End> {
         match &self.state {
             State::Stream(end) => Some(end),
-            State::Idle | State::Listening(_) | State::Datagram(_) => None,
+            State::Idle | State::Listening(_) | State::Datagram(_) | State::Letters(_) => None,
         }
     }
 
     pub(super) fn end_mut(&mut self) -> Option<&mut End> {
         match &mut self.state {
             State::Stream(end) => Some(end),
-            State::Idle | State::Listening(_) | State::Datagram(_) => None,
+            State::Idle | State::Listening(_) | State::Datagram(_) | State::Letters(_) => None,
         }
     }
 }

@@ -143,7 +143,9 @@ impl Network {
         let end = match &mut socket.state {
             State::Stream(end) => end,
             State::Idle if socket.read_shut => return Ok(Some(Received::bytes(0))),
-            State::Idle | State::Listening(_) | State::Datagram(_) => return Err(Errno(libc::ENOTCONN)),
+            State::Idle | State::Listening(_) | State::Datagram(_) | State::Letters(_) => {
+                return Err(Errno(libc::ENOTCONN));
+            }
         };
         // What has come of a message that is under way does not count yet.
         let message = end.messages.as_ref().map(|messages| messages.front().copied().unwrap_or(usize::MAX));
@@ -158,7 +160,7 @@ impl Network {
                 self.note(id);
                 self.fill_window_of_peer(id);
             }
-            return Ok(Some(Received::bytes(copied)));
+            return Ok(Some(Received { length: message.unwrap_or(copied), ..Received::bytes(copied) }));
         }
         let over = end.is_over() || socket.read_shut;
         if end.received_all {

@@ -24,11 +24,11 @@ fn a_datagram_arrives_whole_and_says_who_sent_it() {
     let mut room = [0; 2];
     for peek in [true, false] {
         let received = net.receive(b, &mut room, peek).unwrap();
-        assert_eq!(received, Some(Received { copied: 2, length: 5, from: Some(at(A, 1)) }));
+        assert_eq!(received, Some(Received { copied: 2, length: 5, from: Some(at(A, 1).into()) }));
         assert_eq!(&room, b"he");
     }
     let empty = net.receive(b, &mut room, false).unwrap();
-    assert_eq!(empty, Some(Received { copied: 0, length: 0, from: Some(at(A, 1)) }));
+    assert_eq!(empty, Some(Received { copied: 0, length: 0, from: Some(at(A, 1).into()) }));
     assert_eq!(net.get(b), Ok(None));
 }
 
