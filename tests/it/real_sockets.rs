@@ -310,7 +310,11 @@ fn what_a_connection_had_received_is_given_with_it() {
             soon(client.write_all([number])).await.0.expect("sent");
             clients.push(client);
         }
+        for _ in 0..20 {
+            turn().await;
+        }
         let (listener, accepted) = soon(listener.into_std()).await.expect("alone");
+        assert!(!accepted.is_empty(), "the accept is armed, and takes what comes");
         let mut numbers = Vec::new();
         for mut server in accepted {
             numbers.extend_from_slice(&soon(server.recv()).await.expect("received").expect("bytes"));
