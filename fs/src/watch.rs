@@ -264,7 +264,10 @@ impl Watcher {
                 ready!(self.scan.poll(&mut self.watching, &mut self.ready, cx));
                 continue;
             }
-            self.watching.has_seen_all();
+            self.watching.has_seen_all(&mut self.ready);
+            if !self.ready.is_empty() {
+                continue;
+            }
             if let Some(record) = Record::first(&self.bytes[self.told..]) {
                 let mask = if self.rest == 0 { record.mask & KNOWN } else { self.rest };
                 // The kernel says one thing at a time, but need not.

@@ -560,6 +560,37 @@ fn after_an_overflow_folders_that_have_come_are_told_and_those_that_have_gone_ar
 }
 
 #[test]
+fn a_tree_that_was_removed_in_an_overflow_is_told_to_have_ended() {
+    let most = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").expect("a setting");
+    let most: usize = most.trim().parse().expect("a number");
+    if most > 100_000 {
+        eprintln!("SKIPPED: fs.inotify.max_queued_events is {most}");
+        return;
+    }
+    let directory = folder();
+    clean(async || {
+        let top = directory.join("top");
+        std::fs::create_dir_all(top.join("inner")).expect("made");
+        let mut watcher = Watcher::new().expect("made");
+        let tree = watcher.add_tree(&top, CREATED).await.expect("watched");
+        let path = top.join("file");
+        for _ in 0..most / 2 + 10 {
+            std::fs::write(&path, "").expect("made");
+            std::fs::remove_file(&path).expect("removed");
+        }
+        std::fs::remove_dir_all(&top).expect("removed");
+        loop {
+            let event = next(&mut watcher).await;
+            if event.change() == Change::Ended {
+                assert_eq!((event.watch(), event.path()), (Some(tree), &*top));
+                break;
+            }
+        }
+        assert_eq!(watcher.path(tree), None);
+    });
+}
+
+#[test]
 fn a_tree_is_watched_whole_or_not_at_all_when_its_adding_is_dropped() {
     let directory = folder();
     let inner = directory.join("a/b/c/d");

@@ -374,12 +374,32 @@ impl Watching {
     }
 
     /// All folders have been looked at: what an overflow has hidden has been found, or has gone.
-    pub(super) fn has_seen_all(&mut self) {
+    pub(super) fn has_seen_all(&mut self, ready: &mut Ready) {
         for number in self.unseen.drain() {
-            self.watched.remove(&number);
-            // It may have gone by itself.
-            let _ = plain::remove_watch(&self.descriptor, number);
+            let has_gone = plain::remove_watch(&self.descriptor, number).is_err();
+            if self.trees.contains_key(&number) && !has_gone {
+                // The kernel will say that it has ended.
+                continue;
+            }
+            let watched = self.watched.remove(&number);
+            if let (Some(_), Some(watched)) = (self.trees.remove(&number), watched) {
+                // It has said so already, and that was lost.
+                let (watch, path) = (Some(WatchId(number)), watched.path.to_path_buf());
+                ready.push_back(Ok(Event { watch, change: Change::Ended, path, has_name: false, is_dir: false }));
+            }
         }
+    }
+
+    /// A folder could not be looked at, though it may be there: so may be all that is watched below it.
+    fn could_not_look(&mut self, look: &Look) {
+        let watched = &self.watched;
+        self.unseen.retain(|number| {
+            let is_below = |watched: &Watched| {
+                let is_of_tree = watched.member.as_ref().is_some_and(|member| member.root == look.root);
+                is_of_tree && watched.path.starts_with(&look.path)
+            };
+            !watched.get(number).is_some_and(is_below)
+        });
     }
 
     /// Nothing more comes of that number.
@@ -471,7 +491,10 @@ impl Scan {
                             }
                             Ok((None, _)) => {}
                             Err(error) if has_gone(&error) && !watching.has_tree_moved(look.root) => {}
-                            Err(error) => ready.push_back(Err(named(&look.path, error))),
+                            Err(error) => {
+                                watching.could_not_look(&look);
+                                ready.push_back(Err(named(&look.path, error)));
+                            }
                         }
                     }
                     self.step = Step::Lists(Box::pin(blocking::call(move || list(stands))));
@@ -483,7 +506,10 @@ impl Scan {
                         match listing {
                             Ok(listing) => self.found(watching, ready, look, number, &listing),
                             Err(error) if has_gone(&error) => {}
-                            Err(error) => ready.push_back(Err(named(&look.path, error))),
+                            Err(error) => {
+                                watching.could_not_look(&look);
+                                ready.push_back(Err(named(&look.path, error)));
+                            }
                         }
                     }
                 }

@@ -20,8 +20,8 @@ const CHANGES: i32 = libc::O_CREAT | libc::O_TRUNC;
 
 /// Opens a file; output `io::Result<Descriptor>`. Always with `O_CLOEXEC`.
 ///
-/// What the kernel has in its cache of names is opened at once, by a call that does not wait for names from a disk; the rest by the
-/// ring, and what is to be made, cut or has no name by a kernel worker.
+/// What the kernel has in its cache of names is opened at once, by a call that does not wait for names from a disk; the
+/// rest by the ring, and what is to be made, cut or has no name by a kernel worker.
 ///
 /// One that is opened after its future was dropped is closed again. If it was to be made or cut, that may have happened,
 /// and whatever comes later on names of the same core waits until it is known.
