@@ -59,7 +59,10 @@ fn every_file_workload_runs_with_everything_that_is_there() {
     let (workloads, missing) = listed();
     let mut files = 0;
     for (workload, runtimes) in &workloads {
-        if ["echo", "idle", "spawn", "yield", "pingpong", "timer", "sleepers"].iter().any(|k| workload.starts_with(k)) {
+        if ["echo", "http", "idle", "spawn", "yield", "pingpong", "timer", "sleepers"]
+            .iter()
+            .any(|k| workload.starts_with(k))
+        {
             continue;
         }
         files += 1;
@@ -119,6 +122,17 @@ fn what_cannot_be_measured_is_said_before_anything_is() {
         let output = bench(&["small-files", "--dir", "/dev/shm", "--rounds", "1"]);
         assert_eq!(output.status.code(), Some(2));
         assert!(text(&output.stderr).contains("/dev/shm is in memory (tmpfs)"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_server_of_http_is_measured_with_every_way_to_serve_it() {
+    let Some((printed, rows)) = report(&["http-16x4k"]) else { return };
+    for runtime in ["corering", "corering-behind", "corering-ready", "tokio"] {
+        let found = rows.iter().any(|row| {
+            row["runtime"] == runtime && row["metric"] == "cpu_ns_per_msg" && row["median"].as_f64() > Some(0.0)
+        });
+        assert!(found, "{runtime} in {printed}");
     }
 }
 
