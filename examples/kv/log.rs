@@ -63,8 +63,9 @@ impl Log {
         let bytes = fs::read(path).await?;
         store.stop_clock();
         let mut end = replay(&bytes, store)?;
+        // What has ended since is said to the log, too, before anything that comes to these keys: else they would be there
+        // again, with their old ends, at the next start.
         store.remove_ended(usize::MAX);
-        store.ended.clear();
         if end < bytes.len() {
             let mut beside = path.as_os_str().to_owned();
             beside.push(format!(".cut-at-{end}"));

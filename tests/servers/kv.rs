@@ -276,6 +276,13 @@ fn what_ends_while_no_server_runs_has_ended_and_nothing_else() {
     assert_eq!(ask(&mut client, &["GET", "kept"]), "v");
     assert_eq!(ask(&mut client, &["GET", "ended"]), "$-1");
     assert_eq!(ask(&mut client, &["GET", "anew"]), "1");
+    // One that had ended while nobody looked begins anew, and is no less safe for it.
+    assert_eq!(ask(&mut client, &["INCR", "ended"]), ":1");
+    server.signal(libc::SIGKILL);
+    let Some(server) = start(&arguments) else { return };
+    let mut client = BufReader::new(server.connect());
+    assert_eq!(ask(&mut client, &["GET", "ended"]), "1");
+    assert_eq!(ask(&mut client, &["TTL", "ended"]), ":-1");
     // One server to a log.
     if let Some(said) = told_by(&arguments) {
         assert!(said.contains("another server uses it"), "{said}");
