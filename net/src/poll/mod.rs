@@ -12,6 +12,35 @@
 //! Reading so costs no system call of its own: the receives of all connections go to the kernel together, and a
 //! connection that waits holds no memory. What a poll did not take stays with the stream, whoever reads next.
 
+/// What `futures`, `hyper` and `tokio` ask of a writer: the same, but for the name of its end.
+macro_rules! writes {
+    ($writer:ident, $end:ident $(, $more:item)*) => {
+        impl<S> $writer for PollStream<S> {
+            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+                self.get_mut().poll_send(cx, &[IoSlice::new(bytes)])
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                parts: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.get_mut().poll_send(cx, parts)
+            }
+
+            $($more)*
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.get_mut().poll_flush_all(cx)
+            }
+
+            fn $end(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.get_mut().poll_end(cx)
+            }
+        }
+    };
+}
+
 mod behind;
 #[cfg(feature = "futures-io")]
 mod futures_io;
