@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use corering_runtime::buf::{Chunk, IoBuf, IoBufMut};
 use corering_runtime::op::{
-    Cancel, Deadline, Descriptor, Op, Operation, Readiness, Receiver, Send, SendAll, WriteVectored,
+    Cancel, Deadline, Descriptor, Op, Operation, Readiness, Receiver, Send, SendAll, SendVectored,
 };
 use corering_runtime::time::{Instant, Sleep, sleep_until};
 use socket2::SockAddr;
@@ -80,6 +80,9 @@ pub trait Sealed: Sized {
 
     /// Both sides of it.
     fn into_connection(self) -> Connection;
+
+    /// The same.
+    fn connection_mut(&mut self) -> &mut Connection;
 }
 
 /// Waits until a socket can be written to.
@@ -109,8 +112,8 @@ impl Sender {
         Writing::new(Op::new(SendAll::new(&self.0, buffer)))
     }
 
-    pub(crate) fn write_vectored<B: IoBuf>(&mut self, buffers: Vec<B>) -> Writing<'_, Op<WriteVectored<B>>> {
-        Writing::new(Op::new(WriteVectored::stream(&self.0, buffers)))
+    pub(crate) fn write_vectored<B: IoBuf>(&mut self, buffers: Vec<B>) -> Writing<'_, Op<SendVectored<B>>> {
+        Writing::new(Op::new(SendVectored::new(&self.0, buffers)))
     }
 
     /// Waits until what was dropped in flight has gone out.
@@ -399,10 +402,37 @@ macro_rules! stream_methods {
             ///
             /// # Errors
             ///
-            /// As [`write`](Self::write), but a connection that the other side has closed also raises `SIGPIPE`, which
-            /// Rust programs ignore.
-            pub fn write_vectored<B: IoBuf>(&mut self, buffers: Vec<B>) -> Writing<'_, Op<WriteVectored<B>>> {
+            /// As [`write`](Self::write).
+            pub fn write_vectored<B: IoBuf>(&mut self, buffers: Vec<B>) -> Writing<'_, Op<SendVectored<B>>> {
                 self.sender_mut().write_vectored(buffers)
+            }
+
+            /// Sends a part of a file, in order, without moving its position, and says how many bytes that were: fewer than
+            /// the part has if the file ends before.
+            ///
+            /// What is in the page cache is not copied into the program's memory. For what is not, the core does not
+            /// stand still: the ring reads it.
+            ///
+            /// # Errors
+            ///
+            /// What `sendfile(2)` says, or `read(2)`, or `send(2)`. [`SendFile::sent`] tells how many bytes had gone out
+            /// before. A connection that the other side has closed is [`BrokenPipe`](io::ErrorKind::BrokenPipe), never a
+            /// signal.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped, what counts as [sent](SendFile::sent) has gone out, and nothing else does later: so another one can
+            /// go on from there.
+            ///
+            /// # Kernel
+            ///
+            /// See [`SendFile`].
+            pub fn send_file<'a>(
+                &'a mut self,
+                file: &'a impl AsRef<Descriptor>,
+                part: impl RangeBounds<u64>,
+            ) -> SendFile<'a> {
+                SendFile::new(self.socket(), file.as_ref(), part)
             }
 
             /// Says that nothing more will be written, or read, or both. The other side then reads the end of the
@@ -554,6 +584,10 @@ macro_rules! stream_methods {
             fn into_connection(self) -> Connection {
                 self.connection
             }
+
+            fn connection_mut(&mut self) -> &mut Connection {
+                &mut self.connection
+            }
         }
 
         impl AsyncRead for $stream {
@@ -563,6 +597,10 @@ macro_rules! stream_methods {
 
             fn put_back(&mut self, bytes: Vec<u8>) {
                 self.receiver_mut().put_back(bytes);
+            }
+
+            fn passing_receiver(&mut self) -> Option<&mut Receiver> {
+                Some(self.receiver_mut())
             }
         }
 
@@ -611,6 +649,10 @@ macro_rules! async_write {
 
             async fn shutdown(&mut self) -> io::Result<()> {
                 self.sender_mut().shutdown(Shutdown::Write).await
+            }
+
+            fn passing_socket(&mut self) -> Option<&Descriptor> {
+                Some(&self.sender_mut().0)
             }
         }
     };

@@ -12,6 +12,7 @@ use io_uring::{cqueue, opcode, types};
 use super::changes::NameChanges;
 use super::direct::DirectTable;
 use super::handing::{Batch, Ended, Freed, Left};
+use super::passing::Pipes;
 use super::slot::{Contents, Key, Queued, Slots, State, Vtable};
 use crate::buf::{OwnedPool, Pool, Regions};
 use crate::driver::mailbox::{self, Letter};
@@ -48,6 +49,7 @@ pub(crate) struct Operations {
     pub(super) slots: RefCell<Slots>,
     pub(super) direct: DirectTable,
     pub(super) names: NameChanges,
+    pub(super) pipes: Pipes,
     pools: Vec<OwnedPool>,
     regions: Regions,
     /// Completions that were fetched and not yet handed on.
@@ -73,6 +75,7 @@ impl Operations {
             slots: RefCell::new(Slots::new()),
             direct: DirectTable::new(),
             names: NameChanges::default(),
+            pipes: Pipes::default(),
             pools,
             regions: Regions::new(core),
             batch: RefCell::new(Vec::new()),
@@ -397,6 +400,7 @@ impl Operations {
     /// At the end of the core: nobody will fetch anything any more.
     pub(crate) fn give_up_all(&self) {
         self.ending.set(true);
+        self.pipes.end();
         let keys = self.slots.borrow_mut().occupied_keys();
         for key in keys {
             self.abandon(key).dispose();
