@@ -49,6 +49,10 @@ impl Pipes {
         let kept = self.kept.take();
         drop(kept);
     }
+
+    pub(super) fn count(&self) -> usize {
+        self.kept.borrow().len()
+    }
 }
 
 impl Pipe {
