@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use corering_runtime::buf::{Chunk, IoBuf, IoBufMut};
 use corering_runtime::op::{
-    Cancel, Deadline, Descriptor, Op, Operation, Readiness, Receiver, Send, SendAll, SendVectored,
+    Cancel, Deadline, Descriptor, Op, Operation, Readiness, Receiver, Send, SendAll, SendVectored, SendZeroCopy,
 };
 use corering_runtime::time::{Instant, Sleep, sleep_until};
 use socket2::SockAddr;
@@ -110,6 +110,10 @@ impl Sender {
     #[inline]
     pub(crate) fn write_all<B: IoBuf>(&mut self, buffer: B) -> Writing<'_, Op<SendAll<B>>> {
         Writing::new(Op::new(SendAll::new(&self.0, buffer)))
+    }
+
+    pub(crate) fn write_zero_copy<B: IoBuf>(&mut self, buffer: B) -> Writing<'_, Op<SendZeroCopy<B>>> {
+        Writing::new(Op::new(SendZeroCopy::new(&self.0, buffer)))
     }
 
     pub(crate) fn write_vectored<B: IoBuf>(&mut self, buffers: Vec<B>) -> Writing<'_, Op<SendVectored<B>>> {
@@ -396,6 +400,30 @@ macro_rules! stream_methods {
             #[inline]
             pub fn write_all<B: IoBuf>(&mut self, buffer: B) -> Writing<'_, Op<SendAll<B>>> {
                 self.sender_mut().write_all(buffer)
+            }
+
+            /// Writes all of `buffer`, which the kernel does not copy if it need not. It comes back when the kernel has done
+            /// with it: when the other side has acknowledged all of it, so later than from
+            /// [`write_all`](Self::write_all).
+            ///
+            /// That pays for buffers of much more than 16 KiB that leave the machine: below that, and on connections
+            /// of which the kernel has told that it copies nevertheless (within the machine, among others), this is
+            /// `write_all`.
+            ///
+            /// # Errors
+            ///
+            /// As [`write`](Self::write).
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped in flight, it goes out all the same: the buffer stays until the kernel has done with it, and the
+            /// next write waits for that.
+            ///
+            /// # Kernel
+            ///
+            /// See [`SendZeroCopy`].
+            pub fn write_zero_copy<B: IoBuf>(&mut self, buffer: B) -> Writing<'_, Op<SendZeroCopy<B>>> {
+                self.sender_mut().write_zero_copy(buffer)
             }
 
             /// Writes several buffers in turn, as much of them as goes at once.

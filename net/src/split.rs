@@ -9,7 +9,7 @@ use std::ops::RangeBounds;
 
 use corering_runtime::buf::{IoBuf, IoBufMut};
 use corering_runtime::io::{AsyncRead, AsyncWrite};
-use corering_runtime::op::{Descriptor, Op, Receiver, Send, SendAll, SendFile, SendVectored};
+use corering_runtime::op::{Descriptor, Op, Receiver, Send, SendAll, SendFile, SendVectored, SendZeroCopy};
 
 use crate::connection::{Connection, Read, Recv, Sender, StreamSocket, Writing, async_write};
 use crate::stream::TcpStream;
@@ -153,6 +153,11 @@ macro_rules! writes {
             /// Writes all of a buffer; see [`TcpStream::write_all`].
             pub fn write_all<B: IoBuf>(&mut self, buffer: B) -> Writing<'_, Op<SendAll<B>>> {
                 self.sender_mut().write_all(buffer)
+            }
+
+            /// Writes all of a buffer that is not copied if it need not; see [`TcpStream::write_zero_copy`].
+            pub fn write_zero_copy<B: IoBuf>(&mut self, buffer: B) -> Writing<'_, Op<SendZeroCopy<B>>> {
+                self.sender_mut().write_zero_copy(buffer)
             }
 
             /// Writes several buffers in turn; see [`TcpStream::write_vectored`].

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use corering_runtime::buf::{IoBuf, IoBufMut};
 use corering_runtime::io::{AsyncRead, AsyncWrite, Duplex};
-use corering_runtime::op::{Descriptor, Op, Receiver, Send, SendAll, SendFile, SendVectored, SocketOption};
+use corering_runtime::op::{
+    Descriptor, Op, Receiver, Send, SendAll, SendFile, SendVectored, SendZeroCopy, SocketOption,
+};
 use corering_runtime::time::timeout;
 use socket2::{Domain, Protocol, SockAddr, Type};
 

@@ -1,4 +1,4 @@
-//! What passes from one socket to another, or from a file to a socket, without being copied.
+//! What passes from one socket to another, from a file to a socket, or out of memory, without being copied.
 
 use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
+use corering::buf::IoBuf;
 use corering::fs;
 use corering::io::{self, AsyncReadExt as _};
 use corering::net::{self, Shutdown, TcpListener, TcpStream, UnixStream};
@@ -405,5 +406,89 @@ fn a_file_that_cannot_be_sent_says_why() {
         let (mut ours, _theirs) = connected().await;
         let error = soon(ours.send_file(&only_writes, ..)).await.expect_err("not opened to be read");
         assert_eq!(error.raw_os_error(), Some(9), "EBADF");
+    });
+}
+
+/// Bytes that are overwritten as soon as they are given back.
+struct Scribbled(Vec<u8>);
+
+impl Drop for Scribbled {
+    fn drop(&mut self) {
+        self.0.fill(0xee);
+    }
+}
+
+impl IoBuf for Scribbled {
+    fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[test]
+fn what_is_not_copied_arrives_as_it_was_when_it_was_sent() {
+    clean(async || {
+        for len in [1, 16 * 1024 - 1, 16 * 1024, 300_000, 1_000_000] {
+            // The kernel tells for each connection whether it copies: so each has its own.
+            let (mut ours, mut theirs) = connected().await;
+            narrow(&ours);
+            let reader = corering::spawn(async move { receive(&mut theirs).await });
+            for _ in 0..2 {
+                let (written, buffer) = soon(ours.write_zero_copy(Scribbled(noise(len)))).await;
+                written.expect("sent");
+                assert!(buffer.0 == noise(len));
+            }
+            drop(ours);
+            let received = soon(reader).await.expect("no panic");
+            assert!(received == [noise(len), noise(len)].concat(), "{len} bytes");
+        }
+        let (mut ours, mut theirs) = UnixStream::pair().expect("a pair");
+        soon(ours.write_zero_copy(noise(20_000))).await.0.expect("it is copied");
+        drop(ours);
+        assert!(soon(receive(&mut theirs)).await == noise(20_000));
+    });
+}
+
+#[test]
+fn what_is_not_copied_and_dropped_goes_out_whole_before_what_comes_later() {
+    const LONG: usize = 600_000;
+    clean(async || {
+        for turns in 0..6 {
+            let (mut ours, mut theirs) = connected().await;
+            narrow(&ours);
+            theirs.set_recv_buffer_size(64 << 10).expect("set");
+            let mut write = ours.write_zero_copy(Scribbled(noise(LONG)));
+            let over = for_turns(&mut write, 1 + turns).await;
+            assert!(!over, "nobody has read it");
+            drop(write);
+            let reader = corering::spawn(async move { receive(&mut theirs).await });
+            soon(ours.write_all("behind")).await.0.expect("sent");
+            drop(ours);
+            let received = soon(reader).await.expect("no panic");
+            assert!(received == [&noise(LONG)[..], b"behind"].concat(), "dropped after {turns} turns");
+        }
+    });
+}
+
+#[test]
+fn a_buffer_that_is_not_copied_comes_back_from_who_never_reads() {
+    const LONG: usize = 8_000_000;
+    clean(async || {
+        let (mut ours, theirs) = connected().await;
+        theirs.set_recv_buffer_size(64 << 10).expect("set");
+        let limit = Duration::from_millis(20);
+        let (written, buffer) = soon(ours.write_zero_copy(Scribbled(noise(LONG))).deadline(limit)).await;
+        assert!(written.is_err(), "nobody has read it");
+        assert!(buffer.0 == noise(LONG));
+        drop(theirs);
+        // And from who goes while it waits.
+        let (mut ours, theirs) = connected().await;
+        theirs.set_recv_buffer_size(64 << 10).expect("set");
+        let mut write = ours.write_zero_copy(buffer);
+        assert!(!for_turns(&mut write, 5).await);
+        drop(theirs);
+        let (written, buffer) = soon(write).await;
+        let kind = written.expect_err("nobody is there").kind();
+        assert!(matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{kind}");
+        assert!(buffer.0 == noise(LONG));
     });
 }

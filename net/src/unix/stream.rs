@@ -12,7 +12,7 @@ use corering_runtime::buf::{IoBuf, IoBufMut};
 use corering_runtime::io::{AsyncRead, AsyncWrite, Duplex};
 use corering_runtime::op::{
     Ancillary, Connect, Credentials, Descriptor, How, Message, Op, ReceiveMessage, Receiver, Send, SendAll, SendFile,
-    SendMessage, SendVectored, SocketOption,
+    SendMessage, SendVectored, SendZeroCopy, SocketOption,
 };
 use socket2::{SockAddr, Type};
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use io_uring::squeue::{Entry, Flags};
-use io_uring::{cqueue, opcode, types};
+use io_uring::{opcode, types};
 
 use super::changes::NameChanges;
 use super::direct::DirectTable;
@@ -132,11 +132,7 @@ impl Operations {
         let vtable = header.vtable;
         match (header.state, vtable.queue) {
             (State::InFlight, None) => {
-                // A notification says only that the kernel has done with the buffer: the result came before.
-                if !cqueue::notif(completion.flags) {
-                    header.result = completion.result;
-                    header.flags = completion.flags;
-                }
+                header.note(completion);
                 let mut waker = None;
                 let mut next = None;
                 if last {
@@ -168,6 +164,11 @@ impl Operations {
                 wake_all(wakers.into_iter());
             }
             (State::Orphaned, queue) => {
+                let mut completion = completion;
+                if queue.is_none() {
+                    header.note(completion);
+                    (completion.result, completion.flags) = (header.result, header.flags);
+                }
                 if !last {
                     drop(slots);
                     if let Some(queue) = queue {

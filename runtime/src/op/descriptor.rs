@@ -44,6 +44,8 @@ struct Shared {
     pub(super) cold: AtomicU32,
     /// Plain calls on it do not wait: it was told so.
     at_once: AtomicBool,
+    /// What is sent on it without need to be copied is copied nevertheless.
+    copies: AtomicBool,
 }
 
 /// After a read that could not be had at once, so many go through the queue.
@@ -81,6 +83,7 @@ impl Descriptor {
             left: Mutex::new(None),
             cold: AtomicU32::new(UNKNOWN),
             at_once: AtomicBool::new(false),
+            copies: AtomicBool::new(false),
         }))
     }
 
@@ -208,6 +211,16 @@ impl Descriptor {
         let fd = std::mem::replace(&mut shared.fd, -1);
         // SAFETY: the last holder's, who has forgotten it; and of the real system.
         Ok(unsafe { calls::owned(fd) })
+    }
+
+    /// Whether the kernel copies what it need not, as far as is known.
+    pub(super) fn copies(&self) -> bool {
+        self.0.copies.load(Ordering::Relaxed)
+    }
+
+    /// The kernel has said that it does, or cannot do otherwise.
+    pub(super) fn set_copies(&self) {
+        self.0.copies.store(true, Ordering::Relaxed);
     }
 
     /// From now on plain calls on a socket do not wait. Until it is given away: whoever gets it expects that they do.

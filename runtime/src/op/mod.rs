@@ -110,7 +110,7 @@ pub use self::open::{OpenAt, Resolve};
 pub use self::read::{Read, ReadVectored};
 pub use self::readiness::Readiness;
 pub use self::receive::{Receive, ReceiveMulti, ReceivePooled, Receiver};
-pub use self::send::{Send, SendAll};
+pub use self::send::{Send, SendAll, SendZeroCopy};
 pub use self::send_file::SendFile;
 pub use self::space::{Advise, Fallocate, SyncRange};
 pub use self::stream::read_stream;

@@ -107,3 +107,85 @@ unsafe impl<B: IoBuf> Operation for SendAll<B> {
         self.held.abandon();
     }
 }
+
+/// Sends a whole buffer that the kernel does not copy if it need not; output `(io::Result<()>, B)`, when the kernel has done
+/// with the buffer. On error, a part of it may have been sent.
+///
+/// That is later than with a [`SendAll`]: when the other side has acknowledged all. What is shorter than
+/// [`LEAST`](Self::LEAST) is copied, and so is all on a socket of which the kernel has told that it copies nevertheless (as on
+/// loopback, or by a network card that cannot gather), or that it cannot do otherwise (of the Unix family).
+///
+/// # Cancel safety
+///
+/// As with every send: dropped in flight, it goes out all the same, the buffer stays where it is until the kernel has done
+/// with it, and the next send waits for that.
+///
+/// # Kernel
+///
+/// `IORING_OP_SEND_ZC` (6.0) with `IORING_SEND_ZC_REPORT_USAGE` (6.2). Before, and where the memory that may be locked is
+/// used up, `IORING_OP_SEND`.
+#[derive(Debug)]
+pub struct SendZeroCopy<B> {
+    send: SendAll<B>,
+    copies: bool,
+}
+
+/// `IORING_SEND_ZC_REPORT_USAGE`.
+const REPORT_USAGE: u16 = 1 << 3;
+
+impl<B: IoBuf> SendZeroCopy<B> {
+    /// What is shorter is copied: to look after its pages costs more.
+    pub const LEAST: usize = 16 * 1024;
+
+    /// Sends all of `buffer` on the socket.
+    pub fn new(socket: &Descriptor, buffer: B) -> Self {
+        let copies = buffer.as_slice().len() < Self::LEAST || socket.copies();
+        Self { send: SendAll::new(socket, buffer), copies }
+    }
+}
+
+// SAFETY: the bytes are the buffer's, which is neither moved nor changed while the kernel reads them: until the
+//         notification, which is the final completion.
+unsafe impl<B: IoBuf> Operation for SendZeroCopy<B> {
+    type Output = (io::Result<()>, B);
+    const ON_DROP: OnDrop = OnDrop::Finish;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.send.poll_ready(cx)
+    }
+
+    fn submission(&mut self) -> Submission {
+        if self.copies {
+            return self.send.submission();
+        }
+        let (start, len) = bytes_of(&self.send.buffer.as_slice()[self.send.done..]);
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        opcode::SendZc::new(self.send.held.fd(), start, len).flags(flags).zc_flags(REPORT_USAGE).build()
+    }
+
+    fn progress(&mut self, completion: Completion) -> Progress {
+        if !self.copies {
+            if completion.flags & Completion::COPIED != 0 {
+                self.send.held.descriptor().set_copies();
+            }
+            // It knows no such operation, or not for this socket, or may hold no more memory: nothing was sent.
+            let cannot = [-libc::EOPNOTSUPP, -libc::EINVAL, -libc::ENOMEM, -libc::ENOBUFS];
+            if cannot.contains(&completion.result) && !self.send.held.was_cancelled() {
+                self.copies = true;
+                if completion.result == -libc::EOPNOTSUPP || completion.result == -libc::EINVAL {
+                    self.send.held.descriptor().set_copies();
+                }
+                return Progress::Again;
+            }
+        }
+        self.send.progress(completion)
+    }
+
+    fn complete(self, completion: Completion) -> Self::Output {
+        self.send.complete(completion)
+    }
+
+    fn abandoned(&mut self) {
+        self.send.abandoned();
+    }
+}

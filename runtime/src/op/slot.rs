@@ -20,6 +20,7 @@ use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 use std::task::Waker;
 
+use io_uring::cqueue;
 use io_uring::squeue::Entry;
 
 use crate::ring::Completion;
@@ -30,6 +31,8 @@ const PAGE: usize = 64;
 const PAGE_BITS: u32 = 6;
 const NONE: u32 = u32::MAX;
 const GENERATIONS: u32 = 1 << 24;
+/// `IORING_NOTIF_USAGE_ZC_COPIED`.
+const NOTIF_USAGE_ZC_COPIED: u32 = 1 << 31;
 
 /// Where an operation is. Stale once the slot has been freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,18 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// Takes a completion down. A notification says only that the kernel has done with the buffer, and whether it has
+    /// copied it: the result came before.
+    #[inline]
+    pub(super) fn note(&mut self, completion: Completion) {
+        if !cqueue::notif(completion.flags) {
+            self.result = completion.result;
+            self.flags = completion.flags;
+        } else if completion.result as u32 & NOTIF_USAGE_ZC_COPIED != 0 {
+            self.flags |= Completion::COPIED;
+        }
+    }
+
     /// The slot of the operation that begins when this one has ended. (It has not ended before, so it is still there.)
     #[inline]
     pub(super) fn take_next(&mut self) -> Option<u32> {
