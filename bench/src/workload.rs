@@ -9,6 +9,7 @@ pub(crate) const RUNTIMES: &[&str] = &[
     "corering",
     "corering-behind",
     "corering-ready",
+    "corering-read",
     "tokio",
     "tokio-fs",
     "compio",
@@ -199,16 +200,9 @@ const fn echo(name: &'static str, about: &'static str, connections: usize, bytes
 }
 
 /// One connection that is always full.
-const fn stream(name: &'static str, about: &'static str, flow: Flow) -> Workload {
-    Workload {
-        name,
-        about,
-        kind: Kind::Stream(flow),
-        metric: "mb_per_s",
-        runtimes: SOCKETS,
-        goals: &[Goal::TimesRaw(1.0), Goal::TimesBy(1.0, "tokio", "cpu_us_per_mb")],
-        by_default: false,
-    }
+const fn stream(name: &'static str, about: &'static str, flow: Flow, runtimes: &'static [&'static str]) -> Workload {
+    let goals = &[Goal::TimesRaw(1.0), Goal::TimesBy(1.0, "tokio", "cpu_us_per_mb")];
+    Workload { name, about, kind: Kind::Stream(flow), metric: "mb_per_s", runtimes, goals, by_default: false }
 }
 
 /// The example `kv` beside what it stands in for.
@@ -277,8 +271,13 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         goals: &[Goal::Times(1.1, "tokio"), Goal::TimesBy(1.1, "tokio", "cpu_ns_per_msg"), P99_AS_TOKIO],
         ..echo("udp-echo", "one UDP socket, 64 others that each have a datagram of 64 bytes under way", 64, 64)
     },
-    stream("stream-1m-receive", "one connection, the server receives what is written 1 MiB at once", Flow::ToServer),
-    stream("stream-1m-send", "one connection, the server writes 1 MiB at once", Flow::FromServer),
+    stream(
+        "stream-1m-receive",
+        "one connection, the server receives (64 KiB at once) what is written 1 MiB at once",
+        Flow::ToServer,
+        &["corering", "corering-read", "tokio", "raw", "raw-multi"],
+    ),
+    stream("stream-1m-send", "one connection, the server writes 1 MiB at once", Flow::FromServer, SOCKETS),
     Workload {
         name: "accept-storm",
         about: "64 connections at once that are accepted, given to a task and closed there (SO_LINGER of 0), then others",
@@ -511,9 +510,9 @@ pub(crate) fn unit(metric: &str) -> (&'static str, bool) {
     match metric {
         "ops_per_s" => ("1/s", true),
         "mb_per_s" => ("MB/s", true),
-        "ns_per_op" | "cpu_ns_per_op" | "cpu_ns_per_msg" | "user_ns_per_msg" => ("ns", false),
+        "ns_per_op" | "cpu_ns_per_op" | "user_ns_per_op" | "cpu_ns_per_msg" | "user_ns_per_msg" => ("ns", false),
         "cpu_s" => ("s", false),
-        "cpu_us_per_mb" => ("us", false),
+        "cpu_us_per_mb" | "user_us_per_mb" => ("us", false),
         "set_per_s" | "get_per_s" => ("1/s", true),
         "user_share" | "load_share" | "lost_share" => ("", false),
         "syscalls_per_msg" => ("", false),

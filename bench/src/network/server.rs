@@ -125,9 +125,10 @@ fn serve_on(runtime: &str, served: Served, listening: Listening) -> io::Result<(
         }
         Served::Stream(flow) => {
             match runtime {
-                "corering" => runtimes::corering_net::stream(listening.tcp()?, flow)?,
                 "tokio" => runtimes::tokio_net::stream(listening.tcp()?, flow)?,
-                _ => runtimes::raw_net::stream(&listening.tcp()?, flow)?,
+                "raw-multi" => runtimes::raw_net::receive_multi(&listening.tcp()?)?,
+                "raw" => runtimes::raw_net::stream(&listening.tcp()?, flow)?,
+                _ => runtimes::corering_net::stream(runtime, listening.tcp()?, flow)?,
             }
             // The stream has ended; the parent still asks how much came.
             loop {

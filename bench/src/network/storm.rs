@@ -23,7 +23,7 @@ pub(super) struct Ran {
 
 /// One that waits for its end: a byte that never comes is received.
 struct Waiting {
-    stream: TcpStream,
+    stream: Option<TcpStream>,
     byte: Box<[u8; 1]>,
     began: Instant,
 }
@@ -35,13 +35,20 @@ pub(super) fn run(server: &Place, time: Duration) -> io::Result<Ran> {
     let mut ring = Ring::new(AT_ONCE as u32)?;
     let mut latency = new_histogram()?;
     let begin = |ring: &mut Ring, index: usize| -> io::Result<Waiting> {
-        let began = Instant::now();
-        // The handshake over loopback is over when the call comes back: it does not sleep.
-        let mut waiting = Waiting { stream: TcpStream::connect(server)?, byte: Box::new([0]), began };
-        let fd = types::Fd(waiting.stream.as_raw_fd());
-        let receive = opcode::Recv::new(fd, waiting.byte.as_mut_ptr(), 1).build().user_data(index as u64);
+        let mut waiting = Waiting { stream: None, byte: Box::new([0]), began: Instant::now() };
+        let entry = match TcpStream::connect(server) {
+            // The handshake over loopback is over when the call comes back: it does not sleep.
+            Ok(stream) => {
+                let entry = opcode::Recv::new(types::Fd(stream.as_raw_fd()), waiting.byte.as_mut_ptr(), 1).build();
+                waiting.stream = Some(stream);
+                entry
+            }
+            // It was even accepted and closed before that.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => opcode::Nop::new().build(),
+            Err(error) => return Err(error),
+        };
         // SAFETY: the byte is on the heap, and kept until the receive has ended; on an error, as long as the process.
-        unsafe { ring.push(receive) };
+        unsafe { ring.push(entry.user_data(index as u64)) };
         Ok(waiting)
     };
     let start = Instant::now();

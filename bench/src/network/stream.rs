@@ -9,8 +9,8 @@ use crate::workload::Flow;
 
 /// Bytes of one write, after which the content begins again.
 pub(crate) const PART: usize = 1 << 20;
-/// Bytes that are received at once at most.
-pub(crate) const ROOM: usize = 256 << 10;
+/// Bytes that are received at once at most: what stays in a core's own cache.
+pub(crate) const ROOM: usize = 64 << 10;
 
 /// What is sent again and again.
 pub(crate) fn content() -> Vec<u8> {

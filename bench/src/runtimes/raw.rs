@@ -222,6 +222,7 @@ fn echo_one_by_one(
 pub(super) struct Buffers {
     memory: Vec<Box<[u8]>>,
     entries: Box<[Page]>,
+    count: u16,
     tail: u16,
 }
 
@@ -230,20 +231,23 @@ pub(super) struct Buffers {
 #[derive(Clone)]
 struct Page([u8; 4096]);
 
-/// As many as one page has entries for, of 16 bytes.
-const BUFFERS: u16 = 256;
+/// The most that one page has entries for, of 16 bytes.
+pub(super) const BUFFERS: u16 = 256;
 
 impl Buffers {
-    pub(super) fn new(ring: &Ring, bytes: usize) -> io::Result<Self> {
+    /// So many, a power of two, of so many bytes.
+    pub(super) fn new(ring: &Ring, count: u16, bytes: usize) -> io::Result<Self> {
+        assert!(count <= BUFFERS && count.is_power_of_two(), "{count} buffers");
         let mut buffers = Self {
-            memory: (0..BUFFERS).map(|_| vec![0; bytes].into()).collect(),
+            memory: (0..count).map(|_| vec![0; bytes].into()).collect(),
             entries: vec![Page([0; 4096])].into(),
+            count,
             tail: 0,
         };
         let address = buffers.entries.as_ptr() as u64;
-        // SAFETY: one page holds 256 entries of 16 bytes; it lives as long as the program.
-        unsafe { ring.io.submitter().register_buf_ring_with_flags(address, BUFFERS, 0, 0) }?;
-        for id in 0..BUFFERS {
+        // SAFETY: one page holds as many entries of 16 bytes; it lives as long as the program.
+        unsafe { ring.io.submitter().register_buf_ring_with_flags(address, count, 0, 0) }?;
+        for id in 0..count {
             buffers.offer(id);
         }
         Ok(buffers)
@@ -253,7 +257,7 @@ impl Buffers {
         let memory = &self.memory[usize::from(id)];
         let base = self.entries.as_mut_ptr().cast::<BufRingEntry>();
         // SAFETY: the remainder is below the number of entries.
-        let entry = unsafe { base.add(usize::from(self.tail % BUFFERS)) };
+        let entry = unsafe { base.add(usize::from(self.tail % self.count)) };
         // SAFETY: an entry beyond the tail is ours.
         let entry = unsafe { &mut *entry };
         entry.set_addr(memory.as_ptr() as u64);
@@ -275,7 +279,7 @@ impl Buffers {
 /// One multishot receive for each connection, into buffers that the kernel picks.
 pub(crate) fn echo_multi(listener: &Listening, echo: Echo) -> io::Result<()> {
     let mut ring = Ring::new(1024)?;
-    let mut buffers = Buffers::new(&ring, buffer_bytes(echo.bytes))?;
+    let mut buffers = Buffers::new(&ring, BUFFERS, buffer_bytes(echo.bytes))?;
     set_nodelay(listener)?;
     let mut connections: Vec<Option<OwnedFd>> = Vec::new();
     // SAFETY: it points to nothing.

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, IntoRawFd};
 use io_uring::types::{Fd, Fixed, RecvMsgOut};
 use io_uring::{cqueue, opcode};
 
-use super::raw::{Buffers, Ring, accept, accept_direct, accepted};
+use super::raw::{BUFFERS, Buffers, Ring, accept, accept_direct, accepted};
 use crate::network::server::add_done;
 use crate::network::stream::{self, PART, Position, ROOM};
 use crate::workload::Flow;
@@ -28,7 +28,7 @@ struct Answer {
 /// One multishot receive into buffers that the kernel picks, each sent from where it is.
 pub(crate) fn datagrams(socket: &UdpSocket) -> io::Result<()> {
     let mut ring = Ring::new(1024)?;
-    let mut buffers = Buffers::new(&ring, 2048)?;
+    let mut buffers = Buffers::new(&ring, BUFFERS, 2048)?;
     let fd = Fd(socket.as_raw_fd());
     // SAFETY: all-zero bytes are a valid, empty message.
     let mut wanted: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
@@ -146,6 +146,36 @@ pub(crate) fn stream(listener: &TcpListener, flow: Flow) -> io::Result<()> {
                 add_done(count as u64);
             }
             Flow::FromServer => {}
+        }
+    }
+}
+
+/// A multishot receive into buffers that the kernel picks.
+pub(crate) fn receive_multi(listener: &TcpListener) -> io::Result<()> {
+    let (stream, _) = listener.accept()?;
+    let mut ring = Ring::new(64)?;
+    let mut buffers = Buffers::new(&ring, 16, ROOM)?;
+    let mut position = Position::default();
+    let receive = opcode::RecvMulti::new(Fd(stream.as_raw_fd()), 0).build();
+    // SAFETY: it points to nothing.
+    unsafe { ring.push(receive.clone()) };
+    loop {
+        ring.enter(true)?;
+        while let Some((_, result, flags)) = ring.next() {
+            match (cqueue::buffer_select(flags), usize::try_from(result)) {
+                (Some(id), Ok(count)) => {
+                    position.take(&buffers.of(id)[..count])?;
+                    add_done(count as u64);
+                    buffers.offer(id);
+                }
+                (None, Ok(0)) => return Ok(()),
+                (_, Err(_)) if result == -libc::ENOBUFS => {}
+                (_, _) => return Err(io::Error::other(format!("the stream broke off ({result})"))),
+            }
+            if !cqueue::more(flags) {
+                // SAFETY: as above.
+                unsafe { ring.push(receive.clone()) };
+            }
         }
     }
 }
