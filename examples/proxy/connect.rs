@@ -93,8 +93,9 @@ pub(crate) async fn head(client: &mut TcpStream) -> Result<Vec<u8>, Refusal> {
         // The end may lie across two chunks.
         let from = head.len().saturating_sub(3);
         head.extend_from_slice(&chunk);
-        if let Some(at) = head[from..].windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-            client.put_back(head.split_off(from + at + 4));
+        let end = head[from..].windows(4).position(|bytes| bytes == b"\r\n\r\n").map(|at| from + at + 4);
+        if let Some(end) = end.filter(|end| *end <= LONGEST_HEAD) {
+            client.put_back(head.split_off(end));
             return Ok(head);
         }
         if head.len() > LONGEST_HEAD {

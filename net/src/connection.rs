@@ -416,8 +416,9 @@ macro_rules! stream_methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped in flight, it goes out all the same: the buffer stays until the kernel has done with it, and the
-            /// next write waits for that.
+            /// Dropped in flight, it goes out all the same, and the next write waits until the kernel has taken it over.
+            /// The buffer stays until the kernel has done with it. A [`deadline`](Writing::deadline) ends the sending, not
+            /// the wait for the buffer: to wait no longer for a side that reads nothing, drop it.
             ///
             /// # Kernel
             ///

@@ -252,7 +252,7 @@ fn curl_goes_through_connect_to_where_it_may() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(output.stdout == bytes);
     let Some(output) = curl("http://127.0.0.1:1/") else { return };
-    assert_eq!(output.status.code(), Some(56), "{}", text(&output.stderr));
+    assert!(!output.status.success(), "it was not allowed");
     assert!(text(&output.stderr).contains("403"), "{}", text(&output.stderr));
     http.end_well();
     server.end_well();

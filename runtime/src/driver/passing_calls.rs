@@ -12,7 +12,7 @@ use crate::buf::Room;
 use crate::sim;
 use crate::sys::signal::without_broken_pipe;
 
-/// From now on plain calls on a socket do not wait (`O_NONBLOCK`). For the ring it makes no difference (K48).
+/// From now on plain calls on a socket do not wait (`O_NONBLOCK`). For the ring it makes no difference (K49).
 pub(crate) fn set_at_once(fd: BorrowedFd<'_>, at_once: bool) -> io::Result<()> {
     match Kernel::answering(fd.as_raw_fd()) {
         Kernel::Real => {

@@ -148,6 +148,11 @@ impl Operations {
                 if let Some(waker) = waker {
                     waker.wake();
                 }
+                if !last {
+                    // SAFETY: the slot holds the operation that its table was made for, and its owner, who runs on this
+                    //         thread and not now, has not taken it.
+                    unsafe { (vtable.has_result)(contents, completion) };
+                }
             }
             (State::InFlight, Some(queue)) => {
                 if last {
@@ -174,6 +179,9 @@ impl Operations {
                     if let Some(queue) = queue {
                         // SAFETY: as above; an orphan stays in its slot until its final completion.
                         unsafe { queue(contents, completion) };
+                    } else {
+                        // SAFETY: as above.
+                        unsafe { (vtable.has_result)(contents, completion) };
                     }
                     return;
                 }

@@ -183,6 +183,11 @@ pub unsafe trait Operation: 'static {
     /// Describes it to the kernel. `self` is at its final address.
     fn submission(&mut self) -> Submission;
 
+    /// Its result has come, which [`progress`](Self::progress) gets as well, but the kernel goes on to use its memory until
+    /// another completion. So it does for sends that are not copied.
+    #[inline]
+    fn has_result(&mut self, _completion: Completion) {}
+
     /// Looks at the completion of a part: is there more to do? Also asked of one whose future was dropped, if it is
     /// left to finish.
     #[inline]
@@ -262,6 +267,7 @@ impl<O: Operation> Untyped<O> {
             OnDrop::Cancel => None,
         },
         abandoned: abandoned::<O>,
+        has_result: has_result::<O>,
         cancel_on_drop: matches!(O::ON_DROP, OnDrop::Cancel),
     };
     /// One address for each type.
@@ -296,6 +302,16 @@ unsafe fn abandoned<O: Operation>(contents: Contents) {
     let place = unsafe { contents.get::<O>() };
     // SAFETY: `abandoned` touches nothing that the kernel uses: that is the trait's contract.
     unsafe { &mut *place.as_ptr() }.abandoned();
+}
+
+/// # Safety
+///
+/// As for [`abandoned`].
+unsafe fn has_result<O: Operation>(contents: Contents, completion: Completion) {
+    // SAFETY: the caller's promise.
+    let place = unsafe { contents.get::<O>() };
+    // SAFETY: `has_result` touches nothing that the kernel uses: that is the trait's contract.
+    unsafe { &mut *place.as_ptr() }.has_result(completion);
 }
 
 impl<O: Operation> Op<O> {

@@ -117,8 +117,11 @@ unsafe impl<B: IoBuf> Operation for SendAll<B> {
 ///
 /// # Cancel safety
 ///
-/// As with every send: dropped in flight, it goes out all the same, the buffer stays where it is until the kernel has done
-/// with it, and the next send waits for that.
+/// As with every send: dropped in flight, it goes out all the same, and the next send waits until the kernel has taken all of
+/// it over. The buffer stays where it is until the kernel has done with it, also after the socket was closed.
+///
+/// A [`deadline`](super::Op::deadline) ends the sending, not the wait for the buffer: while the other side acknowledges nothing,
+/// the kernel does not let go of what it has taken over. To wait no longer, drop it.
 ///
 /// # Kernel
 ///
@@ -126,8 +129,14 @@ unsafe impl<B: IoBuf> Operation for SendAll<B> {
 /// used up, `IORING_OP_SEND`.
 #[derive(Debug)]
 pub struct SendZeroCopy<B> {
-    send: SendAll<B>,
+    /// Gone when nothing more is to be sent, and only the buffer is waited for.
+    held: Option<Held>,
+    buffer: B,
+    done: usize,
     copies: bool,
+    is_orphan: bool,
+    /// The kernel has taken all over that it is going to.
+    is_over: bool,
 }
 
 /// `IORING_SEND_ZC_REPORT_USAGE`.
@@ -140,7 +149,28 @@ impl<B: IoBuf> SendZeroCopy<B> {
     /// Sends all of `buffer` on the socket.
     pub fn new(socket: &Descriptor, buffer: B) -> Self {
         let copies = buffer.as_slice().len() < Self::LEAST || socket.copies();
-        Self { send: SendAll::new(socket, buffer), copies }
+        let held = Some(Held::to_change(socket));
+        Self { held, buffer, done: 0, copies, is_orphan: false, is_over: false }
+    }
+
+    fn descriptor(&self) -> Option<&Descriptor> {
+        self.held.as_ref().map(Held::descriptor)
+    }
+
+    fn was_cancelled(&self) -> bool {
+        self.held.as_ref().is_none_or(Held::was_cancelled)
+    }
+
+    /// Whether the kernel could not do so, and nothing was sent.
+    fn has_to_copy(&self, completion: Completion) -> bool {
+        let cannot = [-libc::EOPNOTSUPP, -libc::EINVAL, -libc::ENOMEM, -libc::ENOBUFS];
+        !self.copies && cannot.contains(&completion.result) && !self.was_cancelled()
+    }
+
+    fn let_go_if_over(&mut self) {
+        if self.is_orphan && self.is_over {
+            self.held = None;
+        }
     }
 }
 
@@ -151,41 +181,62 @@ unsafe impl<B: IoBuf> Operation for SendZeroCopy<B> {
     const ON_DROP: OnDrop = OnDrop::Finish;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.send.poll_ready(cx)
+        self.descriptor().map_or(Poll::Ready(()), |socket| socket.poll_settled(cx))
     }
 
     fn submission(&mut self) -> Submission {
-        if self.copies {
-            return self.send.submission();
-        }
-        let (start, len) = bytes_of(&self.send.buffer.as_slice()[self.send.done..]);
+        let Some(held) = &self.held else { unreachable!("let go of when nothing more is to be sent") };
+        let (start, len) = bytes_of(&self.buffer.as_slice()[self.done..]);
         let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
-        opcode::SendZc::new(self.send.held.fd(), start, len).flags(flags).zc_flags(REPORT_USAGE).build()
+        match self.copies {
+            true => opcode::Send::new(held.fd(), start, len).flags(flags).build(),
+            false => opcode::SendZc::new(held.fd(), start, len).flags(flags).zc_flags(REPORT_USAGE).build(),
+        }
+    }
+
+    /// The kernel has taken that much over, and reads the buffer yet.
+    fn has_result(&mut self, completion: Completion) {
+        let whole = completion.result >= 0
+            && completion.result as usize == bytes_of(&self.buffer.as_slice()[self.done..]).1 as usize
+            && self.done + completion.result as usize == self.buffer.as_slice().len();
+        let has_failed = completion.result < 0 && !self.has_to_copy(completion);
+        self.is_over = whole || has_failed || self.was_cancelled();
+        self.let_go_if_over();
     }
 
     fn progress(&mut self, completion: Completion) -> Progress {
-        if !self.copies {
-            if completion.flags & Completion::COPIED != 0 {
-                self.send.held.descriptor().set_copies();
-            }
-            // It knows no such operation, or not for this socket, or may hold no more memory: nothing was sent.
-            let cannot = [-libc::EOPNOTSUPP, -libc::EINVAL, -libc::ENOMEM, -libc::ENOBUFS];
-            if cannot.contains(&completion.result) && !self.send.held.was_cancelled() {
-                self.copies = true;
-                if completion.result == -libc::EOPNOTSUPP || completion.result == -libc::EINVAL {
-                    self.send.held.descriptor().set_copies();
-                }
-                return Progress::Again;
-            }
+        let Some(held) = &self.held else {
+            self.done += completion.result.max(0) as usize;
+            return Progress::Done;
+        };
+        if completion.flags & Completion::COPIED != 0 {
+            held.descriptor().set_copies();
         }
-        self.send.progress(completion)
+        if self.has_to_copy(completion) {
+            if [-libc::EOPNOTSUPP, -libc::EINVAL].contains(&completion.result) {
+                held.descriptor().set_copies();
+            }
+            self.copies = true;
+            return Progress::Again;
+        }
+        if completion.result > 0 {
+            self.done += completion.result as usize;
+            let more = self.done < self.buffer.as_slice().len() && !held.was_cancelled();
+            return if more { Progress::Again } else { Progress::Done };
+        }
+        held.again_if_interrupted(completion)
     }
 
     fn complete(self, completion: Completion) -> Self::Output {
-        self.send.complete(completion)
+        let result = all_or_error(completion, self.buffer.as_slice().len() - self.done);
+        (result, self.buffer)
     }
 
     fn abandoned(&mut self) {
-        self.send.abandoned();
+        if let Some(held) = &mut self.held {
+            held.abandon();
+        }
+        self.is_orphan = true;
+        self.let_go_if_over();
     }
 }

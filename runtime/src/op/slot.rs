@@ -63,6 +63,8 @@ pub(super) struct Vtable {
     pub(super) resume: Option<unsafe fn(Contents, Completion) -> Option<Entry>>,
     /// Tells the operation in the slot that its owner has gone while the kernel has it.
     pub(super) abandoned: unsafe fn(Contents),
+    /// Tells it that its result is there, though the kernel goes on to use its memory. Not of multishots.
+    pub(super) has_result: unsafe fn(Contents, Completion),
     /// Whether it is then to be cancelled.
     pub(super) cancel_on_drop: bool,
 }
@@ -375,8 +377,14 @@ impl Drop for Slots {
 }
 
 /// The table of a slot that nothing has been in.
-static NOTHING: Vtable =
-    Vtable { queue: None, dispose: nothing_to_dispose, resume: None, abandoned: nobody_to_tell, cancel_on_drop: false };
+static NOTHING: Vtable = Vtable {
+    queue: None,
+    dispose: nothing_to_dispose,
+    resume: None,
+    abandoned: nobody_to_tell,
+    has_result: nothing_to_dispose,
+    cancel_on_drop: false,
+};
 
 fn nothing_to_dispose(_: Contents, _: Completion) {}
 
