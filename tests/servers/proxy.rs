@@ -89,8 +89,9 @@ fn what_is_broken_off_at_any_stage_leaves_nothing_behind() {
     let idle = server.descriptors();
     for round in 0..200 {
         let (mut client, mut theirs) = joined(&server, &upstream);
-        match round % 5 {
-            // At once; after a word; with much under way that nobody takes; after one side's end; from the other side.
+        match round % 6 {
+            // At once; after a word; with much under way that nobody takes, from either side; after one side's end; from the
+            // other side.
             0 => reset(client),
             1 => {
                 client.write_all(b"hello").expect("sent");
@@ -107,6 +108,21 @@ fn what_is_broken_off_at_any_stage_leaves_nothing_behind() {
                 );
                 continue;
             }
+            5 => {
+                client.set_nonblocking(true).expect("can be set");
+                let mut quiet = 0;
+                while quiet < 5 {
+                    quiet += 1;
+                    while client.write(&[7; 65536]).is_ok() {
+                        quiet = 0;
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                reset(client);
+                // All that it had taken over, and then the reset.
+                until("the reset is passed on", || theirs.read(&mut [0; 65536]).is_err());
+                continue;
+            }
             3 => {
                 client.shutdown(Shutdown::Write).expect("connected");
                 assert_eq!(theirs.read(&mut [0; 8]).expect("the end"), 0);
@@ -121,7 +137,7 @@ fn what_is_broken_off_at_any_stage_leaves_nothing_behind() {
         }
         // What was cut off does not look whole: the reset is passed on.
         match theirs.read(&mut [0; 8]) {
-            Ok(0) if round % 5 == 3 => theirs.write_all(b"x").expect("into the void"),
+            Ok(0) if round % 6 == 3 => theirs.write_all(b"x").expect("into the void"),
             Ok(count) => panic!("round {round}: {count} bytes"),
             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "round {round}"),
         }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A receive waits without any memory, and costs least for what is short. What comes in bulk goes by a pipe and is never
-//! copied. Both leave off when the other side takes nothing, and go on when there is room.
+//! copied. Both leave off when the other side takes nothing, and go on when there is room, or end when the one that sends
+//! has broken off.
 //!
 //! Invariant: what was taken from one socket and has not gone out at the other lies with the receiver, or in the pipe; and
 //! when this goes, what is in the pipe is put back to the receiver. Nothing is ever with an operation in flight.
@@ -75,6 +76,7 @@ pub struct Forward<'a> {
     way: Way,
     /// What is waited for: room, or data.
     waits: Option<Op<Readiness>>,
+    watch: Watch,
     pipe: Option<Pipe>,
     /// Something may be there to take.
     may_take: bool,
@@ -88,6 +90,17 @@ pub struct Forward<'a> {
     in_turn: u64,
     passes: u32,
     next_passes: u32,
+}
+
+/// Whether the side that data comes from has broken off, while it is not read from.
+#[derive(Debug)]
+enum Watch {
+    Idle,
+    /// As long as it is waited for room.
+    Wanted,
+    Armed(Op<Readiness>),
+    /// It has ended, in whatever way: it would be told at once, again and again.
+    Over,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +117,7 @@ impl<'a> Forward<'a> {
             to,
             way: Way::Receive,
             waits: None,
+            watch: Watch::Idle,
             pipe: None,
             may_take: false,
             ended: None,
@@ -131,11 +145,32 @@ impl<'a> Forward<'a> {
         self.in_turn += count as u64;
     }
 
-    fn wait_for(&mut self, socket_is_to: bool) {
-        self.waits = Some(Op::new(match socket_is_to {
-            true => Readiness::of(self.to, libc::POLLOUT),
-            false => Readiness::of(self.from.socket(), libc::POLLIN),
-        }));
+    fn wait_for_room(&mut self) {
+        self.waits = Some(Op::new(Readiness::of(self.to, libc::POLLOUT)));
+        if let Watch::Idle = self.watch {
+            self.watch = Watch::Wanted;
+        }
+    }
+
+    fn wait_for_data(&mut self) {
+        self.waits = Some(Op::new(Readiness::of(self.from.socket(), libc::POLLIN)));
+    }
+
+    /// The error with which the other side has broken off, while there is no room for what came from it before. Nobody
+    /// reads from it then, and so nobody else would know.
+    fn poll_broken_off(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if let Watch::Wanted = self.watch {
+            self.watch = Watch::Armed(Op::new(Readiness::of(self.from.socket(), 0)));
+        }
+        if let Watch::Armed(watch) = &mut self.watch {
+            if Pin::new(watch).poll(cx).is_ready() {
+                self.watch = Watch::Over;
+                if let Ok(Some(error)) = self.from.socket().take_error() {
+                    return Poll::Ready(error);
+                }
+            }
+        }
+        Poll::Pending
     }
 
     /// A step by the pooled receive: true at the end of the stream.
@@ -147,7 +182,7 @@ impl<'a> Forward<'a> {
         }
         ready!(poll_share(cx));
         let Some(sent) = self.to.send_now(&[IoSlice::new(bytes)])? else {
-            self.wait_for(true);
+            self.wait_for_room();
             return Poll::Ready(Ok(false));
         };
         self.from.consume(sent);
@@ -177,8 +212,11 @@ impl<'a> Forward<'a> {
                 Ok(Some(0)) => self.ended = Some(Ok(())),
                 Ok(Some(_)) => {}
                 Ok(None) => self.may_take = false,
-                // The receive finds out what is wrong with it.
-                Err(_) if self.in_a_row == 0 && pipe.held() == 0 => {
+                // Not every socket can. (Other errors are told once, so the receive would take them for the end.)
+                Err(error)
+                    if pipe.held() == 0
+                        && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)) =>
+                {
                     pipe.keep();
                     self.leave_off(MOST_PASSES);
                     return Poll::Ready(Ok(false));
@@ -194,7 +232,7 @@ impl<'a> Forward<'a> {
                     self.has_sent(sent);
                     self.may_take = true;
                 }
-                None => self.wait_for(true),
+                None => self.wait_for_room(),
             }
             return Poll::Ready(Ok(false));
         }
@@ -207,7 +245,7 @@ impl<'a> Forward<'a> {
             self.may_take = true;
             if self.in_a_row >= MUCH {
                 self.in_a_row = 0;
-                self.wait_for(false);
+                self.wait_for_data();
             } else {
                 self.leave_off(self.next_passes);
             }
@@ -234,7 +272,10 @@ impl<'a> Forward<'a> {
         ready!(self.to.poll_settled(cx));
         loop {
             if let Some(waits) = &mut self.waits {
-                ready!(Pin::new(waits).poll(cx))?;
+                match Pin::new(waits).poll(cx) {
+                    Poll::Ready(ready) => ready.map(drop)?,
+                    Poll::Pending => return self.poll_broken_off(cx).map(Err),
+                }
                 self.waits = None;
             }
             if self.in_turn >= TURN {
