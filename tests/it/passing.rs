@@ -143,7 +143,8 @@ fn dropped_at_any_moment_nothing_is_lost_doubled_or_out_of_order() {
                         turn().await;
                     }
                 }
-                received
+                // Still open: so the other direction does not end.
+                (received, server)
             });
             let (mut random, mut sent) = (Random::new(how + 1), 0);
             while sent < LONG {
@@ -180,7 +181,7 @@ fn dropped_at_any_moment_nothing_is_lost_doubled_or_out_of_order() {
             }
             // A proxy may have passed the end on before.
             drop(back);
-            let received = soon(receiver).await.expect("no panic");
+            let (received, _server) = soon(receiver).await.expect("no panic");
             assert_eq!(received.len() as u64, LONG);
             assert!(received == bytes);
             soon(sender).await.expect("no panic");
