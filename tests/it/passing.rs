@@ -117,7 +117,7 @@ fn room(bytes: usize) -> Box<[u8]> {
 /// Also when bytes have left the one socket within the kernel and have not come to the other.
 #[test]
 fn dropped_at_any_moment_nothing_is_lost_doubled_or_out_of_order() {
-    const LONG: u64 = 1_000_000;
+    const LONG: u64 = 500_000;
     for how in 0..3_u64 {
         clean(async move || {
             let ((mut client, mut front), (mut back, mut server)) = (connected().await, connected().await);
@@ -350,7 +350,7 @@ fn a_part_of_a_file_is_sent_and_it_may_end_before() {
 
 #[test]
 fn a_file_whose_sending_is_dropped_goes_on_where_it_was() {
-    const LONG: u64 = 2_000_000;
+    const LONG: u64 = 600_000;
     for by_copy in [false, true] {
         clean(async move || {
             let folder = folder();
