@@ -10,6 +10,7 @@
 )]
 
 mod cancels;
+mod crowds;
 mod direct;
 mod hung;
 mod leftovers;
@@ -231,6 +232,16 @@ const CASES: &[Case] = &[
         name: "a_port_is_free_as_soon_as_its_core_has_ended",
         check: |case| says(case, &["300 times"]),
         child: leftovers::use_a_port_again_and_again,
+    },
+    Case {
+        name: "ten_thousand_connections_are_served_and_cost_little_while_they_wait",
+        check: crowds::ten_thousand_are_served,
+        child: crowds::serve_crowds,
+    },
+    Case {
+        name: "connections_that_come_and_go_leave_nothing_that_grows",
+        check: crowds::many_come_and_go,
+        child: crowds::serve_crowds,
     },
     Case {
         name: "a_core_ends_wherever_that_is_asked_for",
