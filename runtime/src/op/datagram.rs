@@ -6,7 +6,9 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::task::{Context, Poll};
 
 use io_uring::opcode;
@@ -20,7 +22,8 @@ use super::multishot::MultishotOperation;
 use super::read::{Parts, no_room, room_of};
 use super::receive::{got_buffers, pooled_chunk};
 use super::{Completion, Operation, Progress, Submission};
-use crate::buf::{Chunk, IoBufMut};
+use crate::buf::{Chunk, IoBufMut, Room};
+use crate::driver::socket_calls;
 
 /// A message that was received, but for its bytes, which lie in the buffer.
 #[derive(Debug)]
@@ -182,6 +185,10 @@ pub trait Rooms: 'static {
     #[doc(hidden)]
     fn parts(&mut self, parts: &mut Vec<libc::iovec>);
 
+    /// The room, if it is one buffer's.
+    #[doc(hidden)]
+    fn only(&mut self) -> Option<Room<'_>>;
+
     /// So many bytes have been put into the parts, one after the other.
     ///
     /// # Safety
@@ -211,6 +218,10 @@ impl<B: IoBufMut> Rooms for One<B> {
         parts.push(libc::iovec { iov_base: start.cast(), iov_len: len as usize });
     }
 
+    fn only(&mut self) -> Option<Room<'_>> {
+        Some(self.0.room())
+    }
+
     unsafe fn advance(&mut self, count: usize) {
         // SAFETY: the caller's promise.
         unsafe { self.0.advance(count) };
@@ -233,6 +244,13 @@ impl<B: IoBufMut> Rooms for Vec<B> {
             let (start, len) = room_of(buffer);
             libc::iovec { iov_base: start.cast(), iov_len: len as usize }
         }));
+    }
+
+    fn only(&mut self) -> Option<Room<'_>> {
+        match &mut self[..] {
+            [buffer] => Some(buffer.room()),
+            _ => None,
+        }
     }
 
     unsafe fn advance(&mut self, count: usize) {
@@ -273,7 +291,8 @@ pub struct How {
 
 /// Receives a message into one buffer ([`One`]) or several; output `(io::Result<M>, the buffers)`.
 ///
-/// One receive of a socket is with the kernel at a time; others wait for it.
+/// One receive of a socket is with the kernel at a time; others wait for it. What lies there already is received by a plain
+/// call, if it is one buffer and nothing is asked for that comes along: of a busy socket that costs less than the ring.
 ///
 /// # Cancel safety
 ///
@@ -287,7 +306,9 @@ pub struct ReceiveMessage<R, M> {
     rooms: R,
     how: How,
     envelope: Envelope,
-    /// What was kept for it.
+    /// Nothing is kept, and it looks first whether something lies there.
+    looks: bool,
+    /// What was kept for it, or lay there.
     kept: Option<Message>,
     gives: PhantomData<fn() -> M>,
 }
@@ -303,6 +324,7 @@ impl<R: Rooms, M: FromMessage> ReceiveMessage<R, M> {
             rooms,
             how,
             envelope: Envelope { control, ..Envelope::default() },
+            looks: false,
             kept: None,
             gives: PhantomData,
         }
@@ -329,6 +351,40 @@ impl<R: Rooms, M: FromMessage> ReceiveMessage<R, M> {
         // On a stream, that would throw bytes away. On others it has the result say how long the message is.
         let length = if self.how.stream { 0 } else { libc::MSG_TRUNC };
         peek | length
+    }
+
+    /// Whether a plain call can do it: one buffer, and nothing that comes along.
+    fn is_for_a_plain_call(&mut self) -> bool {
+        !self.how.stream && self.how.descriptors.is_none() && self.rooms.only().is_some_and(|room| !room.is_empty())
+    }
+
+    /// Receives what lies there, by a plain call.
+    fn receive_now(&mut self) -> Option<i32> {
+        let (flags, wants_sender) = (self.flags(), self.asks_for_sender());
+        let mut room = self.rooms.only()?;
+        let len = room.len();
+        // SAFETY: the room is the buffer's, and borrowed from it for longer than this slice lives.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<MaybeUninit<u8>>(), len) };
+        let fd = self.held.descriptor().as_fd();
+        let received = socket_calls::receive_message_now(fd, bytes, flags, wants_sender);
+        let found = !received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        self.arrivals.has_looked(found);
+        match received {
+            Ok((length, from)) => {
+                let count = length.min(len);
+                // SAFETY: the kernel has written so many bytes to the room.
+                unsafe { self.rooms.advance(count) };
+                let length = if self.how.peek { count } else { length };
+                // A family alone is no name.
+                let from = from.filter(|from| from.len() as usize > size_of::<libc::sa_family_t>());
+                self.kept = Some(Message { length, from, ..Message::of_bytes(count) });
+                Some(0)
+            }
+            Err(error) => match error.raw_os_error() {
+                None | Some(libc::EAGAIN | libc::EINTR) => None,
+                Some(number) => Some(-number),
+            },
+        }
     }
 
     /// The message of a completion; the rooms are advanced.
@@ -359,10 +415,14 @@ unsafe impl<R: Rooms, M: FromMessage> Operation for ReceiveMessage<R, M> {
     }
 
     fn may_end_now(&mut self) -> bool {
-        !self.has_room() || !self.arrivals.is_empty()
+        self.looks = self.is_for_a_plain_call() && self.arrivals.is_worth_a_look();
+        self.looks || !self.arrivals.is_empty() || !self.has_room()
     }
 
     fn try_now(&mut self) -> Option<i32> {
+        if self.looks {
+            return self.receive_now();
+        }
         if !self.has_room() {
             return Some(-libc::EINVAL);
         }
