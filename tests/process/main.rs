@@ -57,6 +57,30 @@ const CASES: &[Case] = &[
         child: || filtered_setup(libc::SYS_io_uring_register, libc::EPERM),
     },
     Case {
+        name: "the_profile_of_the_guide_lets_a_core_run",
+        check: |case| says(case, &["3 calls, 10 round trips"]),
+        child: || {
+            let guide = include_str!("../../docs/servers.md");
+            let profile = guide.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a profile");
+            let profile: serde_json::Value = serde_json::from_str(profile).expect("JSON");
+            assert_eq!(profile["action"], "SCMP_ACT_ALLOW");
+            let allowed: Vec<&str> =
+                profile["names"].as_array().expect("names").iter().filter_map(|name| name.as_str()).collect();
+            for (name, call) in [
+                ("io_uring_setup", libc::SYS_io_uring_setup),
+                ("io_uring_enter", libc::SYS_io_uring_enter),
+                ("io_uring_register", libc::SYS_io_uring_register),
+            ] {
+                // As the engine's own profile does.
+                if !allowed.contains(&name) {
+                    refuse(call, libc::EPERM);
+                }
+            }
+            print!("{} calls, ", allowed.len());
+            round_trips(10);
+        },
+    },
+    Case {
         name: "without_descriptors_the_limit_is_named",
         check: |case| says(case, &["no file descriptor is free", "RLIMIT_NOFILE is 3"]),
         child: || {
@@ -461,6 +485,12 @@ fn report_setup() {
 
 /// Makes a core where one call is refused with `errno`.
 fn filtered_setup(call: libc::c_long, errno: i32) {
+    refuse(call, errno);
+    report_setup();
+}
+
+/// Has one call refused with `errno` from now on.
+fn refuse(call: libc::c_long, errno: i32) {
     /// Instructions of the kernel's classic filters: load a word, jump if equal, return.
     const LOAD: u16 = 0x20;
     const JUMP_EQUAL: u16 = 0x15;
@@ -480,7 +510,6 @@ fn filtered_setup(call: libc::c_long, errno: i32) {
     // SAFETY: `program` names the filter above; both outlive the call.
     let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
     assert_eq!(set, 0, "{}", io::Error::last_os_error());
-    report_setup();
 }
 
 fn set_limit(which: libc::__rlimit_resource_t, to: u64) {

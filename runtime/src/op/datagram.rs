@@ -305,7 +305,8 @@ pub struct ReceiveMessage<R, M> {
     claim: Option<Claim>,
     rooms: R,
     how: How,
-    envelope: Envelope,
+    /// Made when it goes to the ring: a plain call needs none.
+    envelope: Option<Box<Envelope>>,
     /// Nothing is kept, and it looks first whether something lies there.
     looks: bool,
     /// What was kept for it, or lay there.
@@ -316,30 +317,40 @@ pub struct ReceiveMessage<R, M> {
 impl<R: Rooms, M: FromMessage> ReceiveMessage<R, M> {
     /// Receives from `socket`, whose arrivals these are.
     pub fn new(socket: &Descriptor, arrivals: &Arrivals, rooms: R, how: How) -> Self {
-        let control = how.descriptors.map_or_else(Vec::new, Ancillary::room);
         Self {
             held: Held::to_look(socket),
             arrivals: arrivals.clone(),
             claim: None,
             rooms,
             how,
-            envelope: Envelope { control, ..Envelope::default() },
+            envelope: None,
             looks: false,
             kept: None,
             gives: PhantomData,
         }
     }
 
+    fn envelope(&mut self) -> &mut Envelope {
+        let descriptors = self.how.descriptors;
+        self.envelope.get_or_insert_with(|| {
+            let control = descriptors.map_or_else(Vec::new, Ancillary::room);
+            Box::new(Envelope { control, ..Envelope::default() })
+        })
+    }
+
     fn has_room(&mut self) -> bool {
-        self.envelope.parts.0.clear();
-        self.rooms.parts(&mut self.envelope.parts.0);
-        self.envelope.parts.0.iter().any(|part| part.iov_len > 0)
+        let mut parts = std::mem::take(&mut self.envelope().parts.0);
+        parts.clear();
+        self.rooms.parts(&mut parts);
+        let has_room = parts.iter().any(|part| part.iov_len > 0);
+        self.envelope().parts.0 = parts;
+        has_room
     }
 
     /// Without an address and without what comes along, the kernel has less to do. But if it is dropped, whoever gets
     /// what it brings may want to know the sender.
-    fn is_plain(&self) -> bool {
-        !self.asks_for_sender() && self.how.descriptors.is_none() && self.envelope.parts.0.len() == 1
+    fn is_plain(&mut self) -> bool {
+        !self.asks_for_sender() && self.how.descriptors.is_none() && self.envelope().parts.0.len() == 1
     }
 
     fn asks_for_sender(&self) -> bool {
@@ -390,7 +401,7 @@ impl<R: Rooms, M: FromMessage> ReceiveMessage<R, M> {
     /// The message of a completion; the rooms are advanced.
     fn message(&mut self, completion: Completion) -> io::Result<Message> {
         let length = completion.to_result()? as usize;
-        let room = self.envelope.parts.0.iter().map(|part| part.iov_len).sum();
+        let room = self.envelope().parts.0.iter().map(|part| part.iov_len).sum();
         let count = length.min(room);
         // SAFETY: the kernel has filled the parts in turn, as far as the message went; they are as `submission` made
         // them.
@@ -399,14 +410,14 @@ impl<R: Rooms, M: FromMessage> ReceiveMessage<R, M> {
         if self.is_plain() {
             return Ok(Message { length, ..Message::of_bytes(count) });
         }
+        let descriptors = self.how.descriptors;
         // SAFETY: a completion without an error: the kernel has filled the envelope in.
-        Ok(unsafe { self.envelope.open(count, length, self.how.descriptors) })
+        Ok(unsafe { self.envelope().open(count, length, descriptors) })
     }
 }
 
-// SAFETY: the rooms are the buffers', and name and records lie in `envelope` or on its heap: nobody moves or looks at
-// any of
-//         them while the kernel fills them.
+// SAFETY: the rooms are the buffers', and name and records lie in `envelope`, which is on the heap: nobody moves or looks
+//         at any of them while the kernel fills them.
 unsafe impl<R: Rooms, M: FromMessage> Operation for ReceiveMessage<R, M> {
     type Output = (io::Result<M>, R::Back);
 
@@ -456,11 +467,12 @@ unsafe impl<R: Rooms, M: FromMessage> Operation for ReceiveMessage<R, M> {
         self.has_room();
         let flags = self.flags();
         if self.is_plain() {
-            let part = self.envelope.parts.0[0];
+            let part = self.envelope().parts.0[0];
             let len = part.iov_len as u32;
             return opcode::Recv::new(self.held.fd(), part.iov_base.cast(), len).flags(flags).build();
         }
-        let header = self.envelope.address(self.asks_for_sender());
+        let asks_for_sender = self.asks_for_sender();
+        let header = self.envelope().address(asks_for_sender);
         let flags = (flags | libc::MSG_CMSG_CLOEXEC) as u32;
         opcode::RecvMsg::new(self.held.fd(), header).flags(flags).build()
     }
@@ -487,7 +499,7 @@ unsafe impl<R: Rooms, M: FromMessage> Operation for ReceiveMessage<R, M> {
         let mut copies = Vec::new();
         if !self.how.peek {
             let mut left = completion.result.max(0) as usize;
-            for part in &self.envelope.parts.0 {
+            for part in &self.envelope().parts.0 {
                 let len = left.min(part.iov_len);
                 // SAFETY: a part that `submission` made, of a room that the kernel has filled so far and that nobody
                 // has
