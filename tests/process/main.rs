@@ -315,6 +315,11 @@ const CASES: &[Case] = &[
         child: signals::have_handlers_before,
     },
     Case {
+        name: "a_signal_that_nobody_listens_for_ends_the_process_though_our_handler_is_set",
+        check: signals::is_ended_by_default,
+        child: signals::put_ours_back_when_nobody_listens,
+    },
+    Case {
         name: "a_signal_shuts_down_and_the_next_ends_the_process",
         check: signals::is_shut_down_by_two,
         child: signals::shut_down_slowly,

@@ -638,6 +638,29 @@ const OUT: usize = 16;
 /// Enough for the name of any socket.
 const NAME: usize = size_of::<libc::sockaddr_un>();
 
+/// What stands before the bytes of a datagram in a pooled buffer.
+struct Head {
+    /// Of the whole datagram, also if it was cut.
+    length: usize,
+    from: Option<SockAddr>,
+}
+
+impl Head {
+    /// `None` if the buffer is too short to have one.
+    fn read(buffer: &[u8]) -> Option<Self> {
+        let number = |at: usize| Some(u32::from_ne_bytes(buffer.get(at..at + 4)?.try_into().ok()?) as usize);
+        let (name_len, length) = (number(0)?, number(8)?);
+        let mut storage = SockAddrStorage::zeroed();
+        let name = &buffer[OUT.min(buffer.len())..(OUT + NAME.min(name_len)).min(buffer.len())];
+        // SAFETY: a structure of numbers, for which any bytes are a value, and not larger than the storage.
+        let place = unsafe { storage.view_as::<[u8; NAME]>() };
+        place[..name.len()].copy_from_slice(name);
+        // SAFETY: any bytes are an address of some family; the kernel has written the name of a socket.
+        let from = unsafe { address(storage, name.len() as libc::socklen_t) };
+        Some(Self { length, from })
+    }
+}
+
 impl ReceiveMessages {
     /// Receives from `socket` into buffers of the pool that fits datagrams of so many bytes best. `None` outside a
     /// runtime, and where the core has no pool with room for one byte.
@@ -655,18 +678,9 @@ impl ReceiveMessages {
     /// What lies in a buffer of the pool: the lengths, the name, the bytes.
     fn unpack(&mut self, completion: Completion) -> io::Result<(Chunk, Message)> {
         let mut chunk = pooled_chunk(self.group, completion)?;
-        let number = |at: usize| Some(u32::from_ne_bytes(chunk.get(at..at + 4)?.try_into().ok()?) as usize);
-        let (Some(name_len), Some(length)) = (number(0), number(8)) else {
+        let Some(Head { length, from }) = Head::read(&chunk) else {
             return Err(io::Error::other("the kernel gave a datagram without a head"));
         };
-        let mut storage = SockAddrStorage::zeroed();
-        let name = &chunk[OUT.min(chunk.len())..(OUT + NAME.min(name_len)).min(chunk.len())];
-        let name_len = name.len();
-        // SAFETY: a structure of numbers, for which any bytes are a value, and not larger than the storage.
-        let place = unsafe { storage.view_as::<[u8; NAME]>() };
-        place[..name_len].copy_from_slice(name);
-        // SAFETY: the name as the kernel has written it.
-        let from = unsafe { address(storage, name_len as libc::socklen_t) };
         chunk.advance((OUT + NAME).min(chunk.len()));
         // Also if it was cut, as MSG_TRUNC says: the length is the datagram's own.
         let count = chunk.len();
@@ -717,5 +731,38 @@ impl Arrivals {
     pub fn take_datagram(&self) -> Option<io::Result<Datagram>> {
         let Kept { message, bytes } = self.take()?;
         Some(message.whole().map(|message| Datagram { bytes: Chunk::from(bytes), from: message.from }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Head, NAME, OUT};
+
+    /// Buffers of every length with every kind of nonsense in them.
+    #[test]
+    fn whatever_the_kernel_writes_before_a_datagram_is_read_without_a_panic() {
+        let mut state = 7_u64;
+        let mut random = move || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            state >> 33
+        };
+        for round in 0..50_000_usize {
+            let len = round % (OUT + NAME + 20);
+            let mut buffer: Vec<u8> = (0..len).map(|_| random() as u8).collect();
+            // Lengths that are too long, too short, and right; families that there are.
+            if let Some(place) = buffer.get_mut(..4) {
+                let name_len = [0, 1, 2, 3, 16, 28, NAME, NAME + 1, 500, usize::MAX][random() as usize % 10];
+                place.copy_from_slice(&(name_len as u32).to_ne_bytes());
+            }
+            if let Some(place) = buffer.get_mut(OUT..OUT + 2) {
+                let family = [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX, 0, 999][random() as usize % 5];
+                place.copy_from_slice(&(family as u16).to_ne_bytes());
+            }
+            let head = Head::read(&buffer);
+            assert_eq!(head.is_some(), len >= 12, "{len} bytes");
+            let Some(from) = head.and_then(|head| head.from) else { continue };
+            assert!((3..=NAME).contains(&(from.len() as usize)) && from.len() as usize <= len - OUT);
+            let _ = (from.as_socket(), from.as_pathname().map(|_| ()), from.as_abstract_namespace().map(|_| ()));
+        }
     }
 }
