@@ -3,9 +3,11 @@
 //!
 //! `CORERING_SECONDS` says for how long the ten thousand go on, `CORERING_CHURN` how many come and go.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::cell::Cell;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use corering::io::AsyncBufReadExt as _;
@@ -13,7 +15,7 @@ use corering::net::{self, TcpListener, TcpStream};
 use corering::sync::Event;
 use corering::{Builder, io};
 
-use crate::{Case, child_of};
+use crate::{Case, child_of, set_limit};
 
 const CONNECTIONS: usize = 10_000;
 /// Of this process and the other one, beside those of connections.
@@ -49,10 +51,16 @@ struct State {
     enters: usize,
     operations: usize,
     failed: usize,
+    accept_errors: usize,
+}
+
+/// How many are open. As with the memory: none, if there is none to look with.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
 fn memory_kib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("there");
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return 0 };
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a line");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
@@ -63,7 +71,7 @@ pub(crate) fn serve_crowds() {
     let served = Builder::new().run(async {
         let listener = TcpListener::bind("0.0.0.0:0").await?;
         println!("{}", listener.local_addr()?.port());
-        let stop = std::rc::Rc::new(Event::new());
+        let stop = Rc::new(Event::new());
         let server = net::serve(listener, async |mut stream: TcpStream, _| {
             while let Some(chunk) = stream.recv().await? {
                 stream.write_all(chunk).await.0?;
@@ -77,13 +85,14 @@ pub(crate) fn serve_crowds() {
         while lines.next_line().await?.is_some() {
             let metrics = corering::metrics().expect("a core");
             println!(
-                "{} {} {} {} {} {}",
+                "{} {} {} {} {} {} {}",
                 counts.active(),
                 memory_kib(),
-                std::fs::read_dir("/proc/self/fd")?.count(),
+                descriptors(),
                 metrics.enters,
                 metrics.operations,
                 counts.failed(),
+                counts.accept_errors(),
             );
         }
         stop.set();
@@ -105,8 +114,12 @@ struct Server {
 impl Server {
     fn start(case: &Case) -> Result<Self, String> {
         let arguments = child_of(case);
-        let child =
-            Command::new(&arguments[0]).args(&arguments[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let child = Command::new(&arguments[0])
+            .args(&arguments[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
         let mut child = child.map_err(|error| format!("cannot start it: {error}"))?;
         let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().expect("a pipe")));
         let mut server = Self { child, input, output, port: 0 };
@@ -127,10 +140,10 @@ impl Server {
         asked.map_err(|error| format!("the server does not listen: {error}"))?;
         let line = self.line()?;
         let numbers: Vec<usize> = line.split(' ').filter_map(|number| number.parse().ok()).collect();
-        let [connections, memory_kib, descriptors, enters, operations, failed] = numbers[..] else {
+        let [connections, memory_kib, descriptors, enters, operations, failed, accept_errors] = numbers[..] else {
             return Err(format!("the server says {line:?}"));
         };
-        Ok(State { connections, memory_kib, descriptors, enters, operations, failed })
+        Ok(State { connections, memory_kib, descriptors, enters, operations, failed, accept_errors })
     }
 
     /// Waits until it has so many connections, and has closed what it had of others: that happens in the background.
@@ -149,11 +162,24 @@ impl Server {
         }
     }
 
-    fn end(mut self) -> Result<(), String> {
+    /// Ends it, which it does in good order, and says what it has told of errors.
+    fn end(mut self) -> Result<String, String> {
         drop(self.input.take());
         let said = self.line()?;
+        let mut told = String::new();
+        self.child.stderr.take().expect("a pipe").read_to_string(&mut told).map_err(|error| error.to_string())?;
         let status = self.child.wait().map_err(|error| error.to_string())?;
-        if said == "ended with 0 connections" && status.success() { Ok(()) } else { Err(format!("{status}: {said}")) }
+        if said == "ended with 0 connections" && status.success() {
+            Ok(told)
+        } else {
+            Err(format!("{status}: {said} {told}"))
+        }
+    }
+
+    /// Ends it, which it does in good order and without a word.
+    fn end_silently(self) -> Result<(), String> {
+        let told = self.end()?;
+        if told.is_empty() { Ok(()) } else { Err(told) }
     }
 }
 
@@ -268,7 +294,7 @@ pub(crate) fn ten_thousand_are_served(case: &Case) -> Result<(), String> {
     if loaded.failed > 0 || after.descriptors > before.descriptors - AT_ONCE {
         return Err(format!("something is left: {before:?} at first, {after:?} in the end"));
     }
-    server.end()
+    server.end_silently()
 }
 
 pub(crate) fn many_come_and_go(case: &Case) -> Result<(), String> {
@@ -308,5 +334,60 @@ pub(crate) fn many_come_and_go(case: &Case) -> Result<(), String> {
     if last.memory_kib > first.memory_kib + 1024 || last.failed > 0 {
         return Err(format!("something grows: {states:?}"));
     }
-    server.end()
+    server.end_silently()
+}
+
+/// Of so many descriptors a server has some itself.
+const FEW: u64 = 40;
+
+pub(crate) fn serve_with_few_descriptors() {
+    set_limit(libc::RLIMIT_NOFILE, FEW);
+    serve_crowds();
+}
+
+/// More come than there are descriptors for: they wait, and are served when others go. Meanwhile the server rests.
+pub(crate) fn more_than_there_is_room_for_are_served(case: &Case) -> Result<(), String> {
+    const CLIENTS: usize = 60;
+    let mut server = Server::start(case)?;
+    let port = server.port;
+    let told = Builder::new().run(async {
+        let (served, release) = (Rc::new(Cell::new(0)), Rc::new(Event::new()));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                let (served, release) = (served.clone(), release.clone());
+                corering::spawn(async move {
+                    let mut stream = TcpStream::connect(address(port, number)).await?;
+                    round_trip(&mut stream, number as u64).await?;
+                    served.set(served.get() + 1);
+                    release.wait().await;
+                    stream.close().await
+                })
+            })
+            .collect();
+        let began = Instant::now();
+        let mut errors = 0;
+        // So often that it waits long each time.
+        while errors < 5 {
+            if began.elapsed() > Duration::from_secs(20) {
+                return Err(format!("it has not run out of descriptors: {:?}", server.state()));
+            }
+            corering::time::sleep(Duration::from_millis(20)).await;
+            errors = server.state()?.accept_errors;
+        }
+        let (most, now) = (errors + 10, served.get());
+        corering::time::sleep(Duration::from_millis(200)).await;
+        let state = server.state()?;
+        if state.accept_errors > most || now >= CLIENTS || now == 0 {
+            return Err(format!("{now} served, and then {state:?}"));
+        }
+        release.set();
+        for client in clients {
+            client.await.expect("no panic").map_err(|error| format!("a client met an error: {error}"))?;
+        }
+        server.settled(0)?;
+        server.end()
+    });
+    let told = told.expect("io_uring")?;
+    let is_told_once = told.lines().count() == 1 && told.contains("no connection can be accepted for now");
+    if is_told_once { Ok(()) } else { Err(told) }
 }

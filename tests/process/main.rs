@@ -263,6 +263,11 @@ const CASES: &[Case] = &[
         child: crowds::serve_crowds,
     },
     Case {
+        name: "more_clients_than_descriptors_wait_and_are_served_when_others_go",
+        check: crowds::more_than_there_is_room_for_are_served,
+        child: crowds::serve_with_few_descriptors,
+    },
+    Case {
         name: "connections_that_come_and_go_leave_nothing_that_grows",
         check: crowds::many_come_and_go,
         child: crowds::serve_crowds,
