@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::task::{Context, Poll};
 
 use io_uring::opcode;
@@ -17,12 +18,14 @@ use super::socket::MOST_PARTS;
 use super::write::bytes_of;
 use super::{Completion, OnDrop, Operation, Progress, Submission};
 use crate::buf::IoBuf;
+use crate::driver::socket_calls;
 
-/// Sends a buffer as a message to an address; output `(io::Result<usize>, B)`.
+/// Sends a buffer as a message, to an address or to the other side; output `(io::Result<usize>, B)`.
 ///
 /// # Kernel
 ///
-/// `IORING_OP_SEND` with an address.
+/// `sendto(2)`; where there is no room, `IORING_OP_SEND` with an address. Mostly there is room, and then the plain call costs
+/// less than the ring.
 #[derive(Debug)]
 pub struct SendTo<B> {
     held: Held,
@@ -62,6 +65,22 @@ unsafe impl<B: IoBuf> Operation for SendTo<B> {
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.held.descriptor().poll_settled(cx)
+    }
+
+    fn may_end_now(&mut self) -> bool {
+        true
+    }
+
+    fn try_now(&mut self) -> Option<i32> {
+        let fd = self.held.descriptor().as_fd();
+        match socket_calls::send_message_now(fd, self.buffer.as_slice(), self.to.as_ref()) {
+            Ok(count) => i32::try_from(count).ok(),
+            Err(error) => match error.raw_os_error() {
+                // Whether it waits for room, the ring decides.
+                None | Some(libc::EAGAIN | libc::EINTR) => None,
+                Some(number) => Some(-number),
+            },
+        }
     }
 
     fn submission(&mut self) -> Submission {

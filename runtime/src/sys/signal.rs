@@ -159,15 +159,17 @@ impl Table {
     /// One more listens for it: the first one sets the handler.
     fn begin(&mut self, signal: i32) -> io::Result<()> {
         let entry = &mut self.signals[signal as usize];
-        // If it is set without a listener, somebody has set theirs above ours, which they may call: that is not changed
-        // any more, or ours would call theirs, and theirs ours.
-        if entry.listeners == 0 && entry.before.is_none() {
+        if entry.listeners == 0 {
             // Asked first, so that the handler knows what was before it from its first call on.
             let before = current(signal)?;
-            remember(signal, &before);
-            let before = set(signal, &ours(&before))?;
-            remember(signal, &before);
-            entry.before = Some(before);
+            // If ours is not gone without a listener, somebody has set theirs above ours, which they may call: that is not
+            // changed any more, or ours would call theirs, and theirs ours. Unless they have taken theirs away since.
+            if entry.before.is_none() || before.sa_sigaction <= libc::SIG_IGN {
+                remember(signal, &before);
+                let before = set(signal, &ours(&before))?;
+                remember(signal, &before);
+                entry.before = Some(before);
+            }
         }
         entry.listeners += 1;
         LISTENED.fetch_or(bit(signal), Ordering::Relaxed);
@@ -266,12 +268,14 @@ extern "C" fn arrived(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: as above.
     let number = unsafe { *errno };
+    let mut is_heard = false;
     // Acquire: pairs with the Release in `Listening::to`, here and below.
     for slot in &SLOTS_OF_ALL[..USED.load(Ordering::Acquire)] {
         if slot.wanted.load(Ordering::Acquire) & bit(signal) != 0 {
             // Release: pairs with the Acquire in `Listening::take`. Noted first: who hears the bell finds it.
             slot.came.fetch_or(bit(signal), Ordering::Release);
             ring(slot.bell.load(Ordering::Relaxed));
+            is_heard = true;
         }
     }
     // Acquire: pairs with the Release in `remember`.
@@ -287,8 +291,24 @@ extern "C" fn arrived(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
         let handler = unsafe { std::mem::transmute::<usize, Informed>(informed) };
         handler(signal, info, context);
     }
+    let is_default = plain == libc::SIG_DFL && informed == libc::SIG_DFL;
+    if !is_heard && is_default && !is_ignored_by_default(signal) && is_ours(signal) {
+        // Ours was below another one when the last listener went, and so it stayed; then it was set again. It is there for
+        // nobody, so the default is done: as soon as this handler has returned.
+        let default = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: all zeroes is an empty mask, no flags and the default action.
+        if set(signal, unsafe { default.assume_init_ref() }).is_ok() {
+            // SAFETY: takes no pointers.
+            unsafe { libc::raise(signal) };
+        }
+    }
     // SAFETY: as above.
     unsafe { *errno = number };
+}
+
+/// By default nothing happens at these.
+fn is_ignored_by_default(signal: i32) -> bool {
+    [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH].contains(&signal)
 }
 
 /// A new eventfd, which is never closed.
