@@ -16,6 +16,7 @@
 //! - `io`, `text`: readers and writers with buffers, copies, and text
 //! - `atomic`, `temp`: files that are replaced as a whole, and temporary ones
 //! - `net`, `streams`, `multishots`, `serve`: connections, what they carry, and servers
+//! - `pools`: what is lent, and kept for the next
 //! - `udp`, `unix`: datagrams, and sockets of the Unix family
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
@@ -66,6 +67,7 @@ mod names;
 mod net;
 mod order;
 mod panics;
+mod pools;
 mod scenarios;
 mod selects;
 mod serve;

@@ -73,6 +73,8 @@ mod net;
 mod order;
 #[path = "../it/panics.rs"]
 mod panics;
+#[path = "../it/pools.rs"]
+mod pools;
 #[path = "../it/scenarios.rs"]
 mod scenarios;
 #[path = "../it/selects.rs"]
