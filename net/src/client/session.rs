@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use corering_runtime::time::{Instant, timeout, timeout_at};
 use corering_sync::Semaphore;
+use hyper::body::Body as _;
 use hyper::header::{
     ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderValue,
     LOCATION, PROXY_AUTHORIZATION, TRANSFER_ENCODING, USER_AGENT,
@@ -392,6 +393,10 @@ impl Sending {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.headers_mut() = self.headers.clone();
+        if request.body().is_end_stream() && [Method::POST, Method::PUT, Method::PATCH].contains(&self.method) {
+            // Who expects a body is told that there is none.
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         if is_http2 {
             *request.uri_mut() = self.url.to_uri();
             // The URL says it.
