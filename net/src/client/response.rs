@@ -190,7 +190,7 @@ impl Response {
         }
     }
 
-    /// Its whole body.
+    /// Its whole body; nothing, if it has been read already.
     ///
     /// # Errors
     ///
@@ -199,12 +199,8 @@ impl Response {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it closes the connection, and what was read is gone.
-    pub async fn bytes(mut self) -> Result<Bytes, Error> {
-        self.whole().await
-    }
-
-    async fn whole(&mut self) -> Result<Bytes, Error> {
+    /// Dropped, what it has read is gone; the rest can still be read.
+    pub async fn bytes(&mut self) -> Result<Bytes, Error> {
         let limit = self.max_body;
         let too_long = |this: &Self| Error::TooLong { host: this.origin.to_string(), limit };
         if self.body.size_hint().lower() > limit as u64 {
@@ -238,7 +234,7 @@ impl Response {
     /// # Cancel safety
     ///
     /// As there.
-    pub async fn text(self) -> Result<String, Error> {
+    pub async fn text(&mut self) -> Result<String, Error> {
         let bytes = Vec::from(self.bytes().await?);
         Ok(String::from_utf8(bytes).unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned()))
     }
@@ -252,8 +248,8 @@ impl Response {
     /// # Cancel safety
     ///
     /// As there.
-    pub async fn json<T: DeserializeOwned>(mut self) -> Result<T, Error> {
-        let bytes = self.whole().await?;
+    pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        let bytes = self.bytes().await?;
         serde_json::from_slice(&bytes).map_err(|source| Error::Json { host: self.origin.to_string(), source })
     }
 }

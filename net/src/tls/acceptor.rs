@@ -27,8 +27,8 @@ use crate::connection::StreamSocket;
 /// use corering_net::{self as net, TcpListener, tls::Acceptor};
 /// use corering_runtime::io::AsyncWrite;
 ///
-/// # const CHAIN: &[u8] = include_bytes!("../../tests/tls/localhost.pem");
-/// # const KEY: &[u8] = include_bytes!("../../tests/tls/localhost.key");
+/// # const CHAIN: &[u8] = include_bytes!("../../tests/pem/localhost.pem");
+/// # const KEY: &[u8] = include_bytes!("../../tests/pem/localhost.key");
 /// corering_runtime::run(async {
 ///     let acceptor = Acceptor::builder().certificate(CHAIN, KEY)?.protocols(&["http/1.1"]).build()?;
 ///     let accept = acceptor.clone();

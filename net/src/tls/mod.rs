@@ -17,9 +17,9 @@
 //! use corering_net::{TcpListener, TcpStream};
 //! use corering_runtime::io::{AsyncReadExt, AsyncWrite};
 //!
-//! # const CHAIN: &[u8] = include_bytes!("../../tests/tls/localhost.pem");
-//! # const KEY: &[u8] = include_bytes!("../../tests/tls/localhost.key");
-//! # const ROOT: &[u8] = include_bytes!("../../tests/tls/root.pem");
+//! # const CHAIN: &[u8] = include_bytes!("../../tests/pem/localhost.pem");
+//! # const KEY: &[u8] = include_bytes!("../../tests/pem/localhost.key");
+//! # const ROOT: &[u8] = include_bytes!("../../tests/pem/root.pem");
 //! corering_runtime::run(async {
 //!     let acceptor = Acceptor::new(CHAIN, KEY)?; // the text of PEM files
 //!     let listener = TcpListener::bind("127.0.0.1:0").await?;

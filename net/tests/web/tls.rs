@@ -1,7 +1,4 @@
 //! TLS: both sides, in whatever pieces, and what is refused.
-#![allow(missing_docs, reason = "a test binary")]
-
-mod scripted;
 
 use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
@@ -14,13 +11,14 @@ use corering_net::tls::{Acceptor, Connector, TlsError, TlsStream};
 use corering_net::{TcpListener, TcpStream, UnixStream};
 use corering_runtime::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use corering_runtime::task::yield_now;
+use corering_runtime::time::sleep;
 use corering_runtime::{join, spawn};
 
-use scripted::{Server, clean, until};
+use crate::scripted::{Server, clean, until};
 
-const CHAIN: &[u8] = include_bytes!("tls/localhost.pem");
-const KEY: &[u8] = include_bytes!("tls/localhost.key");
-const ROOT: &[u8] = include_bytes!("tls/root.pem");
+const CHAIN: &[u8] = include_bytes!("../pem/localhost.pem");
+const KEY: &[u8] = include_bytes!("../pem/localhost.key");
+const ROOT: &[u8] = include_bytes!("../pem/root.pem");
 
 fn acceptor() -> Acceptor {
     Acceptor::new(CHAIN, KEY).expect("a certificate")
@@ -177,7 +175,7 @@ fn an_end_that_nobody_has_announced_is_an_error() {
             assert_eq!(client.read(Vec::with_capacity(9)).await.0.expect("an end"), 0);
         }
         client.write_all("the other way goes on").await.0.expect("written");
-        let (read, _) = server.read_exact(vec![0; 21]).await;
+        let (read, _) = server.read_exact(Vec::with_capacity(21)).await;
         read.expect("all of it");
     });
 }
@@ -211,7 +209,8 @@ fn handshakes_that_never_end_are_cut_off() {
 fn who_speaks_no_tls_is_told_so() {
     clean(async {
         let (mut client, server) = pair().await;
-        let (accepted, ()) = join!(acceptor().accept(server), async {
+        let acceptor = acceptor();
+        let (accepted, ()) = join!(acceptor.accept(server), async {
             client.write_all("GET / HTTP/1.1\r\n\r\n").await.0.expect("written");
         });
         let text = accepted.expect_err("no TLS").to_string();
@@ -239,7 +238,8 @@ fn a_handshake_or_a_read_may_be_dropped_at_any_point() {
                     done += 1;
                     break;
                 }
-                yield_now().await;
+                // The other side has its turn, and the kernel.
+                sleep(Duration::from_micros(20)).await;
             }
             drop(connecting);
             server.await.expect("it ends");
@@ -281,7 +281,7 @@ fn what_is_put_back_is_read_first() {
         server.write_all("later").await.0.expect("written");
         client.put_back(b"second ".to_vec());
         client.put_back(b"first ".to_vec());
-        let (read, bytes) = client.read_exact(vec![0; 18]).await;
+        let (read, bytes) = client.read_exact(Vec::with_capacity(18)).await;
         read.expect("all of it");
         assert_eq!(bytes, b"first second later");
         drop(server);
@@ -329,7 +329,7 @@ fn a_session_speaks_https_and_keeps_its_connections() {
         });
         let session = Session::builder().tls(connector().await).build().expect("a session");
         for _ in 0..3 {
-            let response = session.get(format!("https://localhost:{port}/")).send().await.expect("an answer");
+            let mut response = session.get(format!("https://localhost:{port}/")).send().await.expect("an answer");
             assert_eq!(response.text().await.expect("a body"), "ok");
         }
         session.close().await;

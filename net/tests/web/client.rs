@@ -1,7 +1,4 @@
 //! The client for HTTP, with servers that do as they should, and with servers that do not.
-#![allow(missing_docs, reason = "a test binary")]
-
-mod scripted;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -15,7 +12,7 @@ use corering_runtime::io::Cursor;
 use corering_runtime::task::gather;
 use corering_runtime::task::yield_now;
 
-use scripted::{Server, answer, clean, path, until};
+use crate::scripted::{Server, answer, clean, path, until};
 
 /// Nothing comes for so long, where nothing will come.
 const SHORT: Duration = Duration::from_millis(40);
@@ -40,7 +37,7 @@ fn one_connection_is_used_for_one_request_after_another() {
         let session = Session::new();
         for number in 0..10 {
             let asked = format!("/{number}");
-            let response = session.get(server.url(&asked)).send().await.expect("an answer");
+            let mut response = session.get(server.url(&asked)).send().await.expect("an answer");
             assert_eq!(response.status(), StatusCode::OK);
             let text = response.text().await.expect("a body");
             assert!(text.starts_with(&format!("GET {asked} HTTP/1.1\r\n")), "{text}");
@@ -166,7 +163,7 @@ fn redirects_are_followed_as_browsers_do() {
         assert!(!text.contains("content-type") && !text.contains("content-length"), "{text}");
         let text = asked(session.put(server.url("/301")).body("b")).await.expect("it").text().await.expect("a body");
         assert!(text.starts_with("PUT /end ") && text.ends_with("\r\n\r\nb"), "{text}");
-        let response = asked(session.put(server.url("/303")).body("b")).await.expect("an answer");
+        let mut response = asked(session.put(server.url("/303")).body("b")).await.expect("an answer");
         assert_eq!((response.url().to_string(), response.redirects()), (server.url("/end?x=1"), 1));
         assert_eq!(response.join("../up").expect("a link").to_string(), server.url("/up"));
         assert!(response.text().await.expect("a body").starts_with("GET /end?x=1 "));
@@ -293,7 +290,7 @@ fn what_was_closed_while_it_was_idle_is_asked_again_if_it_does_no_harm() {
         // One that says so beforehand is not used again.
         let polite = Server::answering(|request| answer("200 OK", "Connection: close\r\n", path(request))).await;
         for _ in 0..3 {
-            let response = session.post(polite.url("/y")).body("b").send().await.expect("an answer");
+            let mut response = session.post(polite.url("/y")).body("b").send().await.expect("an answer");
             assert_eq!(response.text().await.expect("a body"), "/y");
         }
         assert_eq!(polite.seen.accepted.get(), 3);
@@ -414,7 +411,7 @@ fn no_more_requests_are_under_way_than_is_allowed() {
         let busy = Rc::new(Cell::new((0_usize, 0_usize)));
         let serve = {
             let busy = busy.clone();
-            async move |visit: &mut scripted::Visit| {
+            async move |visit: &mut crate::scripted::Visit| {
                 while let Some(request) = visit.request().await {
                     let (now, most) = busy.get();
                     busy.set((now + 1, most.max(now + 1)));
@@ -469,7 +466,8 @@ fn who_cannot_be_reached_is_named_with_the_reason() {
             visit.end().await;
         })
         .await;
-        let wrong = corering_net::tls::Connector::builder().only_roots(include_bytes!("tls/root.pem")).expect("a root");
+        let wrong =
+            corering_net::tls::Connector::builder().only_roots(include_bytes!("../pem/root.pem")).expect("a root");
         let session = built(Session::builder().tls(wrong.build().await.expect("a connector")));
         let error = session.get(format!("https://{}/", server.address)).send().await.expect_err("no TLS");
         assert!(matches!(error, Error::Tls { .. }), "{error}");
