@@ -12,17 +12,17 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Write};
-use std::pin::pin;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::Parser;
 use corering::net::client::{Error, Session, StatusCode, Uri};
 use corering::net::{TcpListener, TcpStream};
+use corering::select;
+use corering::signal::{SignalKind, Signals};
 use corering::sync::{RateLimiter, Semaphore};
 use corering::task::JoinSet;
 use corering::time::{Duration, Instant, sleep};
-use corering::{select, signal};
 
 /// Follows the links of a site, and says what it found and what failed.
 #[derive(Parser)]
@@ -91,7 +91,7 @@ async fn crawl(arguments: Arguments) -> io::Result<ExitCode> {
             format!("http://{site}/0").parse().map_err(io::Error::other)?
         }
     };
-    let mut interrupted = pin!(signal::ctrl_c());
+    let mut interrupted = Signals::new([SignalKind::INTERRUPT])?;
     let mut output = io::stdout();
     writeln!(output, "crawling {start_at}, {} at once, {} a second", arguments.at_once, arguments.rate)?;
 
@@ -118,7 +118,7 @@ async fn crawl(arguments: Arguments) -> io::Result<ExitCode> {
     loop {
         let visit = select! {
             visit = visits.join_next() => visit,
-            _ = &mut interrupted => {
+            _signal = interrupted.next() => {
                 is_cut = true;
                 break;
             }
@@ -224,7 +224,7 @@ impl fmt::Display for Visit {
         let tries = if self.attempts == 1 { String::new() } else { format!(", {} attempts", self.attempts) };
         match &self.outcome {
             Ok(links) => write!(f, "  ok      {:9} {} links{tries}", self.page.path(), links.len()),
-            Err(error) => write!(f, "  failed  {:9} {error}{tries}", self.path),
+            Err(error) => write!(f, "  failed  {:9} {error}{tries}", self.page.path()),
         }
     }
 }

@@ -172,8 +172,8 @@ impl Asked {
     }
 
     /// As [`ask`](Self::ask), for a task, which borrows nothing.
-    async fn asked(self, question: Rc<str>) -> Result<u64, Error> {
-        self.ask(&question).await
+    async fn asked(self, question: Rc<str>) -> io::Result<u64> {
+        Ok(self.ask(&question).await?)
     }
 
     async fn ask_and_tell(&self, question: &str) -> Result<(&'static str, u64), Error> {

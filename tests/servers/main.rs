@@ -6,5 +6,9 @@
 
 mod common;
 
+#[cfg(all(feature = "client", feature = "tls"))]
+mod client;
 mod http;
 mod kv;
+#[cfg(all(feature = "client", feature = "tls"))]
+mod tls;

@@ -129,6 +129,10 @@ fn a_certificate_of_another_host_or_of_a_stranger_is_refused_with_the_reason() {
         let (client, _) = secured(&stranger, "localhost", &acceptor()).await;
         let text = client.expect_err("a stranger's").to_string();
         assert!(text.contains("the certificate of localhost was issued by nobody who is trusted here"), "{text}");
+        let late = Acceptor::new(include_bytes!("../pem/expired.pem"), KEY).expect("a certificate");
+        let (client, _) = secured(&connector().await, "localhost", &late).await;
+        let text = client.expect_err("of 2020").to_string();
+        assert!(text.starts_with("the certificate of localhost has expired: "), "{text}");
         let (client, _) = pair().await;
         let error = stranger.connect("not a name", client).await.expect_err("no name");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
