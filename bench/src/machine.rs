@@ -1,5 +1,6 @@
 //! The machine: pinning, processor time, memory.
 
+use std::io;
 use std::time::Duration;
 
 /// Keeps this process on one core; on a machine that has only one, that one.
@@ -37,7 +38,6 @@ pub(crate) struct Usage {
     pub(crate) cpu: Duration,
     pub(crate) user: Duration,
     pub(crate) system: Duration,
-    pub(crate) resident: u64,
 }
 
 pub(crate) fn usage() -> Usage {
@@ -49,16 +49,41 @@ pub(crate) fn usage() -> Usage {
     // SAFETY: `usage` is valid to write to.
     unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
     let of = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
-    let pages: u64 = std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|statm| statm.split(' ').nth(1)?.parse().ok())
-        .unwrap_or(0);
     Usage {
         cpu: Duration::new(time.tv_sec as u64, time.tv_nsec as u32),
         user: of(usage.ru_utime),
         system: of(usage.ru_stime),
-        resident: pages * 4096,
     }
+}
+
+/// Bytes of this process' private anonymous memory: what it has touched, no file is behind, and nobody else sees. They are
+/// exact: the kernel goes through all pages for it.
+pub(crate) fn anonymous() -> u64 {
+    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:"));
+    line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok()).map_or(0, |kib| kib << 10)
+}
+
+/// What another process has used so far, all its threads together.
+pub(crate) fn cpu_of(process: u32) -> io::Result<Duration> {
+    let mut clock = 0;
+    // SAFETY: `clock` is valid to write to.
+    let error = unsafe { libc::clock_getcpuclockid(process as libc::pid_t, &raw mut clock) };
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(error));
+    }
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid to write to.
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+}
+
+/// Whether a program can be found.
+pub(crate) fn is_installed(name: &str) -> bool {
+    let found = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).any(|part| part.join(name).is_file()));
+    found.unwrap_or(false)
 }
 
 /// The processor time of the children that have ended.

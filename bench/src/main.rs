@@ -11,9 +11,9 @@
 
 mod child;
 mod files;
-mod generator;
 mod machine;
 mod micro;
+mod network;
 mod perf;
 mod report;
 mod runtimes;
@@ -32,7 +32,7 @@ use crate::workload::{RUNTIMES, WORKLOADS, Workload};
 /// Measures corering beside tokio and the raw kernel interfaces.
 ///
 /// Without arguments: those that matter most, in about a minute. Believe ratios, not absolute numbers, and no ratio that
-/// is nearer to 1 than its spread. To compare with compio, monoio and glommio, build with `--features peers`.
+/// is nearer to 1 than its spread. To compare with compio, monoio, glommio and kimojio, build with `--features peers`.
 #[derive(Parser, Debug)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Arguments {
@@ -154,8 +154,9 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
         println!("files are on {name}, in {place}");
     }
     report::missing(&workloads);
+    machine::raise_descriptors();
     let mut all = Vec::new();
-    for workload in workloads {
+    for workload in workloads.into_iter().filter(|workload| workload.lacks().is_none()) {
         let runtimes: Vec<_> = workload
             .runtimes
             .iter()

@@ -18,8 +18,13 @@ pub(crate) fn list() {
     }
 }
 
-/// Says which runtimes of these workloads are left out, and why.
+/// Says what of these workloads is left out, and why.
 pub(crate) fn missing(workloads: &[&Workload]) {
+    for workload in workloads {
+        if let Some(reason) = workload.lacks() {
+            println!("without {}: {reason}", workload.name);
+        }
+    }
     for runtime in RUNTIMES {
         if let Some(reason) = missing_here(runtime) {
             if workloads.iter().any(|workload| workload.runtimes.contains(runtime)) {
@@ -64,7 +69,7 @@ pub(crate) fn table(results: &Results) {
     let workload = results.workload;
     println!("\n{}: {}", workload.name, workload.about);
     let raw = results.best_raw();
-    println!("  {:<10} {:<17} {:>12} {:>12} {:>12}  {:>9}  {:>9}", "", "", "median", "min", "max", "x tokio", "x raw");
+    println!("  {:<12} {:<17} {:>12} {:>12} {:>12}  {:>9}  {:>9}", "", "", "median", "min", "max", "x tokio", "x raw");
     for (runtime, _) in &results.rows {
         for metric in results.metrics() {
             let Some(spread) = results.spread(runtime, metric) else {
@@ -80,7 +85,7 @@ pub(crate) fn table(results: &Results) {
             let name = if compared { runtime } else { "" };
             let (unit, _) = unit(metric);
             println!(
-                "  {name:<10} {:<17} {:>12} {:>12} {:>12}  {to_tokio:>9}  {to_raw:>9}",
+                "  {name:<12} {:<17} {:>12} {:>12} {:>12}  {to_tokio:>9}  {to_raw:>9}",
                 format!("{metric} {unit}").trim_end(),
                 number(spread.median),
                 number(spread.min),
@@ -103,7 +108,9 @@ fn goal_line(results: &Results, goal: Goal) -> Option<String> {
     let (wanted, found) = reached(results, goal)?;
     let is_reached = match goal {
         Goal::AtMost(limit, _) => found.median <= limit,
-        Goal::Times(times, _) | Goal::TimesBy(times, _, _) | Goal::TimesPeers(times) => found.median >= times,
+        Goal::Times(times, _) | Goal::TimesBy(times, _, _) | Goal::TimesPeers(times) | Goal::TimesRaw(times) => {
+            found.median >= times
+        }
     };
     let mark = if is_reached { "reached" } else { "MISSED" };
     let [median, min, max] = [found.median, found.min, found.max].map(number);
@@ -113,26 +120,23 @@ fn goal_line(results: &Results, goal: Goal) -> Option<String> {
         Goal::TimesPeers(_) => {
             results.best_peer().and_then(|best| results.advantage("corering", best, "cpu_ns_per_op"))
         }
-        Goal::TimesBy(..) | Goal::AtMost(..) => None,
+        Goal::TimesRaw(_) | Goal::TimesBy(..) | Goal::AtMost(..) => None,
     };
     let by_cpu = by_cpu.map_or_else(String::new, |ratio| format!(", {} by processor time", number(ratio.median)));
-    Some(format!("{wanted:<36} {median:>8} ({min} to {max})  {mark}{by_cpu}"))
+    Some(format!("{wanted:<48} {median:>8} ({min} to {max})  {mark}{by_cpu}"))
 }
 
 fn reached(results: &Results, goal: Goal) -> Option<(String, Spread)> {
-    let metric = results.workload.metric;
-    let times = |times: f64| number(times);
+    let compared = results.workload.metric;
+    let times = |times: f64, who: &str, other: &str, metric: &str| {
+        let wanted = format!("{} x {other}{who} by {metric}", number(times));
+        Some((wanted, results.advantage("corering", other, metric)?))
+    };
     match goal {
-        Goal::Times(wanted, other) => {
-            Some((format!("{} x {other}", times(wanted)), results.advantage("corering", other, metric)?))
-        }
-        Goal::TimesBy(wanted, other, metric) => {
-            Some((format!("{} x {other} by {metric}", times(wanted)), results.advantage("corering", other, metric)?))
-        }
-        Goal::TimesPeers(wanted) => {
-            let best = results.best_peer()?;
-            Some((format!("{} x {best}, the best peer", times(wanted)), results.advantage("corering", best, metric)?))
-        }
+        Goal::Times(wanted, other) => times(wanted, "", other, compared),
+        Goal::TimesBy(wanted, other, metric) => times(wanted, "", other, metric),
+        Goal::TimesPeers(wanted) => times(wanted, " (best peer)", results.best_peer()?, compared),
+        Goal::TimesRaw(wanted) => times(wanted, " (best raw)", results.best_raw()?, compared),
         Goal::AtMost(limit, metric) => {
             let (unit, _) = unit(metric);
             Some((format!("{metric} at most {} {unit}", number(limit)), results.spread("corering", metric)?))

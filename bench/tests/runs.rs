@@ -9,6 +9,24 @@ use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_corering-bench");
 
+/// How the names of workloads begin that are not about files.
+const OTHERS: &[&str] = &[
+    "echo",
+    "pipelined",
+    "udp",
+    "stream",
+    "accept",
+    "idle",
+    "http",
+    "wrk",
+    "kv",
+    "spawn",
+    "yield",
+    "pingpong",
+    "timer",
+    "sleepers",
+];
+
 fn bench(arguments: &[&str]) -> Output {
     Command::new(PROGRAM).args(arguments).output().expect("the program runs")
 }
@@ -57,12 +75,10 @@ fn report(arguments: &[&str]) -> Option<(String, Vec<Value>)> {
 fn every_file_workload_runs_with_everything_that_is_there() {
     let Some((printed, rows)) = report(&["--files"]) else { return };
     let (workloads, missing) = listed();
+    let is_about_files = |name: &str| !OTHERS.iter().any(|other| name.starts_with(other));
     let mut files = 0;
     for (workload, runtimes) in &workloads {
-        if ["echo", "http", "idle", "spawn", "yield", "pingpong", "timer", "sleepers"]
-            .iter()
-            .any(|k| workload.starts_with(k))
-        {
+        if !is_about_files(workload) {
             continue;
         }
         files += 1;
@@ -77,7 +93,8 @@ fn every_file_workload_runs_with_everything_that_is_there() {
         }
     }
     assert!(files > 15, "{files} workloads are about files");
-    for name in &missing {
+    let with_files = workloads.iter().filter(|(workload, _)| is_about_files(workload)).flat_map(|(_, names)| names);
+    for name in with_files.filter(|name| missing.contains(name)) {
         assert!(printed.contains(&format!("without {name}: ")), "it is said that {name} is missing: {printed}");
     }
     assert!(printed.contains("files are on "), "it says where: {printed}");
@@ -134,6 +151,46 @@ fn a_server_of_http_is_measured_with_every_way_to_serve_it() {
         });
         assert!(found, "{runtime} in {printed}");
     }
+}
+
+/// The large ones (thousands of connections) and those that need programs are not run here.
+#[test]
+fn every_small_network_workload_runs_with_everything_that_is_there() {
+    let small = ["echo-1x64", "echo-1x16k", "echo-64x64", "echo-unix", "pipelined", "udp", "stream", "accept"];
+    let Some((printed, rows)) = report(&small) else { return };
+    let (workloads, missing) = listed();
+    let is_meant = |name: &str| small.iter().any(|meant| name.starts_with(meant));
+    let mut found = 0;
+    for (workload, runtimes) in workloads.iter().filter(|(name, _)| is_meant(name)) {
+        for runtime in runtimes.iter().filter(|runtime| !missing.contains(runtime)) {
+            for metric in ["ops_per_s", "mb_per_s"] {
+                found += rows
+                    .iter()
+                    .filter(|row| row["workload"] == workload.as_str() && row["runtime"] == runtime.as_str())
+                    .filter(|row| row["metric"] == metric && row["median"].as_f64() > Some(0.0))
+                    .count();
+            }
+        }
+    }
+    let wanted: usize = workloads
+        .iter()
+        .filter(|(name, _)| is_meant(name))
+        .map(|(_, runtimes)| runtimes.iter().filter(|runtime| !missing.contains(runtime)).count())
+        .sum();
+    assert_eq!(found, wanted, "each has a rate: {printed}");
+    assert!(rows.iter().any(|row| row["metric"] == "lost_share"), "datagrams that are lost are counted: {printed}");
+    assert!(printed.contains("(best raw) by cpu_ns_per_msg"), "goals say what is compared: {printed}");
+}
+
+#[test]
+fn what_a_workload_needs_and_is_not_there_is_named() {
+    // Nothing is installed where nobody looks.
+    let output = Command::new(PROGRAM).args(["kv-p1", "wrk-64", "--rounds", "1"]).env("PATH", "").output();
+    let output = output.expect("the program runs");
+    let printed = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(printed.contains("without kv-p1: redis-benchmark is not installed"), "{printed}");
+    assert!(printed.contains("without wrk-64: wrk is not installed"), "{printed}");
 }
 
 #[test]

@@ -256,6 +256,9 @@ pub(crate) async fn visit(address: SocketAddr) -> Peer {
     Peer::new(TcpStream::connect(address).expect("there"))
 }
 
+/// So many bytes are much.
+pub(crate) const MUCH: usize = 10 << 20;
+
 /// Makes a socket take little at once.
 pub(crate) fn narrow(socket: &impl AsFd) {
     SockRef::from(socket).set_send_buffer_size(2048).expect("set");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use corering::net::{TcpListener, TcpStream};
 
-use crate::{clean, narrow, soon};
+use crate::{MUCH, clean, narrow, soon};
 
 async fn connected() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -65,7 +65,7 @@ fn a_write_that_goes_out_in_many_parts_arrives_whole() {
     clean(async || {
         let (mut client, mut server) = connected().await;
         narrow(&client);
-        let bytes = noise(10 << 20);
+        let bytes = noise(MUCH);
         let writer = corering::spawn({
             let bytes = bytes.clone();
             async move {

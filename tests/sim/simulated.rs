@@ -256,6 +256,9 @@ pub(crate) async fn visit(address: SocketAddr) -> Peer {
     Peer(peer)
 }
 
+/// So many bytes are much: each part of them goes through this process alone.
+pub(crate) const MUCH: usize = 1 << 20;
+
 pub(crate) fn narrow(socket: &impl AsFd) {
     here().set_option(socket, SocketOption::SendBuffer, 2048).expect("set");
 }

@@ -13,12 +13,6 @@ use crate::machine;
 /// fio works as long as this at least: it needs a while to begin.
 const LEAST: Duration = Duration::from_millis(300);
 
-/// Whether a program can be found.
-pub(crate) fn is_installed(name: &str) -> bool {
-    let found = std::env::var_os("PATH").map(|path| std::env::split_paths(&path).any(|part| part.join(name).is_file()));
-    found.unwrap_or(false)
-}
-
 /// fio on a ring, with all that makes it fast: a registered file, registered buffers, no bookkeeping of places and times.
 pub(crate) fn fio(path: &Path, blocks: Blocks, time: Duration) -> io::Result<Done> {
     let mode = match (blocks.order, blocks.access.action) {

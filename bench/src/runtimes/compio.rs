@@ -7,12 +7,14 @@ use std::path::Path;
 use ::compio::BufResult;
 use ::compio::driver::ProactorBuilder;
 use ::compio::fs::{File, OpenOptions};
-use ::compio::io::{AsyncReadAt, AsyncWriteAt, AsyncWriteAtExt};
+use ::compio::io::{AsyncRead, AsyncReadAt, AsyncWrite, AsyncWriteAt, AsyncWriteAtExt, AsyncWriteExt};
+use ::compio::net::{TcpListener, UnixListener};
 use ::compio::runtime::{JoinHandle, RuntimeBuilder, spawn};
 
 use crate::files::work::Files;
 use crate::files::{Access, Action, Block};
 use crate::micro::Runtime;
+use crate::network::server::{Listening, buffer_bytes};
 
 pub(crate) struct Local;
 
@@ -83,5 +85,41 @@ impl Files for Local {
         let mut file = File::create(path).await?;
         file.write_all_at(content, 0).await.0?;
         file.close().await
+    }
+}
+
+pub(crate) fn echo(listening: Listening, message: usize) -> io::Result<()> {
+    let bytes = buffer_bytes(message);
+    Local::block_on(async move {
+        match listening {
+            Listening::Tcp(listener) => {
+                let listener = TcpListener::from_std(listener)?;
+                loop {
+                    let (stream, _) = listener.accept().await?;
+                    stream.set_nodelay(true)?;
+                    spawn(answer(stream, bytes)).detach();
+                }
+            }
+            Listening::Unix(listener) => {
+                let listener = UnixListener::from_std(listener)?;
+                loop {
+                    spawn(answer(listener.accept().await?.0, bytes)).detach();
+                }
+            }
+        }
+    })
+}
+
+async fn answer(mut stream: impl AsyncRead + AsyncWrite, bytes: usize) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(bytes);
+    loop {
+        let BufResult(count, full) = stream.read(buffer).await;
+        if count? == 0 {
+            return Ok(());
+        }
+        let BufResult(sent, mut back) = stream.write_all(full).await;
+        sent?;
+        back.clear();
+        buffer = back;
     }
 }

@@ -1,9 +1,8 @@
-//! corering.
+//! corering: tasks, timers and files.
 
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,23 +15,6 @@ use crate::files::work::Files;
 use crate::files::{Access, Action, Block, Blocks, Done, HASH_PART, Meter, Ticker, Until, whole};
 use crate::micro::{Runtime, Timers};
 
-pub(crate) fn serve(listener: TcpListener) -> io::Result<()> {
-    corering::run(async {
-        let listener = corering::net::TcpListener::from_std(listener);
-        loop {
-            let (mut stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            corering::spawn(async move {
-                while let Some(chunk) = stream.recv().await? {
-                    stream.write_all(chunk).await.0?;
-                }
-                io::Result::Ok(())
-            });
-        }
-    })?
-}
-
-/// Tasks, timers and files.
 pub(crate) struct Local;
 
 impl Runtime for Local {

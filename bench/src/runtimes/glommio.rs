@@ -2,14 +2,18 @@
 
 use std::future::Future;
 use std::io;
-use std::path::Path;
+use std::os::fd::{FromRawFd, IntoRawFd};
+use std::path::{Path, PathBuf};
 
 use ::glommio::io::{BufferedFile, DmaFile, OpenOptions};
+use ::glommio::net::{TcpListener, UnixListener};
 use ::glommio::{LocalExecutorBuilder, Placement, Task};
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::files::work::Files;
 use crate::files::{Access, Action, Block};
 use crate::micro::Runtime;
+use crate::network::server::{Listening, announce, buffer_bytes};
 
 pub(crate) struct Local;
 
@@ -101,5 +105,44 @@ impl Files for Local {
         file.write_at(content.to_vec(), 0).await?;
         file.close().await?;
         Ok(())
+    }
+}
+
+pub(crate) fn echo(listening: Listening, message: usize) -> io::Result<()> {
+    let bytes = buffer_bytes(message);
+    let Listening::Tcp(listener) = listening else {
+        return Err(io::Error::other("its Unix sockets it makes itself"));
+    };
+    Local::block_on(async move {
+        // SAFETY: the listener has just given it up.
+        let listener = unsafe { TcpListener::from_raw_fd(listener.into_raw_fd()) };
+        loop {
+            let stream = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            ::glommio::spawn_local(answer(stream, bytes)).detach();
+        }
+    })
+}
+
+/// It takes no Unix socket that is open already.
+pub(crate) fn echo_unix(path: PathBuf, message: usize) -> io::Result<()> {
+    let bytes = buffer_bytes(message);
+    Local::block_on(async move {
+        let listener = UnixListener::bind(&path)?;
+        announce(path.display());
+        loop {
+            ::glommio::spawn_local(answer(listener.accept().await?, bytes)).detach();
+        }
+    })
+}
+
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: usize) -> io::Result<()> {
+    let mut buffer = vec![0; bytes];
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buffer[..count]).await?;
     }
 }

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -17,34 +16,8 @@ use crate::files::work::Files;
 use crate::files::{Access, Action, Block, Blocks, Done, HASH_PART, Meter, Ticker, Until, whole};
 use crate::micro::{Runtime, Timers};
 
-/// Bytes of the buffer of each connection.
-fn buffer_bytes(message: usize) -> usize {
-    if message <= 4096 { 4096 } else { 32768 }
-}
-
 pub(super) fn local() -> io::Result<LocalRuntime> {
     Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
-}
-
-pub(crate) fn serve(listener: TcpListener, message: usize) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    local()?.block_on(async {
-        let listener = ::tokio::net::TcpListener::from_std(listener)?;
-        loop {
-            let (mut stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            task::spawn_local(async move {
-                let mut buffer = vec![0; buffer_bytes(message)];
-                loop {
-                    let count = stream.read(&mut buffer).await?;
-                    if count == 0 {
-                        return io::Result::Ok(());
-                    }
-                    stream.write_all(&buffer[..count]).await?;
-                }
-            });
-        }
-    })
 }
 
 /// Tasks, timers and files.
