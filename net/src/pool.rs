@@ -156,6 +156,9 @@ impl<T: 'static, E: 'static> Pool<T, E> {
     /// Something for a slot.
     pub(crate) async fn fill(&self, slot: Slot<T, E>) -> Result<Pooled<T, E>, PoolError<E>> {
         let pool = &self.0;
+        if pool.slots.is_closed() {
+            return Err(PoolError::Closed);
+        }
         pool.keep_swept();
         while let Some(Item { value, made }) = pool.next_idle() {
             let passed = match &pool.check {

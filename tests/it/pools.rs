@@ -277,7 +277,8 @@ fn a_pool_that_is_closed_waits_for_what_is_lent() {
             assert!(!poll_once(&mut closing).await);
             assert!(pool.is_closed());
         }
-        drop(waiting);
+        assert_eq!(soon(waiting).await.err(), Some(PoolError::Closed), "though the place was its own");
+        assert_eq!(maker.made.get(), 2);
         assert_eq!(pool.acquire().await.err(), Some(PoolError::Closed));
         let mut closing = pin!(pool.close());
         assert!(!poll_once(&mut closing).await, "one is lent");

@@ -13,6 +13,7 @@
 //! connection that waits holds no memory. What a poll did not take stays with the stream, whoever reads next.
 
 /// What `futures`, `hyper` and `tokio` ask of a writer: the same, but for the name of its end.
+#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
 macro_rules! writes {
     ($stream:ident, $writer:ident, $end:ident $(, $more:item)*) => {
         impl<S> $writer for $stream<S> {
@@ -158,12 +159,14 @@ impl<S> PollStream<S> {
     }
 
     /// Says that so much of it has been taken.
+    #[cfg(any(feature = "futures-io", feature = "tls", feature = "tokio-io"))]
     #[inline]
     pub(crate) fn consume(&mut self, count: usize) {
         self.receiver.consume(count);
     }
 
     /// Copies what has arrived, by a function that says how much of it there was room for.
+    #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
     #[inline]
     fn poll_copy(&mut self, cx: &mut Context<'_>, copy: impl FnOnce(&[u8]) -> usize) -> Poll<io::Result<usize>> {
         let count = copy(ready!(self.poll_available(cx))?);

@@ -36,6 +36,8 @@ pub struct TlsStream<S = TcpStream> {
     put_back: Vec<u8>,
     /// The stream has come to its end.
     ended: bool,
+    /// What was wrong with what came; nothing after it can be right.
+    wrong: Option<rustls::Error>,
     has_said_bye: bool,
 }
 
@@ -47,6 +49,7 @@ impl<S: StreamSocket> TlsStream<S> {
             peer: peer.map(Into::into),
             put_back: Vec::new(),
             ended: false,
+            wrong: None,
             has_said_bye: false,
         }
     }
@@ -113,11 +116,15 @@ impl<S> TlsStream<S> {
 
     /// Gives what has arrived to the session.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(wrong) = &self.wrong {
+            return Poll::Ready(Err(explained(wrong.clone(), self.peer.as_deref())));
+        }
         let mut arrived = ready!(self.stream.poll_available(cx))?;
         self.ended = arrived.is_empty();
         let count = self.session.read_tls(&mut arrived)?;
         self.stream.consume(count);
         if let Err(error) = self.session.process_new_packets() {
+            self.wrong = Some(error.clone());
             // The other side is told why, if that goes at once.
             let _ = self.poll_send_on(cx)?;
             return Poll::Ready(Err(explained(error, self.peer.as_deref())));

@@ -23,7 +23,7 @@ fn ok(body: &str) -> String {
 
 /// A server that says what it was asked.
 async fn echo() -> Server {
-    Server::answering(|request| ok(request)).await
+    Server::answering(ok).await
 }
 
 fn built(builder: SessionBuilder) -> Session {
@@ -452,8 +452,9 @@ fn no_more_requests_are_under_way_than_is_allowed() {
 fn who_cannot_be_reached_is_named_with_the_reason() {
     clean(async {
         let session = built(Session::builder().connect_timeout(Duration::from_secs(10)));
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let closed = closed.expect("a port that nobody has");
+        let listener = corering_net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let closed = listener.local_addr().expect("an address");
+        listener.close().await.expect("nobody has it any more");
         let error = session.get(format!("http://{closed}/")).send().await.expect_err("nobody listens");
         assert!(matches!(error, Error::Connect { .. }) && error.is_connect(), "{error}");
         assert!(error.to_string().starts_with(&format!("cannot connect to {closed}: Connection refused")), "{error}");

@@ -1,7 +1,8 @@
 //! TLS: both sides, in whatever pieces, and what is refused.
 
 use std::future::{Future, poll_fn};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
+use std::os::fd::AsFd as _;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -343,5 +344,24 @@ fn a_session_speaks_https_and_keeps_its_connections() {
         let error = other.get(format!("https://{}/", plain.address)).timeout(Duration::from_millis(40)).send().await;
         assert!(matches!(error, Err(Error::Timeout { .. })), "{error:?}");
         until(|| plain.seen.open.get() == 0).await;
+    });
+}
+
+#[test]
+fn what_is_not_right_is_an_error_now_and_later() {
+    clean(async {
+        let (mut client, raw) = {
+            let (client, server) = pair().await;
+            let (connector, acceptor) = (connector().await, acceptor());
+            let (client, server) = join!(connector.connect("localhost", client), acceptor.accept(server));
+            (client.expect("a client"), server.expect("a server"))
+        };
+        // Past TLS, somebody in between writes what is no record.
+        let mut between = std::fs::File::from(raw.as_fd().try_clone_to_owned().expect("a descriptor"));
+        between.write_all(&[23, 3, 3, 0, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]).expect("written");
+        for _ in 0..3 {
+            let error = client.read(Vec::with_capacity(9)).await.0.expect_err("it is forged");
+            assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}");
+        }
     });
 }
