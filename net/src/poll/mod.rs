@@ -158,6 +158,12 @@ impl<S> PollStream<S> {
         self.receiver.poll_available(cx)
     }
 
+    /// Receives into buffers that hold as much, if the core has such.
+    #[cfg(feature = "tls")]
+    pub(crate) fn set_chunk_bytes(&mut self, bytes: usize) {
+        self.receiver.set_chunk_bytes(bytes);
+    }
+
     /// Says that so much of it has been taken.
     #[cfg(any(feature = "futures-io", feature = "tls", feature = "tokio-io"))]
     #[inline]

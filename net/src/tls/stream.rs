@@ -16,6 +16,9 @@ use crate::connection::StreamSocket;
 use crate::poll::PollStream;
 use crate::stream::TcpStream;
 
+/// What the largest record takes: if the core has buffers for that, it comes at once.
+const RECORD: usize = 16 * 1024 + 256;
+
 /// A connection under TLS; made by a [`Connector`](super::Connector) or an [`Acceptor`](super::Acceptor).
 ///
 /// It reads and writes by the runtime's traits ([`AsyncRead`], [`AsyncWrite`]), and, with the features of these names, as
@@ -43,8 +46,10 @@ pub struct TlsStream<S = TcpStream> {
 
 impl<S: StreamSocket> TlsStream<S> {
     pub(super) fn new(stream: S, session: impl Into<Connection>, peer: Option<&str>) -> Self {
+        let mut stream = PollStream::new(stream);
+        stream.set_chunk_bytes(RECORD);
         Self {
-            stream: PollStream::new(stream),
+            stream,
             session: Box::new(session.into()),
             peer: peer.map(Into::into),
             put_back: Vec::new(),
