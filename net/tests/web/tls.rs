@@ -230,8 +230,10 @@ fn who_speaks_no_tls_is_told_so() {
 fn a_handshake_or_a_read_may_be_dropped_at_any_point() {
     clean(async {
         let (connector, acceptor) = (connector().await, acceptor());
-        let mut done = 0;
-        for polls in 0..60 {
+        let (mut polls, mut done) = (0, 0);
+        // Until some have come to their end: then there was no point at which none was dropped.
+        while done < 3 {
+            polls += 1;
             let (client, server) = pair().await;
             let server = spawn({
                 let acceptor = acceptor.clone();
@@ -249,7 +251,6 @@ fn a_handshake_or_a_read_may_be_dropped_at_any_point() {
             drop(connecting);
             server.await.expect("it ends");
         }
-        assert!(done > 0, "some were dropped, and some were not");
         let (mut client, mut server) = talking().await;
         let sent = content(200_000);
         let reads = async {
