@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Parser;
-use corering::net::{self, TcpListener, TcpStream};
+use corering::net::{self, Keepalive, TcpListener, TcpStream};
 use corering::sync::Event;
 use corering::time::{sleep, timeout};
 
@@ -47,6 +47,10 @@ struct Arguments {
     /// How many clients are served at once; others wait.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     max_connections: u32,
+    /// Seconds after which a client is cut off that sends nothing, or takes no replies; 0 waits for ever, as programs that keep
+    /// connections for later expect.
+    #[arg(long, default_value = "0", value_parser = seconds)]
+    timeout: Duration,
     /// MiB that one string may have.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=512))]
     max_string: u16,
@@ -54,6 +58,8 @@ struct Arguments {
 
 /// Replies that are held back at most, before a client has to take them.
 const REPLIES: usize = 1 << 20;
+/// How long a client may say nothing before it is asked whether it is still there: of one whose machine has gone nobody is told.
+const SILENCE: Duration = Duration::from_secs(300);
 /// How long clients may go on after the end was asked for.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -61,6 +67,8 @@ struct Server {
     store: RefCell<Store>,
     log: Option<Log>,
     limits: Limits,
+    /// How long a client is waited for.
+    patience: Option<Duration>,
     /// A key with an end has been set.
     ends_changed: Event,
 }
@@ -77,6 +85,11 @@ fn main() -> ExitCode {
     }
 }
 
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
 async fn run(arguments: Arguments) -> io::Result<()> {
     let mut store = Store::new();
     let log = match &arguments.log {
@@ -87,7 +100,8 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         None => None,
     };
     let limits = Limits { string: usize::from(arguments.max_string) << 20, ..Limits::default() };
-    let server = Rc::new(Server { store: RefCell::new(store), log, limits, ends_changed: Event::new() });
+    let patience = Some(arguments.timeout).filter(|limit| !limit.is_zero());
+    let server = Rc::new(Server { store: RefCell::new(store), log, limits, patience, ends_changed: Event::new() });
     let listener = TcpListener::bind(&arguments.address).await?;
     println!("listening on {}", listener.local_addr()?);
     println!("{} keys", server.store.borrow().len());
@@ -141,10 +155,11 @@ async fn remove_what_ends(server: Rc<Server>) {
 
 async fn serve(mut stream: TcpStream, server: &Server) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    stream.set_keepalive(Some(Keepalive::new().idle(SILENCE)))?;
     // The beginning of a command whose rest has not come.
     let mut rest: Vec<u8> = Vec::new();
     let (mut parser, mut replies) = (protocol::Parser::default(), Replies(Vec::new()));
-    while let Some(chunk) = stream.recv().await? {
+    while let Some(chunk) = server.limited("has sent nothing", stream.recv()).await?? {
         let is_cut = !rest.is_empty();
         if is_cut {
             rest.extend_from_slice(&chunk);
@@ -164,8 +179,10 @@ async fn serve(mut stream: TcpStream, server: &Server) -> io::Result<()> {
                 Err(malformed) => {
                     replies.error(format_args!("ERR Protocol error: {malformed}"));
                     server.answer(&mut stream, &mut replies, logged).await?;
-                    // Where the next command begins, nobody knows.
-                    return stream.shutdown(net::Shutdown::Write).await;
+                    // Where the next command begins, nobody knows. The client may have gone already; that it spoke nonsense is
+                    // told all the same, once.
+                    drop(stream.shutdown(net::Shutdown::Write).await);
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, malformed));
                 }
             }
             if replies.0.len() >= REPLIES {
@@ -237,6 +254,14 @@ impl Server {
         }
     }
 
+    /// Waits for a client, but not longer than is said.
+    async fn limited<F: IntoFuture>(&self, what: &str, wait: F) -> io::Result<F::Output> {
+        let Some(limit) = self.patience else { return Ok(wait.await) };
+        timeout(limit, wait)
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, format!("the client {what} for {limit:?}")))
+    }
+
     /// Sends the replies, once what they acknowledge is as safe as was asked for.
     async fn answer(&self, stream: &mut TcpStream, replies: &mut Replies, logged: Option<u64>) -> io::Result<()> {
         if let (Some(log), Some(up_to)) = (&self.log, logged) {
@@ -245,7 +270,8 @@ impl Server {
         if replies.0.is_empty() {
             return Ok(());
         }
-        let (sent, mut back) = stream.write_all(std::mem::take(&mut replies.0)).await;
+        let sending = stream.write_all(std::mem::take(&mut replies.0));
+        let (sent, mut back) = self.limited("has taken no replies", sending).await?;
         back.clear();
         if back.capacity() <= REPLIES {
             replies.0 = back;

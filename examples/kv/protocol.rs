@@ -11,6 +11,8 @@ use std::ops::Range;
 
 /// No number that is meant has more.
 const MOST_DIGITS: usize = 20;
+/// An array that is none.
+const NULL: &[u8] = b"*-1\r\n";
 
 /// The most that a client may send: what is longer is refused before any memory is taken for it.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +83,11 @@ impl Parser {
         let mut left = match self.left {
             Some(left) => left,
             None => {
+                let null = &input[..input.len().min(NULL.len())];
+                if NULL.starts_with(null) {
+                    // An empty command, or the beginning of one.
+                    return Ok((null.len() == NULL.len()).then_some(NULL.len()));
+                }
                 let Some((count, at)) = parse_number(input, 1, "the number of strings")? else {
                     return Ok(None);
                 };
@@ -139,8 +146,6 @@ fn parse_number(input: &[u8], start: usize, what: &str) -> Result<Option<(usize,
                     Some(_) => malformed(format!("{what} is followed by no end of line")),
                 };
             }
-            // A null array is an empty command.
-            b'-' if at == start && input[start..].starts_with(b"-1\r\n") => return Ok(Some((0, start + 4))),
             other => return malformed(format!("{what} has a '{}' in it", other.escape_ascii())),
         }
         if at - start > MOST_DIGITS {
@@ -151,8 +156,10 @@ fn parse_number(input: &[u8], start: usize, what: &str) -> Result<Option<(usize,
 }
 
 fn parse_line(input: &[u8], words: &mut Vec<Range<usize>>, limits: Limits) -> Result<Option<usize>, Malformed> {
-    let Some(end) = memchr::memchr(b'\n', &input[..input.len().min(limits.line + 2)]) else {
-        if input.len() > limits.line {
+    // With its end, it has two bytes more.
+    let most = limits.line + 2;
+    let Some(end) = memchr::memchr(b'\n', &input[..input.len().min(most)]) else {
+        if input.len() >= most {
             return malformed(format!("too big inline request: no end of line within {} bytes", limits.line));
         }
         return Ok(None);
@@ -252,6 +259,8 @@ mod tests {
             &b"*x\r\n"[..],
             b"*1\r\n+x\r\n",
             b"*1\r\n$-2\r\n",
+            b"*1\r\n$-1\r\n\r\n",
+            b"*-2\r\n",
             b"*1\r\n$1\r\nxy\r\n",
             b"*1\rx",
             b"*99999999999999999999999\r\n",
@@ -263,6 +272,18 @@ mod tests {
         }
         assert!(parsed(&[b'x'; 70_000]).is_err());
         assert!(parsed(&[b'x'; 60_000]).unwrap().is_none());
+    }
+
+    /// A line of the greatest length, and an array that is none: each of their beginnings waits for the rest.
+    #[test]
+    fn what_is_cut_anywhere_is_what_it_would_be_whole() {
+        let longest = [&vec![b'x'; Limits::default().line][..], b"\r\n"].concat();
+        for whole in [&longest[..], NULL, b"*0\r\n", b"*1\r\n$1\r\nx\r\n"] {
+            assert_eq!(parsed(whole).unwrap().map(|(_, len)| len), Some(whole.len()));
+            for cut in (0..whole.len()).rev().take(10) {
+                assert_eq!(parsed(&whole[..cut]), Ok(None), "{cut} of {} bytes", whole.len());
+            }
+        }
     }
 
     proptest! {

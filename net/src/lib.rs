@@ -17,6 +17,7 @@ mod options;
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tls", feature = "tokio-io"))]
 mod poll;
 mod pool;
+mod proxy;
 mod serve;
 mod split;
 mod stream;
@@ -28,7 +29,7 @@ pub mod unix;
 
 pub use addr::{Target, ToSocketAddrs, lookup_host};
 pub use connection::{Read, ReadDeadline, Recv, StreamSocket, Writing};
-pub use corering_runtime::op::{Ancillary, Message, Truncated};
+pub use corering_runtime::op::{Ancillary, Message, SendFile, Truncated};
 pub use listener::{Accept, Incoming, ListenerSocket, TcpListener};
 pub use options::Keepalive;
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tls", feature = "tokio-io"))]
@@ -36,6 +37,7 @@ pub use poll::PollStream;
 #[cfg(feature = "hyper")]
 pub use poll::hyper::{CoreExecutor, CoreTimer};
 pub use pool::{Pool, PoolBuilder, PoolError, PoolStatus, Pooled};
+pub use proxy::{Proxy, proxy};
 pub use serve::{Listen, Serve, ServeMetrics, serve};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use std::net::Shutdown;

@@ -356,8 +356,8 @@ macro_rules! send_methods {
             /// # Cancel safety
             ///
             /// Dropped in flight, it goes out all the same; the next send waits for it.
-            pub fn send<B: IoBuf>(&self, buffer: B) -> Op<Send<B>> {
-                Op::new(Send::new(self.socket(), buffer))
+            pub fn send<B: IoBuf>(&self, buffer: B) -> Op<SendTo<B>> {
+                Op::new(SendTo::new(self.socket(), buffer, None))
             }
 
             /// Sends several buffers in turn as one message, with what goes along. All comes back with the result.

@@ -7,8 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use corering_runtime::buf::{Chunk, IoBuf, IoBufMut};
 use corering_runtime::op::{
-    Ancillary, Connect, Descriptor, Group, How, Message, One, Op, ReceiveMessage, Send, SendMessage, SendTo,
-    SocketOption,
+    Ancillary, Connect, Descriptor, Group, How, Message, One, Op, ReceiveMessage, SendMessage, SendTo, SocketOption,
 };
 use socket2::{Domain, Protocol, Type};
 

@@ -16,6 +16,9 @@
 //! - `io`, `text`: readers and writers with buffers, copies, and text
 //! - `atomic`, `temp`: files that are replaced as a whole, and temporary ones
 //! - `net`, `streams`, `multishots`, `serve`: connections, what they carry, and servers
+//! - `crowds`: clients that come from everywhere, at once, and go again
+//! - `udp`, `unix`, `messages`: datagrams, and sockets of the Unix family
+//! - `passing`: what passes from a socket or a file to a socket without being copied
 //! - `pools`: what is lent, and kept for the next
 //! - `udp`, `unix`: datagrams, and sockets of the Unix family
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
@@ -31,6 +34,7 @@
 //! - `real_files`, `real_names`, `real_trees`, `real_net`: devices, other users, whole trees, descriptors and sockets that
 //!   only this machine has
 //! - `real_sockets`: what goes along with messages, settings, and sockets that others have opened
+//! - `real_storms`: clients by the thousand, in other threads, that break off, give up, and come and go
 //! - `real_time`: the clock of the world
 //! - `real_watch`: being told of what happens to files
 #![allow(
@@ -48,6 +52,7 @@ mod cancel;
 mod chunks;
 mod cleanups;
 mod common;
+mod crowds;
 mod deadlocks;
 mod direct;
 mod drops;
@@ -62,11 +67,13 @@ mod life;
 mod limits;
 mod load;
 mod locals;
+mod messages;
 mod multishots;
 mod names;
 mod net;
 mod order;
 mod panics;
+mod passing;
 mod pools;
 mod scenarios;
 mod selects;
@@ -95,6 +102,7 @@ mod real_panics;
 mod real_races;
 mod real_runtimes;
 mod real_sockets;
+mod real_storms;
 mod real_threads;
 mod real_time;
 mod real_trees;

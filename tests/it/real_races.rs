@@ -1,13 +1,12 @@
-//! Races with other threads: cancels against completions, accepts and reads that are given up, completions that
-//! overflow.
+//! Races with other threads: cancels against completions, reads that are given up, completions that overflow.
 
 use std::future::{Future as _, poll_fn};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -136,68 +135,6 @@ fn a_cancel_that_races_with_a_completion_has_one_outcome_and_gives_the_buffer_ba
         drop(give);
         dropper.join().expect("no panic");
         assert!(completed.iter().chain(&cancelled).all(|count| *count > 0), "{completed:?} against {cancelled:?}");
-    });
-}
-
-/// Clients come while the server gives its accept up again and again: each of them is served.
-#[test]
-fn a_loop_of_accepts_that_time_out_serves_every_client() {
-    const CLIENTS: usize = 3;
-    clean(async || {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let (served, gone) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let stop = Arc::new(AtomicBool::new(false));
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|seed| {
-                let (served, gone, stop) = (served.clone(), gone.clone(), stop.clone());
-                std::thread::spawn(move || {
-                    let mut random = Random::new(seed as u64 + 7);
-                    let mut visit = || -> std::io::Result<()> {
-                        let mut stream = std::net::TcpStream::connect(address)?;
-                        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-                        let number = random.below(u64::MAX).to_le_bytes();
-                        stream.write_all(&number)?;
-                        let mut back = Vec::new();
-                        stream.read_to_end(&mut back)?;
-                        assert_eq!(back, number, "the connection was lost");
-                        Ok(())
-                    };
-                    let mut result = Ok(());
-                    while result.is_ok() && !stop.load(Ordering::SeqCst) && served.load(Ordering::SeqCst) < 4000 {
-                        result = visit();
-                        served.fetch_add(1, Ordering::SeqCst);
-                    }
-                    gone.fetch_add(1, Ordering::SeqCst);
-                    result.expect("served");
-                })
-            })
-            .collect();
-        let (mut random, began) = (Random::new(3), Instant::now());
-        let (mut accepted, mut given_up) = (0, 0);
-        while gone.load(Ordering::SeqCst) < CLIENTS {
-            stop.store(began.elapsed() > Duration::from_millis(1500), Ordering::SeqCst);
-            let limit = Duration::from_micros(random.below(100));
-            match timeout(limit, listener.accept()).await {
-                Err(_) => given_up += 1,
-                Ok(next) => {
-                    accepted += 1;
-                    let (mut stream, _) = next.expect("accepted");
-                    corering::spawn(async move {
-                        let (count, bytes) = stream.read(Vec::with_capacity(8)).await;
-                        assert_eq!(count?, 8);
-                        stream.write_all(bytes).await.0?;
-                        stream.close().await
-                    });
-                }
-            }
-        }
-        for client in clients {
-            client.join().expect("each was served");
-        }
-        assert_eq!(accepted, served.load(Ordering::SeqCst));
-        assert!(accepted > 0 && given_up > 0, "{accepted} accepted, {given_up} given up");
-        listener.close().await.expect("closed");
     });
 }
 

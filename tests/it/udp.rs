@@ -1,7 +1,10 @@
 //! Datagrams: none that has arrived is lost with a future, and none is cut in silence.
 
+use std::future::{Future as _, poll_fn};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Poll;
 
 use corering::Builder;
 use corering::net::{Ancillary, Truncated, UdpSocket};
@@ -240,6 +243,67 @@ fn a_stream_of_datagrams_tells_of_one_that_was_cut_and_goes_on_without_buffers()
         drop(datagrams);
         drop(kept);
         assert!(metrics().enters < 10_000, "it spun");
+    });
+}
+
+/// Beside its bytes, a datagram in a pooled buffer has a head and a name: where these leave little room or none, streams go on
+/// with memory of their own, and nothing is cut in silence.
+#[test]
+fn a_stream_of_datagrams_makes_do_with_the_smallest_buffers() {
+    for size in [1, 16, 64, 125, 126, 127, 130, 256] {
+        clean_on(Builder::new().buffers(4, size), async || {
+            let (here, there, address) = two().await;
+            for len in [0, 1, 4, 5, 300] {
+                soon(here.send_to(vec![len as u8; len], address)).await.0.expect("sent");
+                let mut datagrams = there.recv_stream(4);
+                match soon(datagrams.next()).await.expect("no end") {
+                    Ok((bytes, from)) => {
+                        assert_eq!(bytes[..], vec![len as u8; len]);
+                        assert_eq!(from, here.local_addr().expect("bound"));
+                    }
+                    Err(error) => assert_eq!(length(&error), len, "with buffers of {size} bytes"),
+                }
+            }
+        });
+    }
+}
+
+/// What lies there is received at once, what does not is waited for, and whichever it is: none is lost, swapped or doubled.
+#[test]
+fn datagrams_come_in_order_whether_they_wait_or_are_waited_for() {
+    clean(async || {
+        let (here, there, address) = two().await;
+        let (mut sent, mut next) = (0_u32, 0_u32);
+        for round in 0..200_u32 {
+            let many = [0, 1, 1, 1, 7, 40, 1, 0][round as usize % 8];
+            // One waits for the first of them, and is given up now and then: before or after it has come.
+            let mut waits = there.recv_from(room());
+            let mut taken = poll_fn(|cx| Poll::Ready(Pin::new(&mut waits).poll(cx))).await;
+            for _ in 0..many {
+                soon(here.send_to(sent.to_ne_bytes(), address)).await.0.expect("sent");
+                sent += 1;
+            }
+            if round % 3 == 0 {
+                turn().await;
+            }
+            if round % 5 > 0 && many > 0 && taken.is_pending() {
+                taken = Poll::Ready(soon(waits).await);
+            } else {
+                drop(waits);
+            }
+            if let Poll::Ready((received, bytes)) = taken {
+                received.expect("received");
+                assert_eq!(bytes, next.to_ne_bytes());
+                next += 1;
+            }
+            while next < sent.saturating_sub(round % 4) {
+                let (received, bytes) = soon(there.recv_from(room())).await;
+                let (count, from) = received.expect("received");
+                assert_eq!((count, from), (4, here.local_addr().expect("bound")));
+                assert_eq!(bytes, next.to_ne_bytes());
+                next += 1;
+            }
+        }
     });
 }
 

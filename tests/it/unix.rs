@@ -203,7 +203,7 @@ fn whoever_sends_more_datagrams_than_there_is_room_for_waits_and_loses_none() {
             if number % 9 == 0 {
                 turn().await;
                 // One that is given up changes nothing.
-                let mut receive = there.recv(room());
+                let mut receive = there.recv_msg(vec![room()], 0);
                 if poll_once(&mut receive).await {
                     panic!("it is with the kernel first");
                 }
@@ -245,10 +245,9 @@ fn messages_of_a_connection_stay_apart_until_its_end() {
             soon(client.send(text)).await.0.expect("sent");
         }
         soon(client.send_msg(vec!["th", "ird"], Ancillary::new())).await.0.expect("sent");
-        let mut receive = server.recv(room());
-        if !poll_once(&mut receive).await {
-            turn().await;
-        }
+        let mut receive = server.recv_msg(vec![room()], 0);
+        assert!(!poll_once(&mut receive).await, "it is with the kernel first");
+        turn().await;
         drop(receive);
         client.close().await.expect("closed");
         for text in ["first", "second", "third", "", ""] {

@@ -10,6 +10,7 @@
 )]
 
 mod cancels;
+mod crowds;
 mod direct;
 mod hung;
 mod leftovers;
@@ -54,6 +55,30 @@ const CASES: &[Case] = &[
         name: "a_refused_registration_is_named",
         check: |case| says(case, &["io_uring_register"]),
         child: || filtered_setup(libc::SYS_io_uring_register, libc::EPERM),
+    },
+    Case {
+        name: "the_profile_of_the_guide_lets_a_core_run",
+        check: |case| says(case, &["3 calls, 10 round trips"]),
+        child: || {
+            let guide = include_str!("../../docs/servers.md");
+            let profile = guide.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a profile");
+            let profile: serde_json::Value = serde_json::from_str(profile).expect("JSON");
+            assert_eq!(profile["action"], "SCMP_ACT_ALLOW");
+            let allowed: Vec<&str> =
+                profile["names"].as_array().expect("names").iter().filter_map(|name| name.as_str()).collect();
+            for (name, call) in [
+                ("io_uring_setup", libc::SYS_io_uring_setup),
+                ("io_uring_enter", libc::SYS_io_uring_enter),
+                ("io_uring_register", libc::SYS_io_uring_register),
+            ] {
+                // As the engine's own profile does.
+                if !allowed.contains(&name) {
+                    refuse(call, libc::EPERM);
+                }
+            }
+            print!("{} calls, ", allowed.len());
+            round_trips(10);
+        },
     },
     Case {
         name: "without_descriptors_the_limit_is_named",
@@ -233,6 +258,21 @@ const CASES: &[Case] = &[
         child: leftovers::use_a_port_again_and_again,
     },
     Case {
+        name: "ten_thousand_connections_are_served_and_cost_little_while_they_wait",
+        check: crowds::ten_thousand_are_served,
+        child: crowds::serve_crowds,
+    },
+    Case {
+        name: "more_clients_than_descriptors_wait_and_are_served_when_others_go",
+        check: crowds::more_than_there_is_room_for_are_served,
+        child: crowds::serve_with_few_descriptors,
+    },
+    Case {
+        name: "connections_that_come_and_go_leave_nothing_that_grows",
+        check: crowds::many_come_and_go,
+        child: crowds::serve_crowds,
+    },
+    Case {
         name: "a_core_ends_wherever_that_is_asked_for",
         check: |case| says(case, &["ended in a destructor", "ended while a panic unwound", "another core"]),
         child: leftovers::end_anywhere,
@@ -280,6 +320,11 @@ const CASES: &[Case] = &[
         child: signals::have_handlers_before,
     },
     Case {
+        name: "a_signal_that_nobody_listens_for_ends_the_process_though_our_handler_is_set",
+        check: signals::is_ended_by_default,
+        child: signals::put_ours_back_when_nobody_listens,
+    },
+    Case {
         name: "a_signal_shuts_down_and_the_next_ends_the_process",
         check: signals::is_shut_down_by_two,
         child: signals::shut_down_slowly,
@@ -303,6 +348,11 @@ const CASES: &[Case] = &[
         name: "a_forked_child_listens_for_signals_of_its_own",
         check: |case| says(case, &["the child was told once", "the parent was told of its own"]),
         child: signals::listen_after_a_fork,
+    },
+    Case {
+        name: "who_writes_to_a_socket_that_has_gone_is_not_hit_by_a_signal",
+        check: |case| says(case, &["vectored", "a file", "through a pipe", "not hit"]),
+        child: signals::write_to_nobody,
     },
     Case {
         name: "all_goes_through_standard_streams_whatever_they_are",
@@ -450,6 +500,12 @@ fn report_setup() {
 
 /// Makes a core where one call is refused with `errno`.
 fn filtered_setup(call: libc::c_long, errno: i32) {
+    refuse(call, errno);
+    report_setup();
+}
+
+/// Has one call refused with `errno` from now on.
+fn refuse(call: libc::c_long, errno: i32) {
     /// Instructions of the kernel's classic filters: load a word, jump if equal, return.
     const LOAD: u16 = 0x20;
     const JUMP_EQUAL: u16 = 0x15;
@@ -469,7 +525,6 @@ fn filtered_setup(call: libc::c_long, errno: i32) {
     // SAFETY: `program` names the filter above; both outlive the call.
     let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
     assert_eq!(set, 0, "{}", io::Error::last_os_error());
-    report_setup();
 }
 
 fn set_limit(which: libc::__rlimit_resource_t, to: u64) {

@@ -3,15 +3,17 @@
 use std::future::Future as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::pin::pin;
+use std::process::Command;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use corering::net::UnixStream;
 use corering::signal::{self, SignalKind, Signals};
 use corering::time::timeout;
 use corering::{Builder, RunError, io};
 
-use crate::{Case, told};
+use crate::{Case, child_of, told};
 
 /// To this thread: the handler has run when it returns.
 fn raise(signal: SignalKind) {
@@ -133,9 +135,57 @@ pub(crate) fn have_handlers_before() {
         drop(Signals::new([SignalKind::USER2])?);
         assert_eq!(handler_of(SignalKind::USER2), plain);
         println!("what came later stays");
+
+        // When they take it away, whoever listens is told again.
+        set_handler(SignalKind::USER2, libc::SIG_DFL, 0);
+        let mut signals = Signals::new([SignalKind::USER2])?;
+        raise(SignalKind::USER2);
+        assert_eq!(signals.next().await?, SignalKind::USER2);
+        drop(signals);
+        assert_eq!(handler_of(SignalKind::USER2), libc::SIG_DFL);
         io::Result::Ok(())
     });
     told.expect("io_uring").expect("listens");
+}
+
+/// Somebody sets a handler above ours, and sets ours again when the last listener has gone: then nobody is there for the
+/// signal, and it does what it does by default.
+pub(crate) fn put_ours_back_when_nobody_listens() {
+    let told = corering::run(async {
+        let signals = Signals::new([SignalKind::TERMINATE, SignalKind::CHILD])?;
+        let ours = handler_of(SignalKind::TERMINATE);
+        for kind in [SignalKind::TERMINATE, SignalKind::CHILD] {
+            set_handler(kind, count as *const () as usize, 0);
+        }
+        drop(signals);
+        for kind in [SignalKind::TERMINATE, SignalKind::CHILD] {
+            raise(kind);
+            set_handler(kind, ours, libc::SA_SIGINFO);
+        }
+        assert_eq!(PLAIN.load(Ordering::Relaxed), 2);
+        raise(SignalKind::CHILD);
+        println!("goes on after what is ignored");
+        let mut signals = Signals::new([SignalKind::TERMINATE])?;
+        raise(SignalKind::TERMINATE);
+        assert_eq!(signals.next().await?, SignalKind::TERMINATE);
+        println!("told again");
+        // Ours stays this time, too: somebody else's is above it while the listener goes.
+        set_handler(SignalKind::TERMINATE, count as *const () as usize, 0);
+        drop(signals);
+        set_handler(SignalKind::TERMINATE, ours, libc::SA_SIGINFO);
+        raise(SignalKind::TERMINATE);
+        println!("and has not ended");
+        io::Result::Ok(())
+    });
+    told.expect("io_uring").expect("listens");
+}
+
+pub(crate) fn is_ended_by_default(case: &Case) -> Result<(), String> {
+    let arguments = child_of(case);
+    let output = Command::new(&arguments[0]).args(&arguments[1..]).output().map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let expected = output.status.signal() == Some(libc::SIGTERM) && text.ends_with("told again\n");
+    if expected { Ok(()) } else { Err(format!("{}: {text}", output.status)) }
 }
 
 pub(crate) fn shut_down_slowly() {
@@ -286,4 +336,47 @@ pub(crate) fn listen_after_a_fork() {
     });
     run.expect("io_uring").expect("listens");
     println!("the parent was told of its own");
+}
+
+/// Every way to write to a socket, while SIGPIPE ends the process, as it does in programs of other languages.
+pub(crate) fn write_to_nobody() {
+    // SAFETY: sets the default.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let ended = corering::run(async {
+        let (mut ours, theirs) = UnixStream::pair()?;
+        theirs.close().await?;
+        let refused = |error: io::Error| assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        refused(ours.write_vectored(vec!["a", "b"]).await.0.expect_err("nobody is there"));
+        println!("vectored");
+
+        let file = corering::fs::File::open("/proc/self/exe").await?;
+        refused(ours.send_file(&file, ..).await.expect_err("nobody is there"));
+        println!("a file");
+
+        // It goes by a pipe, waits for room, and then the other side goes.
+        let ((mut client, mut front), (mut back, server)) = (UnixStream::pair()?, UnixStream::pair()?);
+        let writer = corering::spawn(async move {
+            let written = client.write_all(vec![0; 8 << 20]).await.0;
+            (client, written)
+        });
+        {
+            let mut copy = pin!(io::copy(&mut front, &mut back));
+            assert!(timeout(Duration::from_millis(50), copy.as_mut()).await.is_err(), "nobody reads");
+            server.close().await?;
+            refused(copy.await.expect_err("nobody is there"));
+        }
+        println!("through a pipe");
+        drop((front, back));
+        drop(writer.await?);
+        io::Result::Ok(())
+    });
+    ended.expect("io_uring").expect("no error");
+    // SAFETY: takes room for a set, which is filled.
+    let blocked = unsafe {
+        let mut blocked = std::mem::zeroed();
+        libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), &raw mut blocked);
+        libc::sigismember(&raw const blocked, libc::SIGPIPE)
+    };
+    assert_eq!(blocked, 0, "and it is as it was");
+    println!("not hit");
 }

@@ -478,6 +478,49 @@ fn what_was_asked_is_answered_before_the_end() {
     }
 }
 
+/// Ctrl-C while clients ask as fast as they can: each answer that has begun is whole.
+#[test]
+fn under_load_an_end_cuts_no_answer_short() {
+    const CLIENTS: usize = 8;
+    let Some(mut server) = start(&[]) else { return };
+    std::thread::scope(|scope| {
+        let (say, said) = std::sync::mpsc::channel();
+        for number in 0..CLIENTS {
+            let (stream, say) = (server.connect(), say.clone());
+            scope.spawn(move || {
+                let body = format!("hello, {number}\n");
+                let ask = format!("GET /hello/{number} HTTP/1.1\r\nHost: x\r\n\r\n");
+                let mut stream = BufReader::new(stream);
+                let mut count = 0;
+                while stream.get_mut().write_all(ask.as_bytes()).is_ok() {
+                    let mut head = String::new();
+                    // Nothing of an answer, or all of it.
+                    if !matches!(stream.read_line(&mut head), Ok(1..)) {
+                        break;
+                    }
+                    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+                    while !head.ends_with("\r\n\r\n") {
+                        assert_ne!(stream.read_line(&mut head).expect("the rest of the head"), 0, "{head}");
+                    }
+                    let mut rest = vec![0; body.len()];
+                    stream.read_exact(&mut rest).expect("the body");
+                    assert_eq!(text(&rest), body);
+                    count += 1;
+                    if count == 50 {
+                        say.send(()).expect("it listens");
+                    }
+                }
+                assert!(count >= 50);
+            });
+        }
+        (0..CLIENTS).for_each(|_| said.recv().expect("all are served"));
+        server.signal(libc::SIGINT);
+    });
+    let (status, _) = server.end();
+    assert_eq!(status.code(), Some(0), "{}", server.told());
+    assert_eq!(server.told().lines().count(), 1, "{}", server.told());
+}
+
 #[test]
 fn a_second_ctrl_c_ends_at_once() {
     let Some(mut server) = start(&[]) else { return };

@@ -131,8 +131,11 @@ fn who_misbehaves_ends_alone_and_leaves_nothing() {
     let mut good = BufReader::new(server.connect());
     assert_eq!(ask(&mut good, &["SET", "a", "1"]), "+OK");
     let before = server.descriptors();
+    let mut told = Vec::new();
     for wrong in [
         &b"*1\r\n+x\r\n"[..],
+        b"*65537\r\n",
+        b"*-2\r\n",
         b"*x\r\n",
         b"*1\r\n$1\r\nxyz\r\n",
         b"*2\r\n$3\r\nGET\r\n$99999999\r\n",
@@ -141,6 +144,7 @@ fn who_misbehaves_ends_alone_and_leaves_nothing() {
         b"GET / HTTP/1.1\r\n*\r\n",
     ] {
         let mut stream = server.connect();
+        told.push(format!("connection from {}'", stream.local_addr().expect("connected")));
         // What is refused early cannot be sent to its end.
         drop(stream.write_all(wrong));
         drop(stream.shutdown(Shutdown::Write));
@@ -163,7 +167,143 @@ fn who_misbehaves_ends_alone_and_leaves_nothing() {
     assert_eq!(ask(&mut good, &["GET", "a"]), "1");
     drop(waiting);
     until("all is freed", || server.descriptors() == before);
+    // A line for each who spoke nonsense, and none for those who have just gone.
+    until("all is told", || server.told().lines().count() == told.len());
+    for who in told {
+        assert_eq!(server.told().matches(&who).count(), 1, "{who}: {}", server.told());
+    }
+    assert_eq!(ask(&mut good, &["GET", "a"]), "1");
+}
+
+#[test]
+fn who_is_silent_or_takes_no_replies_is_cut_off_and_told_once() {
+    let Some(server) = start(&["--timeout", "0.3"]) else { return };
+    let mut setting = BufReader::new(server.connect());
+    assert_eq!(ask(&mut setting, &["SET", "large", &"x".repeat(1 << 20)]), "+OK");
+    // With that connection; of each kind that follows there are two.
+    let before = server.descriptors();
+    drop(setting);
+    let gets = command(&["GET", "large"]).repeat(100);
+    let half = &command(&["SET", "a", "1"])[..20];
+    let slow: Vec<TcpStream> = [&b""[..], b"P", half, &gets]
+        .repeat(2)
+        .iter()
+        .map(|first| {
+            let mut stream = server.connect();
+            stream.write_all(first).expect("sent");
+            stream
+        })
+        .collect();
+    until("they are cut off", || {
+        slow.iter().all(|stream| {
+            let who = format!("connection from {}'", stream.local_addr().expect("connected"));
+            server.told().contains(&who)
+        })
+    });
+    for mut stream in slow {
+        let who = format!("connection from {}'", stream.local_addr().expect("connected"));
+        assert_eq!(server.told().matches(&who).count(), 1, "{}", server.told());
+        assert!(all_of(&mut stream).len() < 100 << 20);
+    }
+    until("all is freed", || server.descriptors() <= before);
+    // On a busy machine, this very client may be one who takes too long.
+    until("others are served", || {
+        let mut stream = server.connect();
+        drop(stream.write_all(b"PING\r\n"));
+        drop(stream.shutdown(Shutdown::Write));
+        text(&all_of(&mut stream)) == "+PONG\r\n"
+    });
+}
+
+#[test]
+fn resets_at_every_stage_leave_nothing_behind() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let path = folder.path().join("log");
+    let Some(server) = start(&["--log", path.to_str().expect("text"), "--fsync", "always"]) else { return };
+    let mut good = BufReader::new(server.connect());
+    assert_eq!(ask(&mut good, &["SET", "large", &"x".repeat(1 << 20)]), "+OK");
+    let before = server.descriptors();
+    let upload = command(&["SET", "upload", &"y".repeat(1 << 20)]);
+    let (get, incr) = (command(&["GET", "large"]), command(&["INCR", "count"]));
+    // What is sent, and how much of the answer is read.
+    let stages: [(&[u8], usize); 9] = [
+        (b"", 0),
+        (b"*2\r\n$3\r\nGE", 0),
+        (b"PING\r\n", 0),
+        (b"PING\r\n", 3),
+        (&upload[..600_000], 0),
+        (&upload, 0),
+        (&get, 100_000),
+        // So many replies that they cannot all go out.
+        (&get.repeat(30), 0),
+        // Each of these waits for the disk.
+        (&incr.repeat(100), 4),
+    ];
+    for _ in 0..10 {
+        let streams: Vec<TcpStream> = stages
+            .iter()
+            .map(|(request, answer)| {
+                let mut stream = server.connect();
+                stream.write_all(request).expect("open");
+                stream.read_exact(&mut vec![0; *answer]).expect("an answer");
+                stream
+            })
+            .collect();
+        streams.into_iter().for_each(reset);
+        assert_eq!(ask(&mut good, &["PING"]), "+PONG");
+    }
+    until("all is freed", || server.descriptors() == before);
     assert_eq!(server.told(), "");
+    let count: u64 = ask(&mut good, &["GET", "count"]).parse().expect("a number");
+    assert!((10..=1000).contains(&count), "whole commands were done, or not at all: {count}");
+}
+
+/// Ctrl-C while clients change things as fast as they can: what was answered is in the log, whenever that goes to the disk,
+/// and nothing is told but replies that are whole.
+#[test]
+fn what_was_answered_before_ctrl_c_is_in_the_log() {
+    const CLIENTS: usize = 8;
+    for fsync in ["always", "everysec", "no"] {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let path = folder.path().join("log");
+        let arguments = ["--log", path.to_str().expect("text"), "--fsync", fsync];
+        let Some(mut server) = start(&arguments) else { return };
+        let answered: Vec<u64> = std::thread::scope(|scope| {
+            let (say, said) = std::sync::mpsc::channel();
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|number| {
+                    let (mut client, say) = (BufReader::new(server.connect()), say.clone());
+                    scope.spawn(move || {
+                        let ask = command(&["INCR", &format!("key{number}")]);
+                        let mut count = 0;
+                        while client.get_mut().write_all(&ask).is_ok() {
+                            let mut reply = String::new();
+                            match client.read_line(&mut reply) {
+                                Ok(1..) => assert_eq!(reply, format!(":{}\r\n", count + 1), "a reply is whole"),
+                                Ok(0) | Err(_) => break,
+                            }
+                            count += 1;
+                            if count == 50 {
+                                say.send(()).expect("it listens");
+                            }
+                        }
+                        count
+                    })
+                })
+                .collect();
+            (0..CLIENTS).for_each(|_| said.recv().expect("all are served"));
+            server.signal(libc::SIGINT);
+            clients.into_iter().map(|client| client.join().expect("no panic")).collect()
+        });
+        let (status, _) = server.end();
+        assert_eq!((status.code(), server.told()), (Some(0), String::new()), "{fsync}");
+        let Some(server) = start(&arguments) else { return };
+        let mut client = BufReader::new(server.connect());
+        for (number, count) in answered.into_iter().enumerate() {
+            let found: u64 = ask(&mut client, &["GET", &format!("key{number}")]).parse().expect("a number");
+            assert!(found == count || found == count + 1, "{fsync}: {found} in the log, and {count} answered");
+        }
+    }
 }
 
 #[test]

@@ -10,5 +10,6 @@ mod common;
 mod client;
 mod http;
 mod kv;
+mod proxy;
 #[cfg(all(feature = "client", feature = "tls"))]
 mod tls;

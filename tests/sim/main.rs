@@ -35,6 +35,8 @@ mod chunks;
 mod cleanups;
 #[path = "../it/common.rs"]
 mod common;
+#[path = "../it/crowds.rs"]
+mod crowds;
 #[path = "../it/deadlocks.rs"]
 mod deadlocks;
 #[path = "../it/direct.rs"]
@@ -63,6 +65,8 @@ mod limits;
 mod load;
 #[path = "../it/locals.rs"]
 mod locals;
+#[path = "../it/messages.rs"]
+mod messages;
 #[path = "../it/multishots.rs"]
 mod multishots;
 #[path = "../it/names.rs"]
@@ -73,6 +77,8 @@ mod net;
 mod order;
 #[path = "../it/panics.rs"]
 mod panics;
+#[path = "../it/passing.rs"]
+mod passing;
 #[path = "../it/pools.rs"]
 mod pools;
 #[path = "../it/scenarios.rs"]

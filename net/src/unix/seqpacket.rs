@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use corering_runtime::buf::{IoBuf, IoBufMut};
 use corering_runtime::op::{
-    Ancillary, Descriptor, How, Message, One, Op, ReceiveMessage, Send, SendMessage, SocketOption,
+    Ancillary, Descriptor, How, Message, One, Op, ReceiveMessage, SendMessage, SendTo, SocketOption,
 };
 use socket2::Type;
 

@@ -2,10 +2,11 @@
 //! groups, devices, and the names of hosts.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::calls::{Kernel, done};
 #[cfg(feature = "sim")]
@@ -54,6 +55,38 @@ pub(crate) fn pipe() -> io::Result<[RawFd; 2]> {
         }
         #[cfg(feature = "sim")]
         Kernel::Simulated => sim::calls::pipe(),
+    }
+}
+
+/// Sends a message without waiting, to an address if there is one. In a world that always has to wait: the ring does it.
+#[inline]
+pub(crate) fn send_message_now(fd: BorrowedFd<'_>, bytes: &[u8], to: Option<&SockAddr>) -> io::Result<usize> {
+    const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    match (Kernel::answering(fd.as_raw_fd()), to) {
+        (Kernel::Real, Some(to)) => SockRef::from(&fd).send_to_with_flags(bytes, to, FLAGS),
+        (Kernel::Real, None) => SockRef::from(&fd).send_with_flags(bytes, FLAGS),
+        #[cfg(feature = "sim")]
+        (Kernel::Simulated, _) => Err(io::ErrorKind::WouldBlock.into()),
+    }
+}
+
+/// Receives a message without waiting, and who sent it if that is asked for: how long it is, which with `MSG_TRUNC` may be
+/// more than there is room for. In a world that always has to wait: the ring does it.
+#[inline]
+pub(crate) fn receive_message_now(
+    fd: BorrowedFd<'_>,
+    room: &mut [MaybeUninit<u8>],
+    flags: i32,
+    wants_sender: bool,
+) -> io::Result<(usize, Option<SockAddr>)> {
+    let flags = flags | libc::MSG_DONTWAIT;
+    match Kernel::answering(fd.as_raw_fd()) {
+        Kernel::Real if wants_sender => {
+            SockRef::from(&fd).recv_from_with_flags(room, flags).map(|(length, from)| (length, Some(from)))
+        }
+        Kernel::Real => SockRef::from(&fd).recv_with_flags(room, flags).map(|length| (length, None)),
+        #[cfg(feature = "sim")]
+        Kernel::Simulated => Err(io::ErrorKind::WouldBlock.into()),
     }
 }
 

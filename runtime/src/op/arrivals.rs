@@ -27,7 +27,14 @@ struct State {
     /// A receive is with the kernel, or was dropped and has not ended.
     taken: bool,
     waiting: Vec<Waker>,
+    /// How many receives do without a look whether something lies there, after one that found nothing; and how many of these
+    /// are still to come.
+    skips: u8,
+    skips_left: u8,
 }
+
+/// The most receives that do without.
+const MOST_SKIPS: u8 = 31;
 
 /// A message that was received for somebody who had gone.
 #[derive(Debug)]
@@ -63,6 +70,12 @@ impl Arrivals {
         self.state().kept.is_empty()
     }
 
+    /// Whether nothing is kept, and nothing is going to be.
+    pub(super) fn is_quiet(&self) -> bool {
+        let state = self.state();
+        state.kept.is_empty() && !state.taken
+    }
+
     /// The first that is kept.
     pub(super) fn take(&self) -> Option<Kept> {
         self.state().kept.pop_front()
@@ -90,6 +103,25 @@ impl Arrivals {
     /// All that is kept, in the order of arrival: the bytes, and the rest.
     pub fn take_all(&self) -> Vec<(Vec<u8>, Message)> {
         self.state().kept.drain(..).map(|kept| (kept.bytes, kept.message)).collect()
+    }
+
+    /// Whether nothing is kept, and the next receive had better look first whether something lies there. Where that has been in
+    /// vain, more and more receives do without: of a socket on which one message comes after the other, each is waited for.
+    pub(super) fn is_worth_a_look(&self) -> bool {
+        let mut state = self.state();
+        if !state.kept.is_empty() {
+            return false;
+        }
+        let is_worth_it = state.skips_left == 0;
+        state.skips_left = state.skips_left.saturating_sub(1);
+        is_worth_it
+    }
+
+    /// What such a look came to.
+    pub(super) fn has_looked(&self, found: bool) {
+        let mut state = self.state();
+        state.skips = if found { 0 } else { (state.skips * 2 + 1).min(MOST_SKIPS) };
+        state.skips_left = state.skips;
     }
 
     /// The kernel gets a receive.

@@ -6,7 +6,9 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::task::{Context, Poll};
 
 use io_uring::opcode;
@@ -20,7 +22,8 @@ use super::multishot::MultishotOperation;
 use super::read::{Parts, no_room, room_of};
 use super::receive::{got_buffers, pooled_chunk};
 use super::{Completion, Operation, Progress, Submission};
-use crate::buf::{Chunk, IoBufMut};
+use crate::buf::{Chunk, IoBufMut, Room};
+use crate::driver::socket_calls;
 
 /// A message that was received, but for its bytes, which lie in the buffer.
 #[derive(Debug)]
@@ -182,6 +185,10 @@ pub trait Rooms: 'static {
     #[doc(hidden)]
     fn parts(&mut self, parts: &mut Vec<libc::iovec>);
 
+    /// The room, if it is one buffer's.
+    #[doc(hidden)]
+    fn only(&mut self) -> Option<Room<'_>>;
+
     /// So many bytes have been put into the parts, one after the other.
     ///
     /// # Safety
@@ -211,6 +218,10 @@ impl<B: IoBufMut> Rooms for One<B> {
         parts.push(libc::iovec { iov_base: start.cast(), iov_len: len as usize });
     }
 
+    fn only(&mut self) -> Option<Room<'_>> {
+        Some(self.0.room())
+    }
+
     unsafe fn advance(&mut self, count: usize) {
         // SAFETY: the caller's promise.
         unsafe { self.0.advance(count) };
@@ -233,6 +244,13 @@ impl<B: IoBufMut> Rooms for Vec<B> {
             let (start, len) = room_of(buffer);
             libc::iovec { iov_base: start.cast(), iov_len: len as usize }
         }));
+    }
+
+    fn only(&mut self) -> Option<Room<'_>> {
+        match &mut self[..] {
+            [buffer] => Some(buffer.room()),
+            _ => None,
+        }
     }
 
     unsafe fn advance(&mut self, count: usize) {
@@ -273,7 +291,8 @@ pub struct How {
 
 /// Receives a message into one buffer ([`One`]) or several; output `(io::Result<M>, the buffers)`.
 ///
-/// One receive of a socket is with the kernel at a time; others wait for it.
+/// One receive of a socket is with the kernel at a time; others wait for it. What lies there already is received by a plain
+/// call, if it is one buffer and nothing is asked for that comes along: of a busy socket that costs less than the ring.
 ///
 /// # Cancel safety
 ///
@@ -286,8 +305,11 @@ pub struct ReceiveMessage<R, M> {
     claim: Option<Claim>,
     rooms: R,
     how: How,
-    envelope: Envelope,
-    /// What was kept for it.
+    /// Made when it goes to the ring: a plain call needs none.
+    envelope: Option<Box<Envelope>>,
+    /// Nothing is kept, and it looks first whether something lies there.
+    looks: bool,
+    /// What was kept for it, or lay there.
     kept: Option<Message>,
     gives: PhantomData<fn() -> M>,
 }
@@ -295,29 +317,40 @@ pub struct ReceiveMessage<R, M> {
 impl<R: Rooms, M: FromMessage> ReceiveMessage<R, M> {
     /// Receives from `socket`, whose arrivals these are.
     pub fn new(socket: &Descriptor, arrivals: &Arrivals, rooms: R, how: How) -> Self {
-        let control = how.descriptors.map_or_else(Vec::new, Ancillary::room);
         Self {
             held: Held::to_look(socket),
             arrivals: arrivals.clone(),
             claim: None,
             rooms,
             how,
-            envelope: Envelope { control, ..Envelope::default() },
+            envelope: None,
+            looks: false,
             kept: None,
             gives: PhantomData,
         }
     }
 
+    fn envelope(&mut self) -> &mut Envelope {
+        let descriptors = self.how.descriptors;
+        self.envelope.get_or_insert_with(|| {
+            let control = descriptors.map_or_else(Vec::new, Ancillary::room);
+            Box::new(Envelope { control, ..Envelope::default() })
+        })
+    }
+
     fn has_room(&mut self) -> bool {
-        self.envelope.parts.0.clear();
-        self.rooms.parts(&mut self.envelope.parts.0);
-        self.envelope.parts.0.iter().any(|part| part.iov_len > 0)
+        let mut parts = std::mem::take(&mut self.envelope().parts.0);
+        parts.clear();
+        self.rooms.parts(&mut parts);
+        let has_room = parts.iter().any(|part| part.iov_len > 0);
+        self.envelope().parts.0 = parts;
+        has_room
     }
 
     /// Without an address and without what comes along, the kernel has less to do. But if it is dropped, whoever gets
     /// what it brings may want to know the sender.
-    fn is_plain(&self) -> bool {
-        !self.asks_for_sender() && self.how.descriptors.is_none() && self.envelope.parts.0.len() == 1
+    fn is_plain(&mut self) -> bool {
+        !self.asks_for_sender() && self.how.descriptors.is_none() && self.envelope().parts.0.len() == 1
     }
 
     fn asks_for_sender(&self) -> bool {
@@ -331,10 +364,44 @@ impl<R: Rooms, M: FromMessage> ReceiveMessage<R, M> {
         peek | length
     }
 
+    /// Whether a plain call can do it: one buffer, and nothing that comes along.
+    fn is_for_a_plain_call(&mut self) -> bool {
+        !self.how.stream && self.how.descriptors.is_none() && self.rooms.only().is_some_and(|room| !room.is_empty())
+    }
+
+    /// Receives what lies there, by a plain call.
+    fn receive_now(&mut self) -> Option<i32> {
+        let (flags, wants_sender) = (self.flags(), self.asks_for_sender());
+        let mut room = self.rooms.only()?;
+        let len = room.len();
+        // SAFETY: the room is the buffer's, and borrowed from it for longer than this slice lives.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<MaybeUninit<u8>>(), len) };
+        let fd = self.held.descriptor().as_fd();
+        let received = socket_calls::receive_message_now(fd, bytes, flags, wants_sender);
+        let found = !received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        self.arrivals.has_looked(found);
+        match received {
+            Ok((length, from)) => {
+                let count = length.min(len);
+                // SAFETY: the kernel has written so many bytes to the room.
+                unsafe { self.rooms.advance(count) };
+                let length = if self.how.peek { count } else { length };
+                // A family alone is no name.
+                let from = from.filter(|from| from.len() as usize > size_of::<libc::sa_family_t>());
+                self.kept = Some(Message { length, from, ..Message::of_bytes(count) });
+                Some(0)
+            }
+            Err(error) => match error.raw_os_error() {
+                None | Some(libc::EAGAIN | libc::EINTR) => None,
+                Some(number) => Some(-number),
+            },
+        }
+    }
+
     /// The message of a completion; the rooms are advanced.
     fn message(&mut self, completion: Completion) -> io::Result<Message> {
         let length = completion.to_result()? as usize;
-        let room = self.envelope.parts.0.iter().map(|part| part.iov_len).sum();
+        let room = self.envelope().parts.0.iter().map(|part| part.iov_len).sum();
         let count = length.min(room);
         // SAFETY: the kernel has filled the parts in turn, as far as the message went; they are as `submission` made
         // them.
@@ -343,14 +410,14 @@ impl<R: Rooms, M: FromMessage> ReceiveMessage<R, M> {
         if self.is_plain() {
             return Ok(Message { length, ..Message::of_bytes(count) });
         }
+        let descriptors = self.how.descriptors;
         // SAFETY: a completion without an error: the kernel has filled the envelope in.
-        Ok(unsafe { self.envelope.open(count, length, self.how.descriptors) })
+        Ok(unsafe { self.envelope().open(count, length, descriptors) })
     }
 }
 
-// SAFETY: the rooms are the buffers', and name and records lie in `envelope` or on its heap: nobody moves or looks at
-// any of
-//         them while the kernel fills them.
+// SAFETY: the rooms are the buffers', and name and records lie in `envelope`, which is on the heap: nobody moves or looks
+//         at any of them while the kernel fills them.
 unsafe impl<R: Rooms, M: FromMessage> Operation for ReceiveMessage<R, M> {
     type Output = (io::Result<M>, R::Back);
 
@@ -359,10 +426,14 @@ unsafe impl<R: Rooms, M: FromMessage> Operation for ReceiveMessage<R, M> {
     }
 
     fn may_end_now(&mut self) -> bool {
-        !self.has_room() || !self.arrivals.is_empty()
+        self.looks = self.is_for_a_plain_call() && self.arrivals.is_worth_a_look();
+        self.looks || !self.arrivals.is_empty() || !self.has_room()
     }
 
     fn try_now(&mut self) -> Option<i32> {
+        if self.looks {
+            return self.receive_now();
+        }
         if !self.has_room() {
             return Some(-libc::EINVAL);
         }
@@ -396,11 +467,12 @@ unsafe impl<R: Rooms, M: FromMessage> Operation for ReceiveMessage<R, M> {
         self.has_room();
         let flags = self.flags();
         if self.is_plain() {
-            let part = self.envelope.parts.0[0];
+            let part = self.envelope().parts.0[0];
             let len = part.iov_len as u32;
             return opcode::Recv::new(self.held.fd(), part.iov_base.cast(), len).flags(flags).build();
         }
-        let header = self.envelope.address(self.asks_for_sender());
+        let asks_for_sender = self.asks_for_sender();
+        let header = self.envelope().address(asks_for_sender);
         let flags = (flags | libc::MSG_CMSG_CLOEXEC) as u32;
         opcode::RecvMsg::new(self.held.fd(), header).flags(flags).build()
     }
@@ -427,7 +499,7 @@ unsafe impl<R: Rooms, M: FromMessage> Operation for ReceiveMessage<R, M> {
         let mut copies = Vec::new();
         if !self.how.peek {
             let mut left = completion.result.max(0) as usize;
-            for part in &self.envelope.parts.0 {
+            for part in &self.envelope().parts.0 {
                 let len = left.min(part.iov_len);
                 // SAFETY: a part that `submission` made, of a room that the kernel has filled so far and that nobody
                 // has
@@ -566,6 +638,29 @@ const OUT: usize = 16;
 /// Enough for the name of any socket.
 const NAME: usize = size_of::<libc::sockaddr_un>();
 
+/// What stands before the bytes of a datagram in a pooled buffer.
+struct Head {
+    /// Of the whole datagram, also if it was cut.
+    length: usize,
+    from: Option<SockAddr>,
+}
+
+impl Head {
+    /// `None` if the buffer is too short to have one.
+    fn read(buffer: &[u8]) -> Option<Self> {
+        let number = |at: usize| Some(u32::from_ne_bytes(buffer.get(at..at + 4)?.try_into().ok()?) as usize);
+        let (name_len, length) = (number(0)?, number(8)?);
+        let mut storage = SockAddrStorage::zeroed();
+        let name = &buffer[OUT.min(buffer.len())..(OUT + NAME.min(name_len)).min(buffer.len())];
+        // SAFETY: a structure of numbers, for which any bytes are a value, and not larger than the storage.
+        let place = unsafe { storage.view_as::<[u8; NAME]>() };
+        place[..name.len()].copy_from_slice(name);
+        // SAFETY: any bytes are an address of some family; the kernel has written the name of a socket.
+        let from = unsafe { address(storage, name.len() as libc::socklen_t) };
+        Some(Self { length, from })
+    }
+}
+
 impl ReceiveMessages {
     /// Receives from `socket` into buffers of the pool that fits datagrams of so many bytes best. `None` outside a
     /// runtime, and where the core has no pool with room for one byte.
@@ -583,18 +678,9 @@ impl ReceiveMessages {
     /// What lies in a buffer of the pool: the lengths, the name, the bytes.
     fn unpack(&mut self, completion: Completion) -> io::Result<(Chunk, Message)> {
         let mut chunk = pooled_chunk(self.group, completion)?;
-        let number = |at: usize| Some(u32::from_ne_bytes(chunk.get(at..at + 4)?.try_into().ok()?) as usize);
-        let (Some(name_len), Some(length)) = (number(0), number(8)) else {
+        let Some(Head { length, from }) = Head::read(&chunk) else {
             return Err(io::Error::other("the kernel gave a datagram without a head"));
         };
-        let mut storage = SockAddrStorage::zeroed();
-        let name = &chunk[OUT.min(chunk.len())..(OUT + NAME.min(name_len)).min(chunk.len())];
-        let name_len = name.len();
-        // SAFETY: a structure of numbers, for which any bytes are a value, and not larger than the storage.
-        let place = unsafe { storage.view_as::<[u8; NAME]>() };
-        place[..name_len].copy_from_slice(name);
-        // SAFETY: the name as the kernel has written it.
-        let from = unsafe { address(storage, name_len as libc::socklen_t) };
         chunk.advance((OUT + NAME).min(chunk.len()));
         // Also if it was cut, as MSG_TRUNC says: the length is the datagram's own.
         let count = chunk.len();
@@ -645,5 +731,38 @@ impl Arrivals {
     pub fn take_datagram(&self) -> Option<io::Result<Datagram>> {
         let Kept { message, bytes } = self.take()?;
         Some(message.whole().map(|message| Datagram { bytes: Chunk::from(bytes), from: message.from }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Head, NAME, OUT};
+
+    /// Buffers of every length with every kind of nonsense in them.
+    #[test]
+    fn whatever_the_kernel_writes_before_a_datagram_is_read_without_a_panic() {
+        let mut state = 7_u64;
+        let mut random = move || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            state >> 33
+        };
+        for round in 0..50_000_usize {
+            let len = round % (OUT + NAME + 20);
+            let mut buffer: Vec<u8> = (0..len).map(|_| random() as u8).collect();
+            // Lengths that are too long, too short, and right; families that there are.
+            if let Some(place) = buffer.get_mut(..4) {
+                let name_len = [0, 1, 2, 3, 16, 28, NAME, NAME + 1, 500, usize::MAX][random() as usize % 10];
+                place.copy_from_slice(&(name_len as u32).to_ne_bytes());
+            }
+            if let Some(place) = buffer.get_mut(OUT..OUT + 2) {
+                let family = [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX, 0, 999][random() as usize % 5];
+                place.copy_from_slice(&(family as u16).to_ne_bytes());
+            }
+            let head = Head::read(&buffer);
+            assert_eq!(head.is_some(), len >= 12, "{len} bytes");
+            let Some(from) = head.and_then(|head| head.from) else { continue };
+            assert!((3..=NAME).contains(&(from.len() as usize)) && from.len() as usize <= len - OUT);
+            let _ = (from.as_socket(), from.as_pathname().map(|_| ()), from.as_abstract_namespace().map(|_| ()));
+        }
     }
 }

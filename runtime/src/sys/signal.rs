@@ -159,15 +159,17 @@ impl Table {
     /// One more listens for it: the first one sets the handler.
     fn begin(&mut self, signal: i32) -> io::Result<()> {
         let entry = &mut self.signals[signal as usize];
-        // If it is set without a listener, somebody has set theirs above ours, which they may call: that is not changed
-        // any more, or ours would call theirs, and theirs ours.
-        if entry.listeners == 0 && entry.before.is_none() {
+        if entry.listeners == 0 {
             // Asked first, so that the handler knows what was before it from its first call on.
             let before = current(signal)?;
-            remember(signal, &before);
-            let before = set(signal, &ours(&before))?;
-            remember(signal, &before);
-            entry.before = Some(before);
+            // If ours is not gone without a listener, somebody has set theirs above ours, which they may call: that is not
+            // changed any more, or ours would call theirs, and theirs ours. Unless they have taken theirs away since.
+            if entry.before.is_none() || before.sa_sigaction <= libc::SIG_IGN {
+                remember(signal, &before);
+                let before = set(signal, &ours(&before))?;
+                remember(signal, &before);
+                entry.before = Some(before);
+            }
         }
         entry.listeners += 1;
         LISTENED.fetch_or(bit(signal), Ordering::Relaxed);
@@ -266,12 +268,14 @@ extern "C" fn arrived(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: as above.
     let number = unsafe { *errno };
+    let mut is_heard = false;
     // Acquire: pairs with the Release in `Listening::to`, here and below.
     for slot in &SLOTS_OF_ALL[..USED.load(Ordering::Acquire)] {
         if slot.wanted.load(Ordering::Acquire) & bit(signal) != 0 {
             // Release: pairs with the Acquire in `Listening::take`. Noted first: who hears the bell finds it.
             slot.came.fetch_or(bit(signal), Ordering::Release);
             ring(slot.bell.load(Ordering::Relaxed));
+            is_heard = true;
         }
     }
     // Acquire: pairs with the Release in `remember`.
@@ -287,8 +291,24 @@ extern "C" fn arrived(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
         let handler = unsafe { std::mem::transmute::<usize, Informed>(informed) };
         handler(signal, info, context);
     }
+    let is_default = plain == libc::SIG_DFL && informed == libc::SIG_DFL;
+    if !is_heard && is_default && !is_ignored_by_default(signal) && is_ours(signal) {
+        // Ours was below another one when the last listener went, and so it stayed; then it was set again. It is there for
+        // nobody, so the default is done: as soon as this handler has returned.
+        let default = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: all zeroes is an empty mask, no flags and the default action.
+        if set(signal, unsafe { default.assume_init_ref() }).is_ok() {
+            // SAFETY: takes no pointers.
+            unsafe { libc::raise(signal) };
+        }
+    }
     // SAFETY: as above.
     unsafe { *errno = number };
+}
+
+/// By default nothing happens at these.
+fn is_ignored_by_default(signal: i32) -> bool {
+    [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH].contains(&signal)
 }
 
 /// A new eventfd, which is never closed.
@@ -332,6 +352,36 @@ fn silence(bell: RawFd) {
     let mut rings = 0_u64;
     // SAFETY: room for eight bytes.
     unsafe { libc::read(bell, ptr::from_mut(&mut rings).cast(), 8) };
+}
+
+/// Makes a call that raises `SIGPIPE` if the other side has gone, such that only its result tells: nobody is hit by the
+/// signal. Most programs in Rust ignore it, and so this costs them one look.
+pub(crate) fn without_broken_pipe<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    if current(libc::SIGPIPE).is_ok_and(|action| action.sa_sigaction == libc::SIG_IGN) {
+        return call();
+    }
+    let mut it = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: room for a set.
+    unsafe { libc::sigemptyset(it.as_mut_ptr()) };
+    // SAFETY: a set that has just been emptied.
+    unsafe { libc::sigaddset(it.as_mut_ptr(), libc::SIGPIPE) };
+    let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
+    let mut pending = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: a whole set, and room for another.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, it.as_ptr(), before.as_mut_ptr()) };
+    // SAFETY: room for a set.
+    unsafe { libc::sigpending(pending.as_mut_ptr()) };
+    // SAFETY: the call has filled it.
+    let came_before = unsafe { libc::sigismember(pending.as_ptr(), libc::SIGPIPE) } == 1;
+    let result = call();
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    if result.is_err() && !came_before {
+        // SAFETY: a whole set, and a time; what it tells of the signal nobody wants to know. It waits for nothing.
+        unsafe { libc::sigtimedwait(it.as_ptr(), ptr::null_mut(), &raw const now) };
+    }
+    // SAFETY: the set that the call above has filled.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
+    result
 }
 
 /// The numbers of the real-time signals that programs may use.
