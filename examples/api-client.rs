@@ -3,8 +3,8 @@
 //! It posts orders as JSON, as a program does that must not lose one nor have it carried out twice:
 //!
 //! - one session, which keeps its connections; so many orders at a time;
-//! - a deadline for each attempt, and another attempt for what may pass: growing pauses, of which a random part is left out, so
-//!   that many clients do not come back at the same moment; or as long as the server says (`Retry-After`);
+//! - a deadline for each attempt, and another attempt for what may pass: growing pauses, of which a random part is
+//!   left out, so that many clients do not come back at the same moment; or as long as the server says (`Retry-After`);
 //! - a key that goes along with each attempt (`Idempotency-Key`), by which the server knows that it has had the order.
 //!
 //! Without a URL it starts a server of its own, which is slow at times, fails at times, and at times forgets to answer.
@@ -219,7 +219,8 @@ impl Shop {
     }
 }
 
-/// The key and the body of a request, once it is there to its end. The least of HTTP: the server is not what is shown here.
+/// The key and the body of a request, once it is there to its end. The least of HTTP: the server is not what is shown
+/// here.
 fn request(bytes: &[u8]) -> Option<(String, &[u8])> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();

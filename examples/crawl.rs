@@ -1,12 +1,13 @@
 //! A crawler: `crawl [URL] [--pages N] [--at-once N] [--rate N] [--attempts N] [--deadline SECONDS]`.
 //!
-//! asyncio's scraper (`gather` over `aiohttp` calls, with a `Semaphore`), done with all that it needs: a session that keeps
-//! its connections, so many fetches at a time, so many a second (which a semaphore does not limit), a deadline for each,
-//! retries with growing pauses for what may pass, and failures that are kept and shown instead of ending the rest.
+//! asyncio's scraper (`gather` over `aiohttp` calls, with a `Semaphore`), done with all that it needs: a session that
+//! keeps its connections, so many fetches at a time, so many a second (which a semaphore does not limit), a deadline
+//! for each, retries with growing pauses for what may pass, and failures that are kept and shown instead of ending
+//! the rest.
 //!
-//! It follows the links of a host, from the page that it is given, and goes to no other host. Without one, it crawls a small
-//! site that it serves itself, of which some pages are slow, some fail at first and some always. Ctrl-C ends it with what it
-//! has by then.
+//! It follows the links of a host, from the page that it is given, and goes to no other host. Without one, it crawls
+//! a small site that it serves itself, of which some pages are slow, some fail at first and some always. Ctrl-C ends
+//! it with what it has by then.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -27,7 +28,8 @@ use corering::time::{Duration, Instant, sleep};
 /// Follows the links of a site, and says what it found and what failed.
 #[derive(Parser)]
 struct Arguments {
-    /// Where to begin: http://HOST/PATH or https://HOST/PATH. If it is left out, a site that is served by this very program.
+    /// Where to begin: http://HOST/PATH or https://HOST/PATH. If it is left out, a site that is served by this very
+    /// program.
     #[arg(value_parser = url)]
     url: Option<Uri>,
     /// How many pages are fetched at most; how many the own site has.

@@ -7,8 +7,8 @@
 //! - what is needed from every one, or not at all: a `TaskGroup`, where the first failure ends the rest;
 //! - any one of several mirrors: `first_ok`; the next only if the one before is slow: `staggered`.
 //!
-//! The sources are asked by HTTP, through one session. They are servers on loopback ports that the kernel picks, with delays
-//! and failures of their own.
+//! The sources are asked by HTTP, through one session. They are servers on loopback ports that the kernel picks, with
+//! delays and failures of their own.
 
 use std::fmt::Display;
 use std::io::{self, Write};

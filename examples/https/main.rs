@@ -6,8 +6,8 @@
 //!   SIGHUP --> the files are read anew-+     (connections that there are keep what they have)
 //! ```
 //!
-//! Certificates are replaced while it runs: whoever renews them sends SIGHUP. If the new files cannot be used, that is said,
-//! and the old ones stay. Ctrl-C and SIGTERM end it in good order.
+//! Certificates are replaced while it runs: whoever renews them sends SIGHUP. If the new files cannot be used, that
+//! is said, and the old ones stay. Ctrl-C and SIGTERM end it in good order.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own")]
 
 use std::convert::Infallible;

@@ -38,8 +38,8 @@ type Checking<T> = Pin<Box<dyn Future<Output = Option<T>>>>;
 /// A number of things that are made when they are needed, lent one by one, and kept for the next: connections to a
 /// database, for one. It belongs to its core, and what is in it need not be `Send`. Clones are the same pool.
 ///
-/// First come, first served. Of the idle ones, the one that was used last is lent first, so that those that are too many
-/// get old and go.
+/// First come, first served. Of the idle ones, the one that was used last is lent first, so that those that are too
+/// many get old and go.
 ///
 /// # Cancel safety
 ///

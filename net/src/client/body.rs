@@ -51,7 +51,8 @@ trait Reading {
 }
 
 impl Body {
-    /// What a reader has, to its end. It goes out in chunks (`Transfer-Encoding: chunked`), since nobody knows how much it is.
+    /// What a reader has, to its end. It goes out in chunks (`Transfer-Encoding: chunked`), since nobody knows how
+    /// much it is.
     pub fn reader(reader: impl AsyncRead + 'static) -> Self {
         Self::read(reader, None)
     }

@@ -113,8 +113,8 @@ impl Speaks {
     }
 }
 
-/// A request under way, with the connection that it has. Dropped before it is over, it takes that along, unless others use
-/// it, too.
+/// A request under way, with the connection that it has. Dropped before it is over, it takes that along, unless
+/// others use it, too.
 pub(super) struct Exchange {
     lent: Option<Pooled<Connection, Error>>,
     is_over: bool,

@@ -11,8 +11,8 @@
 //!                                       \--dropped, or failed----> the connection is closed
 //! ```
 //!
-//! Invariant: a connection by which anything was sent goes back only when the answer was read to its end. So nobody gets
-//! an answer that was meant for another, whatever is dropped, and wherever.
+//! Invariant: a connection by which anything was sent goes back only when the answer was read to its end. So nobody
+//! gets an answer that was meant for another, whatever is dropped, and wherever.
 //!
 //! # Examples
 //!

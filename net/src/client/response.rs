@@ -25,8 +25,8 @@ pub(super) struct Answer {
 
 /// An answer, of which the head has come. Its body comes when it is read.
 ///
-/// Read to its end, it gives its connection back for the next request. Dropped before, it closes that, unless it is one of
-/// HTTP/2, by which others go.
+/// Read to its end, it gives its connection back for the next request. Dropped before, it closes that, unless it is
+/// one of HTTP/2, by which others go.
 pub struct Response {
     head: Parts,
     body: Incoming,

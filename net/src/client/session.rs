@@ -39,18 +39,18 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// From so many hosts on, those are forgotten to which there is no connection.
 const MANY_HOSTS: usize = 64;
 
-/// A client for HTTP, which keeps its connections for further requests: aiohttp's `ClientSession`. It belongs to its core.
-/// Make one, and use it for all requests; clones are the same session.
+/// A client for HTTP, which keeps its connections for further requests: aiohttp's `ClientSession`. It belongs to its
+/// core. Make one, and use it for all requests; clones are the same session.
 ///
 /// - **Connections** are kept by host. A request waits while all that its host may have are in use, first come, first
 ///   served; HTTP/2 (over TLS, where the server has it) sends many by one.
-/// - **A request that is dropped**, or an answer that is dropped before its end, closes its connection: nothing of it reaches
-///   a later request.
-/// - **A connection that the server had closed** while it was idle is noticed; if it is closed at the very moment when it is
-///   used again, the request is sent once more, if that cannot do harm: if nothing of it was sent, or if its method may be
-///   repeated (`GET`, `HEAD`, `PUT`, `DELETE`, `OPTIONS`, `TRACE`).
-/// - **Redirects** are followed as browsers do: 303, and 301 and 302 after a `POST`, by `GET`; 307 and 308 with method and
-///   body. `Authorization` and `Cookie` do not go along to another host.
+/// - **A request that is dropped**, or an answer that is dropped before its end, closes its connection: nothing of it
+///   reaches a later request.
+/// - **A connection that the server had closed** while it was idle is noticed; if it is closed at the very moment
+///   when it is used again, the request is sent once more, if that cannot do harm: if nothing of it was sent, or if
+///   its method may be repeated (`GET`, `HEAD`, `PUT`, `DELETE`, `OPTIONS`, `TRACE`).
+/// - **Redirects** are followed as browsers do: 303, and 301 and 302 after a `POST`, by `GET`; 307 and 308 with
+///   method and body. `Authorization` and `Cookie` do not go along to another host.
 /// - **https** needs the feature `tls`.
 ///
 /// It decodes no compression and asks for none; keeps no cookies; and asks no proxies.
@@ -343,7 +343,7 @@ struct Failed {
 }
 
 impl Sending {
-    /// What is sent to `exchange`. The inner error may pass on another connection.
+    /// Sends it by `exchange`. What failed may go well on another connection, if it says so.
     async fn send(
         &mut self,
         exchange: &mut Exchange,
@@ -478,7 +478,8 @@ impl SessionBuilder {
         Self { settings, wrong: None }
     }
 
-    /// What paths are meant to be of: with the base `https://host/v1/`, `get("users")` asks `https://host/v1/users`, and
+    /// What paths are meant to be of: with the base `https://host/v1/`, `get("users")` asks `https://host/v1/users`,
+    /// and
     /// `get("/users")` `https://host/users`, as links on a page do.
     #[must_use]
     pub fn base(mut self, url: impl fmt::Display) -> Self {
@@ -489,7 +490,8 @@ impl SessionBuilder {
         self
     }
 
-    /// A header that every request has, unless it has one of that name itself. `User-Agent` and `Accept` are there already.
+    /// A header that every request has, unless it has one of that name itself. `User-Agent` and `Accept` are there
+    /// already.
     #[must_use]
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         match super::request::header(name.as_ref(), value.as_ref()) {
@@ -499,8 +501,8 @@ impl SessionBuilder {
         self
     }
 
-    /// How long a request may take in all, from [`send`](RequestBuilder::send) to the end of its answer: no limit, if not
-    /// told.
+    /// How long a request may take in all, from [`send`](RequestBuilder::send) to the end of its answer: no limit, if
+    /// not told.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.settings.total = Some(limit);
@@ -559,8 +561,8 @@ impl SessionBuilder {
         self
     }
 
-    /// How often a request may be sent on to another place: 10 times, if not told. With 0, answers that send on are given as
-    /// they are.
+    /// How often a request may be sent on to another place: 10 times, if not told. With 0, answers that send on are
+    /// given as they are.
     #[must_use]
     pub fn redirects(mut self, most: usize) -> Self {
         self.settings.redirects = most;

@@ -186,8 +186,8 @@ impl AcceptorBuilder {
         self
     }
 
-    /// The protocols that may be spoken, the best first (ALPN): `["h2", "http/1.1"]`, for one. A client that speaks others
-    /// is refused.
+    /// The protocols that may be spoken, the best first (ALPN): `["h2", "http/1.1"]`, for one. A client that speaks
+    /// others is refused.
     #[must_use]
     pub fn protocols(mut self, names: &[&str]) -> Self {
         self.protocols = protocols(names);

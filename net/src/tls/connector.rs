@@ -144,8 +144,8 @@ impl ConnectorBuilder {
         self.add_roots(pem)
     }
 
-    /// What is shown to servers that want to know who this is: a certificate, with those of its issuers after it, and its
-    /// key, both as PEM text.
+    /// What is shown to servers that want to know who this is: a certificate, with those of its issuers after it, and
+    /// its key, both as PEM text.
     ///
     /// # Errors
     ///

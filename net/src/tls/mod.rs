@@ -7,8 +7,9 @@
 //! ```
 //!
 //! The safe things are the default: TLS 1.2 and 1.3, the certificates of the system's administrator, names that are
-//! checked, handshakes that have a limit. A connection that ends without having said so (`close_notify`) is an error, since
-//! somebody else may have cut it; and one that is [shut down](corering_runtime::io::AsyncWrite::shutdown) says so.
+//! checked, handshakes that have a limit. A connection that ends without having said so (`close_notify`) is an error,
+//! since somebody else may have cut it; and one that is [shut down](corering_runtime::io::AsyncWrite::shutdown) says
+//! so.
 //!
 //! # Examples
 //!

@@ -21,11 +21,12 @@ const RECORD: usize = 16 * 1024 + 256;
 
 /// A connection under TLS; made by a [`Connector`](super::Connector) or an [`Acceptor`](super::Acceptor).
 ///
-/// It reads and writes by the runtime's traits ([`AsyncRead`], [`AsyncWrite`]), and, with the features of these names, as
+/// It reads and writes by the runtime's traits ([`AsyncRead`], [`AsyncWrite`]), and, with the features of these
+/// names, as
 /// `hyper`, `tokio` and `futures` do.
 ///
-/// Who has said all shuts it down, which tells the other side (`close_notify`); who reads to the end and did not get that
-/// gets an error of the kind [`UnexpectedEof`](io::ErrorKind::UnexpectedEof). Dropped, it closes without a word.
+/// Who has said all shuts it down, which tells the other side (`close_notify`); who reads to the end and did not get
+/// that gets an error of the kind [`UnexpectedEof`](io::ErrorKind::UnexpectedEof). Dropped, it closes without a word.
 ///
 /// # Cancel safety
 ///
