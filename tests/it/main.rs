@@ -19,6 +19,7 @@
 //! - `crowds`: clients that come from everywhere, at once, and go again
 //! - `udp`, `unix`, `messages`: datagrams, and sockets of the Unix family
 //! - `passing`: what passes from a socket or a file to a socket without being copied
+//! - `pools`: what is lent, and kept for the next
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
 //!
@@ -72,6 +73,7 @@ mod net;
 mod order;
 mod panics;
 mod passing;
+mod pools;
 mod scenarios;
 mod selects;
 mod serve;

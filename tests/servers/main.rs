@@ -6,6 +6,10 @@
 
 mod common;
 
+#[cfg(all(feature = "client", feature = "tls"))]
+mod client;
 mod http;
 mod kv;
 mod proxy;
+#[cfg(all(feature = "client", feature = "tls"))]
+mod tls;
