@@ -6,5 +6,6 @@
 
 mod common;
 
+mod chat;
 mod http;
 mod kv;
