@@ -30,6 +30,7 @@
 //! - `pipes`: named pipes, and threads that write to them
 //! - `wakers`, `real_threads`, `real_races`, `real_blocking`: other threads
 //! - `real_runtimes`, `real_panics`: runtimes that are made by hand, since they are used again after a panic, or nested
+//! - `real_embedded`: cores that another loop turns
 //! - `real_files`, `real_names`, `real_trees`, `real_net`: devices, other users, whole trees, descriptors and sockets that
 //!   only this machine has
 //! - `real_sockets`: what goes along with messages, settings, and sockets that others have opened
@@ -94,6 +95,7 @@ mod waits;
 mod pipes;
 mod real;
 mod real_blocking;
+mod real_embedded;
 mod real_files;
 mod real_names;
 mod real_net;
