@@ -7,17 +7,18 @@
 //! - what is needed from every one, or not at all: a `TaskGroup`, where the first failure ends the rest;
 //! - any one of several mirrors: `first_ok`; the next only if the one before is slow: `staggered`.
 //!
-//! The sources are servers on loopback ports that the kernel picks, with delays and failures of their own.
+//! The sources are asked by HTTP, through one session. They are servers on loopback ports that the kernel picks, with
+//! delays and failures of their own.
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::Parser;
 use corering::TaskGroup;
-use corering::net::{TcpListener, TcpStream};
+use corering::net::client::{Error, Session};
+use corering::net::{self, TcpListener};
 use corering::task::{first_ok, gather_settled, staggered};
 use corering::time::{Duration, Instant, sleep, timeout};
 
@@ -79,19 +80,20 @@ fn main() -> ExitCode {
 async fn research(arguments: Arguments) -> io::Result<()> {
     let question: Rc<str> = arguments.words.join(" ").into();
     let deadline = arguments.deadline;
+    let session = Session::new();
     let mut sources = Vec::new();
     for source in SOURCES {
         let down = arguments.down.iter().any(|name| name == source.name);
-        sources.push(start(source, down).await?);
+        sources.push(start(source, down, session.clone()).await?);
     }
     let mut output = io::stdout();
 
     writeln!(output, "everybody at once, {} ms for each", deadline.as_millis())?;
     let start = Instant::now();
     let answers = gather_settled(sources.iter().map(async |source| {
-        let answer = timeout(deadline, source.ask(&question)).await?;
-        // The question mark above is for the deadline, this one for what the source says.
-        io::Result::Ok((answer?, start.elapsed()))
+        // The first question mark is for the deadline, the second for what the source says.
+        let finds = timeout(deadline, source.ask(&question)).await??;
+        Ok::<_, io::Error>((finds, start.elapsed()))
     }))
     .await;
     let (mut sum, mut failed) = (0, Vec::new());
@@ -159,58 +161,53 @@ fn tell<E: Display, L: Display>(
 #[derive(Clone)]
 struct Asked {
     name: &'static str,
-    address: SocketAddr,
+    url: String,
+    session: Session,
 }
 
 impl Asked {
-    /// One line there, one line back: a number, or what is wrong.
-    async fn ask(&self, question: &str) -> io::Result<u64> {
-        let mut stream = TcpStream::connect(self.address).await?;
-        stream.write_all(format!("{question}\n")).await.0?;
-        let mut answer = Vec::new();
-        while let Some(chunk) = stream.recv().await? {
-            answer.extend_from_slice(&chunk);
-        }
-        let answer = String::from_utf8_lossy(&answer);
-        answer.trim().parse().map_err(|_| io::Error::other(format!("it says '{}'", answer.trim())))
+    /// A number, or what is wrong. Dropped, it takes its connection along; the session makes others.
+    async fn ask(&self, question: &str) -> Result<u64, Error> {
+        self.session.get(&self.url).query([("question", question)]).send().await?.error_for_status()?.json().await
     }
 
     /// As [`ask`](Self::ask), for a task, which borrows nothing.
     async fn asked(self, question: Rc<str>) -> io::Result<u64> {
-        self.ask(&question).await
+        Ok(self.ask(&question).await?)
     }
 
-    async fn ask_and_tell(&self, question: &str) -> io::Result<(&'static str, u64)> {
+    async fn ask_and_tell(&self, question: &str) -> Result<(&'static str, u64), Error> {
         Ok((self.name, self.ask(question).await?))
     }
 }
 
 /// Starts the server of a source.
-async fn start(source: Source, down: bool) -> io::Result<Asked> {
+async fn start(source: Source, down: bool, session: Session) -> io::Result<Asked> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let asked = Asked { name: source.name, address: listener.local_addr()? };
+    let asked = Asked { name: source.name, url: format!("http://{}/{}", listener.local_addr()?, source.name), session };
     let Source { name, delay, finds } = source;
-    corering::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            corering::spawn(async move {
-                let _question = stream.recv().await;
-                let answer = match delay {
-                    _ if down => "come back later\n".to_owned(),
-                    Some(delay) => {
-                        sleep(delay).await;
-                        format!("{finds}\n")
-                    }
-                    None => {
-                        // Until the client goes.
-                        let _end = stream.recv().await;
-                        return;
-                    }
-                };
-                // A client that has gone needs no answer.
-                let _sent = stream.write_all(answer).await;
-            });
+    let server = net::serve(listener, async move |mut stream, _peer| {
+        let mut request = Vec::new();
+        while let Some(chunk) = stream.recv().await? {
+            request.extend_from_slice(&chunk);
+            if !request.ends_with(b"\r\n\r\n") {
+                continue;
+            }
+            request.clear();
+            let (status, body) = match delay {
+                _ if down => ("503 Service Unavailable", "come back later".to_owned()),
+                Some(delay) => {
+                    sleep(delay).await;
+                    ("200 OK", finds.to_string())
+                }
+                // Nothing comes until the client goes.
+                None => continue,
+            };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer).await.0?;
         }
-    })
-    .name(name);
+        Ok(())
+    });
+    corering::spawn(server.into_future()).name(name);
     Ok(asked)
 }

@@ -130,7 +130,7 @@
 //! # Guides
 //!
 //! [Getting started]; [files]: which call is what in the kernel, direct I/O, what lasts; [streams] and what a drop does in
-//! them; [servers]: HTTP, limits, a graceful end; [from asyncio], with Python and Rust side by side, and [from tokio]: what
+//! them; [servers]: HTTP, limits, a graceful end; [clients]: HTTP, pools, TLS; [from asyncio], with Python and Rust side by side, and [from tokio]: what
 //! is the same, what differs and why.
 //!
 //! [simulation]: https://github.com/corering/corering/blob/main/docs/simulation.md
@@ -138,6 +138,7 @@
 //! [files]: https://github.com/corering/corering/blob/main/docs/files.md
 //! [streams]: https://github.com/corering/corering/blob/main/docs/io.md
 //! [servers]: https://github.com/corering/corering/blob/main/docs/servers.md
+//! [clients]: https://github.com/corering/corering/blob/main/docs/clients.md
 //! [from asyncio]: https://github.com/corering/corering/blob/main/docs/from-asyncio.md
 //! [from tokio]: https://github.com/corering/corering/blob/main/docs/from-tokio.md
 //!
@@ -154,8 +155,8 @@ pub use corering_runtime::task::{
 };
 pub use corering_runtime::time::{sleep, timeout};
 pub use corering_runtime::{
-    Builder, CoreId, Deadlock, JoinError, JoinHandle, Metrics, Probe, RunError, Runtime, SetupError, blocking, buf,
-    metrics, op, probe, random, run, signal, spawn, task,
+    Builder, CoreId, Deadlock, JoinError, JoinHandle, Metrics, Pass, Probe, RunError, Runtime, SetupError, blocking,
+    buf, metrics, op, probe, random, run, signal, spawn, task,
 };
 pub use corering_runtime::{gather, join, select, try_join};
 
@@ -299,9 +300,12 @@ mod guides {
     struct Files;
     #[doc = include_str!("../docs/io.md")]
     struct Io;
-    #[cfg(feature = "hyper")]
+    #[cfg(all(feature = "hyper", feature = "tls"))]
     #[doc = include_str!("../docs/servers.md")]
     struct Servers;
+    #[cfg(all(feature = "client", feature = "tls"))]
+    #[doc = include_str!("../docs/clients.md")]
+    struct Clients;
     #[cfg(feature = "sim")]
     #[doc = include_str!("../docs/simulation.md")]
     struct Simulation;

@@ -219,14 +219,18 @@ fn crawl_finds_every_page_and_keeps_what_failed() {
     let (_, summary) = printed.split_once("10 pages in ").expect("a summary");
     let (_, summary) = summary.split_once(" s: ").expect("the time");
     assert!(summary.starts_with("8 fetched, 2 failed, 3 retries\n"), "{summary}");
-    assert!(summary.contains("  /5: status 500\n") && summary.contains("  /missing: entity not found\n"), "{summary}");
+    assert!(summary.contains("  /5: http://127.0.0.1:") && summary.contains(" answers 500 Internal"), "{summary}");
+    assert!(summary.contains("/missing answers 404 Not Found\n"), "{summary}");
 }
 
 #[test]
 fn crawl_does_not_wait_for_a_page_that_never_comes() {
     let Some(output) = run("crawl", &["--pages", "10", "--attempts", "1", "--deadline", "1"]) else { return };
     let printed = text(&output.stdout);
-    assert!(printed.contains("  /9: the time was over before the result was there\n"), "{printed}");
+    assert!(
+        printed.contains("  /9: 127.0.0.1:") && printed.contains(" took too long: no answer came within 1s\n"),
+        "{printed}"
+    );
     assert_eq!(output.status.code(), Some(0));
 }
 
@@ -245,6 +249,75 @@ fn crawl_refuses_what_makes_no_sense() {
         let Some(output) = run("crawl", &[wrong]) else { return };
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(2), ""), "{wrong}");
     }
+}
+
+#[test]
+fn crawl_stays_on_the_host_that_it_is_given() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let site = std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        for _ in 0..2 {
+            let (stream, _) = listener.accept().expect("a visitor");
+            let mut lines = BufReader::new(&stream).lines();
+            asked.push(lines.next().expect("a request").expect("text"));
+            while !lines.next().expect("a head").expect("text").is_empty() {}
+            let body = "<a href='deep/page'>a</a> <a href=\"http://127.0.0.2:1/\">b</a> <a href=\"mailto:x@y\">c</a>";
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n";
+            let answer = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+            (&stream).write_all(answer.as_bytes()).expect("sent");
+        }
+        asked
+    });
+    // The second page links to a third, which is one too many.
+    let Some(output) = run("crawl", &[&format!("http://{address}/at/start?x"), "--pages", "2"]) else { return };
+    let printed = text(&output.stdout);
+    assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)), "{printed}");
+    let asked = site.join().expect("no panic");
+    assert_eq!(asked, ["GET /at/start?x HTTP/1.1", "GET /at/deep/page HTTP/1.1"], "{printed}");
+    assert!(printed.contains("2 pages in "), "{printed}");
+}
+
+#[test]
+fn crawl_ends_at_ctrl_c_with_what_it_has() {
+    // At one page a second, and with pages that never come, it would take long.
+    let Some(mut crawl) = example("crawl") else { return };
+    let mut child = crawl.args(["--rate", "1"]).stdout(Stdio::piped()).spawn().expect("it runs");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut printed = String::new();
+    while !printed.contains("  ok ") {
+        assert!(output.read_line(&mut printed).expect("text") > 0, "{printed}");
+    }
+    // SAFETY: takes no pointers; the child has not been waited for, so the number is its.
+    assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGINT) }, 0);
+    output.read_to_string(&mut printed).expect("text");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert!(printed.contains(" fetched, 0 failed, 0 retries\n") && printed.contains("interrupted: "), "{printed}");
+}
+
+#[test]
+fn crawl_fails_if_nothing_can_be_fetched() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let url = format!("http://{}/", closed.expect("a port that nobody has"));
+    let Some(output) = run("crawl", &[&url, "--attempts", "1"]) else { return };
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("  /: cannot connect to 127.0.0.1:"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn api_client_loses_no_order_and_has_none_carried_out_twice() {
+    let Some(output) = run("api-client", &["--orders", "300", "--attempts", "20"]) else { return };
+    let printed = text(&output.stdout);
+    assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)), "{printed}");
+    assert!(printed.contains("\n300 accepted, 0 not, ") && !printed.contains(" 0 retries"), "{printed}");
+    assert!(printed.contains("\nthe server has 300 orders, and was asked "), "{printed}");
+    // An attempt that comes too late helps nobody: what was forgotten is not answered.
+    let Some(output) = run("api-client", &["--orders", "60", "--attempts", "1", "--deadline", "0.2"]) else { return };
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(printed.contains(" answers 503 Service Unavailable\n"), "{printed}");
+    let Some(output) = run("api-client", &["not a url"]) else { return };
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]
@@ -343,7 +416,8 @@ fn research_says_who_is_down_and_goes_on() {
     let printed = text(&output.stdout);
     assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)), "{printed}");
     assert!(printed.contains("  48 finds from 3 of 6 sources\n"), "{printed}");
-    assert!(printed.contains("both or none\n  failed: library: it says 'come back later'\n"), "{printed}");
+    let (_, failed) = printed.split_once("both or none\n  failed: library: http://127.0.0.1:").expect("a failure");
+    assert!(failed.lines().next().is_some_and(|line| line.ends_with(" answers 503 Service Unavailable")), "{failed}");
     assert_eq!(count_lines(printed, "  5 finds from mirror-a after "), 2, "{printed}");
     let all = ["--down", "mirror-a", "--down", "mirror-b", "--deadline", "1"];
     let Some(output) = run("research", &all) else { return };

@@ -7,18 +7,23 @@
 #![deny(clippy::unwrap_used, clippy::print_stdout)]
 
 mod addr;
+#[cfg(feature = "client")]
+pub mod client;
 mod connect;
 mod connection;
 mod listener;
 mod messages;
 mod options;
-#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
+#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tls", feature = "tokio-io"))]
 mod poll;
+mod pool;
 mod proxy;
 mod serve;
 mod split;
 mod stream;
 mod tcp_socket;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod udp;
 pub mod unix;
 
@@ -27,10 +32,11 @@ pub use connection::{Read, ReadDeadline, Recv, StreamSocket, Writing};
 pub use corering_runtime::op::{Ancillary, Message, SendFile, Truncated};
 pub use listener::{Accept, Incoming, ListenerSocket, TcpListener};
 pub use options::Keepalive;
-#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
+#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tls", feature = "tokio-io"))]
 pub use poll::PollStream;
 #[cfg(feature = "hyper")]
 pub use poll::hyper::{CoreExecutor, CoreTimer};
+pub use pool::{Pool, PoolBuilder, PoolError, PoolStatus, Pooled};
 pub use proxy::{Proxy, proxy};
 pub use serve::{Listen, Serve, ServeMetrics, serve};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};

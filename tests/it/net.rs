@@ -100,7 +100,7 @@ fn a_connection_that_is_closed_on_one_side_still_carries_the_other() {
         // We end first; they still send.
         let (mut ours, mut theirs) = visited().await;
         ours.shutdown(Shutdown::Write).await.expect("connected");
-        assert_eq!(soon(theirs.read(1)).await.expect("the end"), []);
+        assert!(soon(theirs.read(1)).await.expect("the end").is_empty());
         let writer = corering::spawn(async move { theirs.write_all(vec![6; LONG]).await });
         let mut received = 0;
         while let Some(chunk) = soon(ours.recv()).await.expect("received") {
@@ -139,7 +139,7 @@ fn the_other_half_may_read_while_one_ends() {
         let mut receive = read.recv();
         assert!(!poll_once(&mut receive).await);
         drop(write);
-        assert_eq!(soon(theirs.read(1)).await.expect("the end"), []);
+        assert!(soon(theirs.read(1)).await.expect("the end").is_empty());
         drop(theirs);
         assert!(soon(receive).await.expect("received").is_none());
     });

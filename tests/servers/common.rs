@@ -195,3 +195,76 @@ pub(crate) fn reset(stream: TcpStream) {
     let set = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, value, len) };
     assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
 }
+
+/// nginx on a port of its own, with what stands in its `server`. It is killed when the test ends.
+#[cfg(all(feature = "client", feature = "tls"))]
+pub(crate) struct Nginx {
+    child: Child,
+    pub(crate) port: u16,
+    _folder: tempfile::TempDir,
+}
+
+#[cfg(all(feature = "client", feature = "tls"))]
+impl Nginx {
+    /// `listen` follows the address (`ssl http2`, for one); the server's files are in `files`.
+    #[track_caller]
+    pub(crate) fn start(listen: &str, server: &str, files: &[(&str, &[u8])]) -> Option<Self> {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let path = folder.path().display().to_string();
+        for (name, bytes) in files {
+            std::fs::write(folder.path().join(name), bytes).expect("a file");
+        }
+        // Somebody else may take a port between our look and its listening.
+        for _ in 0..10 {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+            let port = free.expect("a port").port();
+            let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+                .map(|kind| format!("{kind}_temp_path {path}/{kind};\n"))
+                .concat();
+            let config = format!(
+                "daemon off; master_process off; pid {path}/pid; error_log {path}/errors;\nevents {{ }}\n\
+                 http {{ access_log off; root {path};\n{temporary}\
+                 server {{ listen 127.0.0.1:{port} {listen}; {server} }} }}\n"
+            );
+            std::fs::write(folder.path().join("nginx.conf"), config).expect("a file");
+            let mut command = match other("nginx") {
+                Some(command) => command,
+                None if Path::new("/usr/sbin/nginx").is_file() => Command::new("/usr/sbin/nginx"),
+                None => return None,
+            };
+            let errors = format!("{path}/errors");
+            command.args(["-e", &errors, "-c", &format!("{path}/nginx.conf"), "-p", &path]);
+            let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+            let began = Instant::now();
+            loop {
+                if child.try_wait().expect("its state").is_some() {
+                    break;
+                }
+                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    return Some(Self { child, port, _folder: folder });
+                }
+                assert!(began.elapsed() < LONG, "nginx does not listen");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        panic!("nginx does not start: {}", std::fs::read_to_string(folder.path().join("errors")).unwrap_or_default());
+    }
+}
+
+#[cfg(all(feature = "client", feature = "tls"))]
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The certificates of the tests, as text: the root, one of `localhost` that it has issued, one that has expired, and
+/// the key of both.
+#[cfg(all(feature = "client", feature = "tls"))]
+pub(crate) mod pem {
+    pub(crate) const ROOT: &[u8] = include_bytes!("../../net/tests/pem/root.pem");
+    pub(crate) const CHAIN: &[u8] = include_bytes!("../../net/tests/pem/localhost.pem");
+    pub(crate) const EXPIRED: &[u8] = include_bytes!("../../net/tests/pem/expired.pem");
+    pub(crate) const KEY: &[u8] = include_bytes!("../../net/tests/pem/localhost.key");
+}

@@ -6,6 +6,11 @@
 
 mod common;
 
+mod chat;
+#[cfg(all(feature = "client", feature = "tls"))]
+mod client;
 mod http;
 mod kv;
 mod proxy;
+#[cfg(all(feature = "client", feature = "tls"))]
+mod tls;

@@ -79,6 +79,8 @@ mod order;
 mod panics;
 #[path = "../it/passing.rs"]
 mod passing;
+#[path = "../it/pools.rs"]
+mod pools;
 #[path = "../it/scenarios.rs"]
 mod scenarios;
 #[path = "../it/selects.rs"]

@@ -151,7 +151,7 @@ fn what_is_asked_for_at_a_place_is_read_and_written_there() {
         assert!(written < 1000 && held[..written] == [9; 1000][..written] && held[written] != 9);
         let buffers: Vec<Vec<u8>> = (0..3).map(|_| Vec::with_capacity(700)).collect();
         let (read, buffers) = file.read_vectored_at(buffers, 1000).await;
-        assert!(read? == buffers.iter().map(Vec::len).sum() && buffers.concat().iter().all(|byte| *byte == 7));
+        assert!(read? == buffers.iter().map(Vec::len).sum::<usize>() && buffers.concat().iter().all(|byte| *byte == 7));
         Ok(())
     });
 }

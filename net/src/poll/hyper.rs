@@ -10,25 +10,40 @@ use corering_runtime::time::{self, Instant};
 use hyper::rt::{Executor, Read, ReadBufCursor, Sleep, Timer, Write};
 
 use super::PollStream;
+#[cfg(feature = "tls")]
+use crate::tls::TlsStream;
 
-impl<S> Read for PollStream<S> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut room: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let copied = self.get_mut().poll_copy(cx, |arrived| {
-            let count = arrived.len().min(room.remaining());
-            room.put_slice(&arrived[..count]);
-            count
-        });
-        copied.map_ok(drop)
-    }
+macro_rules! reads_and_writes {
+    ($stream:ident) => {
+        impl<S> Read for $stream<S> {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                mut room: ReadBufCursor<'_>,
+            ) -> Poll<io::Result<()>> {
+                let copied = self.get_mut().poll_copy(cx, |arrived| {
+                    let count = arrived.len().min(room.remaining());
+                    room.put_slice(&arrived[..count]);
+                    count
+                });
+                copied.map_ok(drop)
+            }
+        }
+
+        writes!(
+            $stream,
+            Write,
+            poll_shutdown,
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+        );
+    };
 }
 
-writes!(
-    Write,
-    poll_shutdown,
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-);
+reads_and_writes!(PollStream);
+#[cfg(feature = "tls")]
+reads_and_writes!(TlsStream);
 
 /// Runs what `hyper` spawns, HTTP/2 for one, as tasks of this core. Nothing has to be `Send`.
 #[derive(Clone, Copy, Debug, Default)]

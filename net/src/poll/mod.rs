@@ -13,9 +13,10 @@
 //! connection that waits holds no memory. What a poll did not take stays with the stream, whoever reads next.
 
 /// What `futures`, `hyper` and `tokio` ask of a writer: the same, but for the name of its end.
+#[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
 macro_rules! writes {
-    ($writer:ident, $end:ident $(, $more:item)*) => {
-        impl<S> $writer for PollStream<S> {
+    ($stream:ident, $writer:ident, $end:ident $(, $more:item)*) => {
+        impl<S> $writer for $stream<S> {
             fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
                 self.get_mut().poll_send(cx, &[IoSlice::new(bytes)])
             }
@@ -149,7 +150,7 @@ impl<S: StreamSocket> PollStream<S> {
 impl<S> PollStream<S> {
     /// What has arrived and was not taken: nothing at the end of the stream.
     #[inline]
-    fn poll_available(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+    pub(crate) fn poll_available(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         if let Some(behind) = &mut self.behind {
             // Who waits for an answer may have gathered the end of the question.
             behind.send_on(cx, &self.sender);
@@ -157,7 +158,21 @@ impl<S> PollStream<S> {
         self.receiver.poll_available(cx)
     }
 
+    /// Receives into buffers that hold as much, if the core has such.
+    #[cfg(feature = "tls")]
+    pub(crate) fn set_chunk_bytes(&mut self, bytes: usize) {
+        self.receiver.set_chunk_bytes(bytes);
+    }
+
+    /// Says that so much of it has been taken.
+    #[cfg(any(feature = "futures-io", feature = "tls", feature = "tokio-io"))]
+    #[inline]
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.receiver.consume(count);
+    }
+
     /// Copies what has arrived, by a function that says how much of it there was room for.
+    #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
     #[inline]
     fn poll_copy(&mut self, cx: &mut Context<'_>, copy: impl FnOnce(&[u8]) -> usize) -> Poll<io::Result<usize>> {
         let count = copy(ready!(self.poll_available(cx))?);
@@ -165,7 +180,7 @@ impl<S> PollStream<S> {
         Poll::Ready(Ok(count))
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if let Some(behind) = &mut self.behind {
             return behind.poll_take(cx, &self.sender, parts);
         }
@@ -186,14 +201,14 @@ impl<S> PollStream<S> {
         }
     }
 
-    fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.behind {
             Some(behind) => behind.poll_flush(cx, &self.sender),
             None => Poll::Ready(Ok(())),
         }
     }
 
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_flush_all(cx))?;
         ready!(self.sender.0.poll_settled(cx));
         Poll::Ready(match self.sender.0.shutdown(Shutdown::Write) {
