@@ -15,6 +15,7 @@ const OTHERS: &[&str] = &[
     "pipelined",
     "udp",
     "stream",
+    "proxy",
     "accept",
     "idle",
     "http",
