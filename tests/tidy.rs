@@ -48,6 +48,7 @@ const CALLS: &[&str] = &[
     "runtime/src/driver/calls.rs",
     "runtime/src/driver/file_calls.rs",
     "runtime/src/driver/folder_calls.rs",
+    "runtime/src/driver/passing_calls.rs",
     "runtime/src/driver/socket_calls.rs",
     "runtime/src/ring/",
     "runtime/src/sys/",

@@ -61,6 +61,7 @@ pub(crate) fn measure(
         Kind::Idle { connections } => network::idle(&mut process, connections),
         Kind::Storm => network::storm(&mut process, time),
         Kind::Stream(flow) => network::stream(&mut process, flow, time),
+        Kind::Proxy => network::proxy(&mut process, time),
         Kind::Tasks | Kind::Files(_) => output_of(&mut process),
     };
     // A server ends when its input ends; whatever happened, nothing is left behind.
@@ -96,6 +97,7 @@ pub(crate) fn run(workload: &str, runtime: &str, seconds: f64, sizes: Sizes, dir
         }
         Kind::Storm => serve(Served::Storm)?,
         Kind::Stream(flow) => serve(Served::Stream(flow))?,
+        Kind::Proxy => serve(Served::Proxy)?,
         Kind::Tasks => print(&match runtime {
             "corering" => micro::run::<runtimes::corering::Local>(workload.name, time),
             _ => micro::run::<runtimes::tokio::Local>(workload.name, time),

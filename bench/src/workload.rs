@@ -61,7 +61,7 @@ impl Workload {
         match self.kind {
             Kind::Wrk { .. } => (!machine::is_installed("wrk")).then(|| "wrk is not installed".to_owned()),
             Kind::Redis { .. } => programs::lacks(),
-            Kind::Echo(_) | Kind::Http { .. } | Kind::Idle { .. } | Kind::Storm | Kind::Stream(_) => None,
+            Kind::Echo(_) | Kind::Http { .. } | Kind::Idle { .. } | Kind::Storm | Kind::Stream(_) | Kind::Proxy => None,
             Kind::Tasks | Kind::Files(_) => None,
         }
     }
@@ -83,6 +83,8 @@ pub(crate) enum Kind {
     Storm,
     /// A server in a child, and one connection that is always full.
     Stream(Flow),
+    /// A proxy in a child, between a connection that is always full and one that takes all.
+    Proxy,
     /// Tasks and timers, in the child.
     Tasks,
     /// Files, in the child.
@@ -278,6 +280,15 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         &["corering", "corering-read", "tokio", "raw", "raw-multi"],
     ),
     stream("stream-1m-send", "one connection, the server writes 1 MiB at once", Flow::FromServer, SOCKETS),
+    Workload {
+        name: "proxy",
+        about: "a proxy (tokio's is copy_bidirectional) between a connection that is always full and one that takes all",
+        kind: Kind::Proxy,
+        metric: "cpu_us_per_mb",
+        runtimes: TASKS,
+        goals: &[Goal::Times(1.0 / 0.7, "tokio")],
+        by_default: false,
+    },
     Workload {
         name: "accept-storm",
         about: "64 connections at once that are accepted, given to a task and closed there (SO_LINGER of 0), then others",

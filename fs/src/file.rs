@@ -486,6 +486,11 @@ impl File {
         self.source.is_stream(&self.descriptor)
     }
 
+    /// What is open, and the position, if it has any.
+    pub(crate) fn placed(&mut self) -> Option<(&Descriptor, &mut u64)> {
+        if self.is_stream() { None } else { Some((&self.descriptor, &mut self.position)) }
+    }
+
     /// Takes back what was read last.
     pub(crate) fn put_back(&mut self, bytes: Vec<u8>) {
         self.position = self.position.saturating_sub(bytes.len() as u64);
@@ -551,6 +556,12 @@ impl From<OwnedFd> for File {
 #[inline]
 fn exact(offset: u64) -> u64 {
     offset.min(u64::MAX - 1)
+}
+
+impl AsRef<Descriptor> for File {
+    fn as_ref(&self) -> &Descriptor {
+        &self.descriptor
+    }
 }
 
 impl AsFd for File {

@@ -6,6 +6,7 @@ use corering_runtime::buf::{IoBuf, IoBufMut};
 use corering_runtime::io::{AsyncRead, AsyncReadAt, AsyncReadAtExt, AsyncSeek, AsyncWrite, AsyncWriteAt};
 
 use crate::File;
+use corering_runtime::op::Descriptor;
 
 /// What a buffered reader reads of a file at once.
 const BLOCK: usize = 64 * 1024;
@@ -105,6 +106,10 @@ impl AsyncRead for File {
 
     fn block_bytes(&self) -> usize {
         BLOCK
+    }
+
+    fn passing_file(&mut self) -> Option<(&Descriptor, &mut u64)> {
+        self.placed()
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use corering_runtime::buf::{Chunk, IoBuf, IoBufMut};
 use corering_runtime::op::{
-    Cancel, Deadline, Descriptor, Op, Operation, Readiness, Receiver, Send, SendAll, WriteVectored,
+    Cancel, Deadline, Descriptor, Op, Operation, Readiness, Receiver, Send, SendAll, SendVectored, SendZeroCopy,
 };
 use corering_runtime::time::{Instant, Sleep, sleep_until};
 use socket2::SockAddr;
@@ -80,6 +80,9 @@ pub trait Sealed: Sized {
 
     /// Both sides of it.
     fn into_connection(self) -> Connection;
+
+    /// The same.
+    fn connection_mut(&mut self) -> &mut Connection;
 }
 
 /// Waits until a socket can be written to.
@@ -109,8 +112,12 @@ impl Sender {
         Writing::new(Op::new(SendAll::new(&self.0, buffer)))
     }
 
-    pub(crate) fn write_vectored<B: IoBuf>(&mut self, buffers: Vec<B>) -> Writing<'_, Op<WriteVectored<B>>> {
-        Writing::new(Op::new(WriteVectored::stream(&self.0, buffers)))
+    pub(crate) fn write_zero_copy<B: IoBuf>(&mut self, buffer: B) -> Writing<'_, Op<SendZeroCopy<B>>> {
+        Writing::new(Op::new(SendZeroCopy::new(&self.0, buffer)))
+    }
+
+    pub(crate) fn write_vectored<B: IoBuf>(&mut self, buffers: Vec<B>) -> Writing<'_, Op<SendVectored<B>>> {
+        Writing::new(Op::new(SendVectored::new(&self.0, buffers)))
     }
 
     /// Waits until what was dropped in flight has gone out.
@@ -395,14 +402,66 @@ macro_rules! stream_methods {
                 self.sender_mut().write_all(buffer)
             }
 
+            /// Writes all of `buffer`, which the kernel does not copy if it need not. It comes back when the kernel has done
+            /// with it: when the other side has acknowledged all of it, so later than from
+            /// [`write_all`](Self::write_all).
+            ///
+            /// That pays for buffers of much more than 16 KiB that leave the machine: below that, and on connections
+            /// of which the kernel has told that it copies nevertheless (within the machine, among others), this is
+            /// `write_all`.
+            ///
+            /// # Errors
+            ///
+            /// As [`write`](Self::write).
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped in flight, it goes out all the same, and the next write waits until the kernel has taken it over.
+            /// The buffer stays until the kernel has done with it. A [`deadline`](Writing::deadline) ends the sending, not
+            /// the wait for the buffer: to wait no longer for a side that reads nothing, drop it.
+            ///
+            /// # Kernel
+            ///
+            /// See [`SendZeroCopy`].
+            pub fn write_zero_copy<B: IoBuf>(&mut self, buffer: B) -> Writing<'_, Op<SendZeroCopy<B>>> {
+                self.sender_mut().write_zero_copy(buffer)
+            }
+
             /// Writes several buffers in turn, as much of them as goes at once.
             ///
             /// # Errors
             ///
-            /// As [`write`](Self::write), but a connection that the other side has closed also raises `SIGPIPE`, which
-            /// Rust programs ignore.
-            pub fn write_vectored<B: IoBuf>(&mut self, buffers: Vec<B>) -> Writing<'_, Op<WriteVectored<B>>> {
+            /// As [`write`](Self::write).
+            pub fn write_vectored<B: IoBuf>(&mut self, buffers: Vec<B>) -> Writing<'_, Op<SendVectored<B>>> {
                 self.sender_mut().write_vectored(buffers)
+            }
+
+            /// Sends a part of a file, in order, without moving its position, and says how many bytes that were: fewer than
+            /// the part has if the file ends before.
+            ///
+            /// What is in the page cache is not copied into the program's memory. For what is not, the core does not
+            /// stand still: the ring reads it.
+            ///
+            /// # Errors
+            ///
+            /// What `sendfile(2)` says, or `read(2)`, or `send(2)`. [`SendFile::sent`] tells how many bytes had gone out
+            /// before. A connection that the other side has closed is [`BrokenPipe`](io::ErrorKind::BrokenPipe), never a
+            /// signal.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped, what counts as [sent](SendFile::sent) has gone out, and nothing else does later: so another one can
+            /// go on from there.
+            ///
+            /// # Kernel
+            ///
+            /// See [`SendFile`].
+            pub fn send_file<'a>(
+                &'a mut self,
+                file: &'a impl AsRef<Descriptor>,
+                part: impl RangeBounds<u64>,
+            ) -> SendFile<'a> {
+                SendFile::new(self.socket(), file.as_ref(), part)
             }
 
             /// Says that nothing more will be written, or read, or both. The other side then reads the end of the
@@ -554,6 +613,10 @@ macro_rules! stream_methods {
             fn into_connection(self) -> Connection {
                 self.connection
             }
+
+            fn connection_mut(&mut self) -> &mut Connection {
+                &mut self.connection
+            }
         }
 
         impl AsyncRead for $stream {
@@ -563,6 +626,10 @@ macro_rules! stream_methods {
 
             fn put_back(&mut self, bytes: Vec<u8>) {
                 self.receiver_mut().put_back(bytes);
+            }
+
+            fn passing_receiver(&mut self) -> Option<&mut Receiver> {
+                Some(self.receiver_mut())
             }
         }
 
@@ -611,6 +678,10 @@ macro_rules! async_write {
 
             async fn shutdown(&mut self) -> io::Result<()> {
                 self.sender_mut().shutdown(Shutdown::Write).await
+            }
+
+            fn passing_socket(&mut self) -> Option<&Descriptor> {
+                Some(&self.sender_mut().0)
             }
         }
     };

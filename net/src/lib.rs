@@ -14,6 +14,7 @@ mod messages;
 mod options;
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
 mod poll;
+mod proxy;
 mod serve;
 mod split;
 mod stream;
@@ -23,13 +24,14 @@ pub mod unix;
 
 pub use addr::{Target, ToSocketAddrs, lookup_host};
 pub use connection::{Read, ReadDeadline, Recv, StreamSocket, Writing};
-pub use corering_runtime::op::{Ancillary, Message, Truncated};
+pub use corering_runtime::op::{Ancillary, Message, SendFile, Truncated};
 pub use listener::{Accept, Incoming, ListenerSocket, TcpListener};
 pub use options::Keepalive;
 #[cfg(any(feature = "futures-io", feature = "hyper", feature = "tokio-io"))]
 pub use poll::PollStream;
 #[cfg(feature = "hyper")]
 pub use poll::hyper::{CoreExecutor, CoreTimer};
+pub use proxy::{Proxy, proxy};
 pub use serve::{Listen, Serve, ServeMetrics, serve};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use std::net::Shutdown;

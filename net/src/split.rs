@@ -5,10 +5,11 @@ use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
 use std::net::Shutdown;
+use std::ops::RangeBounds;
 
 use corering_runtime::buf::{IoBuf, IoBufMut};
 use corering_runtime::io::{AsyncRead, AsyncWrite};
-use corering_runtime::op::{Descriptor, Op, Receiver, Send, SendAll, WriteVectored};
+use corering_runtime::op::{Descriptor, Op, Receiver, Send, SendAll, SendFile, SendVectored, SendZeroCopy};
 
 use crate::connection::{Connection, Read, Recv, Sender, StreamSocket, Writing, async_write};
 use crate::stream::TcpStream;
@@ -124,6 +125,10 @@ macro_rules! reads {
             fn put_back(&mut self, bytes: Vec<u8>) {
                 self.receiver_mut().put_back(bytes);
             }
+
+            fn passing_receiver(&mut self) -> Option<&mut Receiver> {
+                Some(self.receiver_mut())
+            }
         }
     };
 }
@@ -150,9 +155,23 @@ macro_rules! writes {
                 self.sender_mut().write_all(buffer)
             }
 
+            /// Writes all of a buffer that is not copied if it need not; see [`TcpStream::write_zero_copy`].
+            pub fn write_zero_copy<B: IoBuf>(&mut self, buffer: B) -> Writing<'_, Op<SendZeroCopy<B>>> {
+                self.sender_mut().write_zero_copy(buffer)
+            }
+
             /// Writes several buffers in turn; see [`TcpStream::write_vectored`].
-            pub fn write_vectored<B: IoBuf>(&mut self, buffers: Vec<B>) -> Writing<'_, Op<WriteVectored<B>>> {
+            pub fn write_vectored<B: IoBuf>(&mut self, buffers: Vec<B>) -> Writing<'_, Op<SendVectored<B>>> {
                 self.sender_mut().write_vectored(buffers)
+            }
+
+            /// Sends a part of a file; see [`TcpStream::send_file`].
+            pub fn send_file<'a>(
+                &'a mut self,
+                file: &'a impl AsRef<Descriptor>,
+                part: impl RangeBounds<u64>,
+            ) -> SendFile<'a> {
+                SendFile::new(self.socket(), file.as_ref(), part)
             }
 
             /// Waits until there is room for something to be written; see [`TcpStream::writable`].

@@ -4,12 +4,15 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
+use std::ops::RangeBounds;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use corering_runtime::buf::{IoBuf, IoBufMut};
 use corering_runtime::io::{AsyncRead, AsyncWrite, Duplex};
-use corering_runtime::op::{Descriptor, Op, Receiver, Send, SendAll, SocketOption, WriteVectored};
+use corering_runtime::op::{
+    Descriptor, Op, Receiver, Send, SendAll, SendFile, SendVectored, SendZeroCopy, SocketOption,
+};
 use corering_runtime::time::timeout;
 use socket2::{Domain, Protocol, SockAddr, Type};
 

@@ -18,6 +18,8 @@
 //! - `net`, `streams`, `multishots`, `serve`: connections, what they carry, and servers
 //! - `crowds`: clients that come from everywhere, at once, and go again
 //! - `udp`, `unix`, `messages`: datagrams, and sockets of the Unix family
+//! - `passing`: what passes from a socket or a file to a socket without being copied
+//! - `udp`, `unix`: datagrams, and sockets of the Unix family
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
 //!
@@ -70,6 +72,7 @@ mod names;
 mod net;
 mod order;
 mod panics;
+mod passing;
 mod scenarios;
 mod selects;
 mod serve;

@@ -350,6 +350,11 @@ const CASES: &[Case] = &[
         child: signals::listen_after_a_fork,
     },
     Case {
+        name: "who_writes_to_a_socket_that_has_gone_is_not_hit_by_a_signal",
+        check: |case| says(case, &["vectored", "a file", "through a pipe", "not hit"]),
+        child: signals::write_to_nobody,
+    },
+    Case {
         name: "all_goes_through_standard_streams_whatever_they_are",
         check: stdio::all_goes_through,
         child: stdio::send_back,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use corering::net::UnixStream;
 use corering::signal::{self, SignalKind, Signals};
 use corering::time::timeout;
 use corering::{Builder, RunError, io};
@@ -335,4 +336,47 @@ pub(crate) fn listen_after_a_fork() {
     });
     run.expect("io_uring").expect("listens");
     println!("the parent was told of its own");
+}
+
+/// Every way to write to a socket, while SIGPIPE ends the process, as it does in programs of other languages.
+pub(crate) fn write_to_nobody() {
+    // SAFETY: sets the default.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let ended = corering::run(async {
+        let (mut ours, theirs) = UnixStream::pair()?;
+        theirs.close().await?;
+        let refused = |error: io::Error| assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        refused(ours.write_vectored(vec!["a", "b"]).await.0.expect_err("nobody is there"));
+        println!("vectored");
+
+        let file = corering::fs::File::open("/proc/self/exe").await?;
+        refused(ours.send_file(&file, ..).await.expect_err("nobody is there"));
+        println!("a file");
+
+        // It goes by a pipe, waits for room, and then the other side goes.
+        let ((mut client, mut front), (mut back, server)) = (UnixStream::pair()?, UnixStream::pair()?);
+        let writer = corering::spawn(async move {
+            let written = client.write_all(vec![0; 8 << 20]).await.0;
+            (client, written)
+        });
+        {
+            let mut copy = pin!(io::copy(&mut front, &mut back));
+            assert!(timeout(Duration::from_millis(50), copy.as_mut()).await.is_err(), "nobody reads");
+            server.close().await?;
+            refused(copy.await.expect_err("nobody is there"));
+        }
+        println!("through a pipe");
+        drop((front, back));
+        drop(writer.await?);
+        io::Result::Ok(())
+    });
+    ended.expect("io_uring").expect("no error");
+    // SAFETY: takes room for a set, which is filled.
+    let blocked = unsafe {
+        let mut blocked = std::mem::zeroed();
+        libc::pthread_sigmask(libc::SIG_SETMASK, std::ptr::null(), &raw mut blocked);
+        libc::sigismember(&raw const blocked, libc::SIGPIPE)
+    };
+    assert_eq!(blocked, 0, "and it is as it was");
+    println!("not hit");
 }

@@ -77,6 +77,8 @@ mod net;
 mod order;
 #[path = "../it/panics.rs"]
 mod panics;
+#[path = "../it/passing.rs"]
+mod passing;
 #[path = "../it/scenarios.rs"]
 mod scenarios;
 #[path = "../it/selects.rs"]

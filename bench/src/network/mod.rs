@@ -113,6 +113,22 @@ pub(crate) fn storm(process: &mut Child, time: Duration) -> io::Result<Measured>
     Ok(measured)
 }
 
+/// One connection that is always full, another that takes all, and a proxy between them.
+pub(crate) fn proxy(process: &mut Child, time: Duration) -> io::Result<Measured> {
+    machine::pin(LOAD_CORE);
+    let mut server = Server::of(process)?;
+    let mut load = stream::Load::connect(&server.place, Flow::ToServer)?;
+    let sink = stream::Sink::connect(&server.place)?;
+    load.run(WARM_UP)?;
+    let (before, own) = (server.usage()?.0, machine::usage().cpu);
+    let ran = load.run(time)?;
+    let (own, after) = (machine::usage().cpu - own, server.usage()?.0);
+    sink.end(load.end()?)?;
+    let mut measured = of_stream(before, after, &ran);
+    measured.insert("load_share".to_owned(), own.as_secs_f64() / ran.took.as_secs_f64());
+    Ok(measured)
+}
+
 /// One connection that is always full.
 pub(crate) fn stream(process: &mut Child, flow: Flow, time: Duration) -> io::Result<Measured> {
     machine::pin(LOAD_CORE);
@@ -125,12 +141,18 @@ pub(crate) fn stream(process: &mut Child, flow: Flow, time: Duration) -> io::Res
     if flow == Flow::ToServer {
         server.when_done(load.end()?)?;
     }
+    let mut measured = of_stream(before, after, &ran);
+    measured.insert("load_share".to_owned(), own.as_secs_f64() / ran.took.as_secs_f64());
+    Ok(measured)
+}
+
+/// Processor time for each megabyte, and how many went by in a second.
+fn of_stream(before: Usage, after: Usage, ran: &stream::Ran) -> Measured {
     let megabytes = ran.bytes as f64 / 1e6;
     let mut measured = of_server(before, after, megabytes, None, ["cpu_us_per_mb", "user_us_per_mb"]);
     for name in ["cpu_us_per_mb", "user_us_per_mb"] {
         measured.entry(name.to_owned()).and_modify(|ns| *ns /= 1000.0);
     }
     measured.insert("mb_per_s".to_owned(), megabytes / ran.took.as_secs_f64());
-    measured.insert("load_share".to_owned(), own.as_secs_f64() / ran.took.as_secs_f64());
-    Ok(measured)
+    measured
 }

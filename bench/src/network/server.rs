@@ -26,6 +26,8 @@ pub(crate) enum Served {
     Storm,
     /// Receives or sends without end.
     Stream(Flow),
+    /// Sends on the second of two connections what arrives at the first, and back.
+    Proxy,
 }
 
 /// A socket that others may come to.
@@ -54,7 +56,7 @@ pub(crate) fn add_done(count: u64) {
 pub(crate) fn serve(runtime: &str, served: Served, directory: &Path) -> io::Result<()> {
     let transport = match served {
         Served::Echo(echo) => echo.by,
-        Served::Http(_) | Served::Storm | Served::Stream(_) => Transport::Tcp,
+        Served::Http(_) | Served::Storm | Served::Stream(_) | Served::Proxy => Transport::Tcp,
     };
     match transport {
         Transport::Tcp => {
@@ -121,6 +123,16 @@ fn serve_on(runtime: &str, served: Served, listening: Listening) -> io::Result<(
                 "tokio" => runtimes::tokio_net::storm(listener),
                 "raw-direct" => runtimes::raw_net::storm_direct(&listener),
                 _ => runtimes::raw_net::storm(&listener),
+            }
+        }
+        Served::Proxy => {
+            match runtime {
+                "tokio" => runtimes::tokio_net::proxy(listening.tcp()?)?,
+                _ => runtimes::corering_net::proxy(listening.tcp()?)?,
+            }
+            // The parent still asks what it took.
+            loop {
+                std::thread::park();
             }
         }
         Served::Stream(flow) => {

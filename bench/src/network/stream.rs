@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::server::Place;
@@ -90,6 +91,39 @@ impl Load {
     pub(super) fn end(&self) -> io::Result<u64> {
         self.stream.shutdown(Shutdown::Write)?;
         Ok(self.total)
+    }
+}
+
+/// The other end of a proxy: takes all that comes, on a thread of its own.
+pub(super) struct Sink(JoinHandle<io::Result<u64>>);
+
+impl Sink {
+    /// Connects after the load has: so the proxy knows which is which.
+    pub(super) fn connect(server: &Place) -> io::Result<Self> {
+        let Place::Inet(server) = server else {
+            return Err(io::Error::other("a stream is one of TCP"));
+        };
+        let mut stream = TcpStream::connect(server)?;
+        Ok(Self(thread::spawn(move || {
+            let (mut room, mut position, mut total) = (vec![0; PART], Position::default(), 0);
+            loop {
+                let count = stream.read(&mut room)?;
+                if count == 0 {
+                    return Ok(total);
+                }
+                position.take(&room[..count])?;
+                total += count as u64;
+            }
+        })))
+    }
+
+    /// Waits until all has come.
+    pub(super) fn end(self, sent: u64) -> io::Result<()> {
+        match self.0.join() {
+            Ok(received) if received.as_ref().is_ok_and(|received| *received == sent) => Ok(()),
+            Ok(received) => Err(io::Error::other(format!("{sent} bytes were sent, and of these came: {received:?}"))),
+            Err(_) => Err(io::Error::other("the thread that receives has panicked")),
+        }
     }
 }
 

@@ -77,6 +77,16 @@ pub(crate) fn storm(listener: std::net::TcpListener) -> io::Result<()> {
     })?
 }
 
+pub(crate) fn proxy(listener: std::net::TcpListener) -> io::Result<()> {
+    corering::run(async {
+        let listener = TcpListener::from_std(listener);
+        let ((mut front, _), (mut back, _)) = (listener.accept().await?, listener.accept().await?);
+        front.set_nodelay(true)?;
+        back.set_nodelay(true)?;
+        corering::net::proxy(&mut front, &mut back).await.map(drop)
+    })?
+}
+
 /// What comes goes by pooled buffers as large as the others'. `corering-read` is a core that was told nothing, and a
 /// server that brings memory of its own to each read.
 pub(crate) fn stream(runtime: &str, listener: std::net::TcpListener, flow: Flow) -> io::Result<()> {

@@ -73,6 +73,17 @@ pub(crate) fn storm(listener: std::net::TcpListener) -> io::Result<()> {
     })
 }
 
+pub(crate) fn proxy(listener: std::net::TcpListener) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    local()?.block_on(async {
+        let listener = TcpListener::from_std(listener)?;
+        let ((mut front, _), (mut back, _)) = (listener.accept().await?, listener.accept().await?);
+        front.set_nodelay(true)?;
+        back.set_nodelay(true)?;
+        ::tokio::io::copy_bidirectional(&mut front, &mut back).await.map(drop)
+    })
+}
+
 pub(crate) fn stream(listener: std::net::TcpListener, flow: Flow) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     local()?.block_on(async {

@@ -4,14 +4,15 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::Shutdown;
+use std::ops::RangeBounds;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use corering_runtime::buf::{IoBuf, IoBufMut};
 use corering_runtime::io::{AsyncRead, AsyncWrite, Duplex};
 use corering_runtime::op::{
-    Ancillary, Connect, Credentials, Descriptor, How, Message, Op, ReceiveMessage, Receiver, Send, SendAll,
-    SendMessage, SocketOption, WriteVectored,
+    Ancillary, Connect, Credentials, Descriptor, How, Message, Op, ReceiveMessage, Receiver, Send, SendAll, SendFile,
+    SendMessage, SendVectored, SendZeroCopy, SocketOption,
 };
 use socket2::{SockAddr, Type};
 

@@ -19,6 +19,7 @@ mod filling;
 pub(crate) mod folder_calls;
 mod kernel;
 pub(crate) mod mailbox;
+pub(crate) mod passing_calls;
 pub(crate) mod socket_calls;
 
 use std::cell::{Cell, RefCell};

@@ -20,6 +20,8 @@ pub struct Metrics {
     pub operation_bytes: usize,
     /// Pooled buffers that chunks hold. (Those of results that were not fetched are known to the kernel only.)
     pub buffers_held: usize,
+    /// Empty pipes that are kept for what passes from socket to socket: two descriptors each, and 16 of them at most.
+    pub pipes_kept: usize,
     /// Times the kernel was entered.
     pub enters: u64,
     /// Times the kernel was entered while completions had overflowed their queue. None are lost by that.
@@ -49,6 +51,7 @@ pub fn metrics() -> Option<Metrics> {
         operations: counts.occupied,
         operation_bytes: counts.slot_bytes,
         buffers_held: counts.buffers_held,
+        pipes_kept: counts.pipes_kept,
         enters: counts.enters,
         overflows: counts.overflows,
         unknown_completions: counts.unknown_completions,

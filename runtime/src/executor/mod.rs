@@ -254,8 +254,9 @@ impl Core {
             return Ok(Turn::Idle);
         }
         if self.driver.wants_enter() {
+            // All that has come since, so that who came first is first served (K1).
             self.enter(Wait::No);
-            self.dispatch();
+            self.fetch();
         }
         Ok(Turn::GoesOn)
     }

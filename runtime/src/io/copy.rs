@@ -1,7 +1,8 @@
 //! From one stream to another.
 //!
 //! Invariant: no await lies between taking bytes from the reader and beginning to write them, and the writer has settled
-//! before. So wherever a copy is dropped, each byte is with the reader, or on its way out.
+//! before. So wherever a copy is dropped, each byte is with the reader, or on its way out. What passes without being copied
+//! (from a socket or a file to a socket) is put back if it has not gone out.
 
 use std::future::poll_fn;
 use std::io;
@@ -9,6 +10,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use super::{AsyncBufRead, AsyncRead, AsyncWrite, Duplex};
+use crate::op::{Descriptor, Forward, SendFile};
 
 /// Copies a stream to its end, flushes, and says how many bytes that were. While the reader has nothing, the writer is flushed.
 ///
@@ -21,6 +23,11 @@ use super::{AsyncBufRead, AsyncRead, AsyncWrite, Duplex};
 /// Dropped, it has lost nothing, if the writer's [`write_all`](AsyncWrite::write_all) goes out whole once it has begun, as those
 /// of files, sockets and buffered writers do: what was read goes out, and the next copy goes on behind it. Around any
 /// other writer, put a [`BufWriter`](super::BufWriter).
+///
+/// # Kernel
+///
+/// From a stream socket to another, what comes in bulk is not copied (`splice(2)`), nor is what is in the page cache of a
+/// file that goes to a stream socket (`sendfile(2)`): see [`Forward`] and [`SendFile`]. For all else, reads and writes.
 ///
 /// # Examples
 ///
@@ -36,6 +43,14 @@ use super::{AsyncBufRead, AsyncRead, AsyncWrite, Duplex};
 /// # Ok::<(), io::Error>(())
 /// ```
 pub async fn copy<R: AsyncRead, W: AsyncWrite>(reader: &mut R, writer: &mut W) -> io::Result<u64> {
+    if let Some(socket) = writer.passing_socket() {
+        if let Some(receiver) = reader.passing_receiver() {
+            return Forward::new(receiver, socket).await;
+        }
+        if let Some((file, position)) = reader.passing_file() {
+            return send_file(file, position, socket).await;
+        }
+    }
     let mut copied = 0;
     let mut buffer = Vec::with_capacity(reader.block_bytes());
     loop {
@@ -52,6 +67,18 @@ pub async fn copy<R: AsyncRead, W: AsyncWrite>(reader: &mut R, writer: &mut W) -
         copied += count as u64;
         buffer = written;
     }
+}
+
+/// From a position on, which moves along with what has gone out.
+async fn send_file(file: &Descriptor, position: &mut u64, socket: &Descriptor) -> io::Result<u64> {
+    let start = *position;
+    let mut send = SendFile::new(socket, file, start..);
+    poll_fn(|cx| {
+        let sent = Pin::new(&mut send).poll(cx);
+        *position = start + send.sent();
+        sent
+    })
+    .await
 }
 
 /// Reads, and flushes if that takes long.

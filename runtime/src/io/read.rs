@@ -4,6 +4,7 @@ use std::io;
 
 use super::{Chain, Take};
 use crate::buf::{Filling, IoBufMut};
+use crate::op::{Descriptor, Receiver};
 
 /// More than this is not read at once to the end of something.
 const MOST_AT_ONCE: usize = 256 * 1024;
@@ -96,6 +97,18 @@ pub trait AsyncRead {
     fn block_bytes(&self) -> usize {
         8 * 1024
     }
+
+    /// The receiver of a stream socket, if what it has is all that a read would give.
+    #[doc(hidden)]
+    fn passing_receiver(&mut self) -> Option<&mut Receiver> {
+        None
+    }
+
+    /// A file with positions, and where in it the next read begins, if it is all that a read would give.
+    #[doc(hidden)]
+    fn passing_file(&mut self) -> Option<(&Descriptor, &mut u64)> {
+        None
+    }
 }
 
 /// What a read into a buffer without room says: 0 bytes would look like the end of the stream.
@@ -133,6 +146,14 @@ impl<R: AsyncRead> AsyncRead for &mut R {
     fn block_bytes(&self) -> usize {
         R::block_bytes(self)
     }
+
+    fn passing_receiver(&mut self) -> Option<&mut Receiver> {
+        R::passing_receiver(self)
+    }
+
+    fn passing_file(&mut self) -> Option<(&Descriptor, &mut u64)> {
+        R::passing_file(self)
+    }
 }
 
 impl<R: AsyncRead> AsyncRead for Box<R> {
@@ -151,6 +172,14 @@ impl<R: AsyncRead> AsyncRead for Box<R> {
 
     fn block_bytes(&self) -> usize {
         R::block_bytes(self)
+    }
+
+    fn passing_receiver(&mut self) -> Option<&mut Receiver> {
+        R::passing_receiver(self)
+    }
+
+    fn passing_file(&mut self) -> Option<(&Descriptor, &mut u64)> {
+        R::passing_file(self)
     }
 }
 

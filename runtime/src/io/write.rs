@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::buf::{IoBuf, Slice};
+use crate::op::Descriptor;
 
 /// A stream of bytes to write to.
 ///
@@ -153,6 +154,12 @@ pub trait AsyncWrite {
     ///
     /// Dropping it loses nothing, and it can be called again.
     fn shutdown(&mut self) -> impl Future<Output = io::Result<()>>;
+
+    /// The stream socket, if what is written goes there and nowhere else.
+    #[doc(hidden)]
+    fn passing_socket(&mut self) -> Option<&Descriptor> {
+        None
+    }
 }
 
 /// What a writer says that takes 0 bytes of some.
@@ -188,6 +195,10 @@ macro_rules! forwards {
 
             fn shutdown(&mut self) -> impl Future<Output = io::Result<()>> {
                 W::shutdown(self)
+            }
+
+            fn passing_socket(&mut self) -> Option<&Descriptor> {
+                W::passing_socket(self)
             }
         })*
     };

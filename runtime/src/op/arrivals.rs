@@ -70,6 +70,12 @@ impl Arrivals {
         self.state().kept.is_empty()
     }
 
+    /// Whether nothing is kept, and nothing is going to be.
+    pub(super) fn is_quiet(&self) -> bool {
+        let state = self.state();
+        state.kept.is_empty() && !state.taken
+    }
+
     /// The first that is kept.
     pub(super) fn take(&self) -> Option<Kept> {
         self.state().kept.pop_front()

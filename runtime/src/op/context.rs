@@ -7,11 +7,12 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use io_uring::squeue::{Entry, Flags};
-use io_uring::{cqueue, opcode, types};
+use io_uring::{opcode, types};
 
 use super::changes::NameChanges;
 use super::direct::DirectTable;
 use super::handing::{Batch, Ended, Freed, Left};
+use super::passing::Pipes;
 use super::slot::{Contents, Key, Queued, Slots, State, Vtable};
 use crate::buf::{OwnedPool, Pool, Regions};
 use crate::driver::mailbox::{self, Letter};
@@ -48,6 +49,7 @@ pub(crate) struct Operations {
     pub(super) slots: RefCell<Slots>,
     pub(super) direct: DirectTable,
     pub(super) names: NameChanges,
+    pub(super) pipes: Pipes,
     pools: Vec<OwnedPool>,
     regions: Regions,
     /// Completions that were fetched and not yet handed on.
@@ -73,6 +75,7 @@ impl Operations {
             slots: RefCell::new(Slots::new()),
             direct: DirectTable::new(),
             names: NameChanges::default(),
+            pipes: Pipes::default(),
             pools,
             regions: Regions::new(core),
             batch: RefCell::new(Vec::new()),
@@ -129,11 +132,7 @@ impl Operations {
         let vtable = header.vtable;
         match (header.state, vtable.queue) {
             (State::InFlight, None) => {
-                // A notification says only that the kernel has done with the buffer: the result came before.
-                if !cqueue::notif(completion.flags) {
-                    header.result = completion.result;
-                    header.flags = completion.flags;
-                }
+                header.note(completion);
                 let mut waker = None;
                 let mut next = None;
                 if last {
@@ -148,6 +147,11 @@ impl Operations {
                 }
                 if let Some(waker) = waker {
                     waker.wake();
+                }
+                if !last {
+                    // SAFETY: the slot holds the operation that its table was made for, and its owner, who runs on this
+                    //         thread and not now, has not taken it.
+                    unsafe { (vtable.has_result)(contents, completion) };
                 }
             }
             (State::InFlight, Some(queue)) => {
@@ -165,11 +169,19 @@ impl Operations {
                 wake_all(wakers.into_iter());
             }
             (State::Orphaned, queue) => {
+                let mut completion = completion;
+                if queue.is_none() {
+                    header.note(completion);
+                    (completion.result, completion.flags) = (header.result, header.flags);
+                }
                 if !last {
                     drop(slots);
                     if let Some(queue) = queue {
                         // SAFETY: as above; an orphan stays in its slot until its final completion.
                         unsafe { queue(contents, completion) };
+                    } else {
+                        // SAFETY: as above.
+                        unsafe { (vtable.has_result)(contents, completion) };
                     }
                     return;
                 }
@@ -397,6 +409,7 @@ impl Operations {
     /// At the end of the core: nobody will fetch anything any more.
     pub(crate) fn give_up_all(&self) {
         self.ending.set(true);
+        self.pipes.end();
         let keys = self.slots.borrow_mut().occupied_keys();
         for key in keys {
             self.abandon(key).dispose();
@@ -441,6 +454,7 @@ impl Operations {
             occupied: slots.occupied - slots.resting,
             slot_bytes: slots.bytes(),
             buffers_held: self.pools.iter().map(|pool| pool.held()).sum(),
+            pipes_kept: self.pipes.count(),
             unknown_completions: self.unknown.get(),
             overflows,
             enters,
@@ -455,6 +469,7 @@ pub(crate) struct Counts {
     pub(crate) occupied: usize,
     pub(crate) slot_bytes: usize,
     pub(crate) buffers_held: usize,
+    pub(crate) pipes_kept: usize,
     pub(crate) unknown_completions: u64,
     pub(crate) overflows: u64,
     pub(crate) enters: u64,

@@ -10,7 +10,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -21,7 +21,7 @@ use super::read::again_if_interrupted;
 use super::stream::Left;
 use super::{Completion, OnDrop, Operation, Progress, Submission, check};
 use crate::buf::Room;
-use crate::driver::calls;
+use crate::driver::{calls, passing_calls};
 use crate::sys::wake::wake_all;
 
 /// An open file, socket or pipe, shared by its owner and the operations in flight on it.
@@ -42,6 +42,10 @@ struct Shared {
     left: Mutex<Option<Box<Left>>>,
     /// How many reads to hand to the kernel's queue before one is tried at once again.
     pub(super) cold: AtomicU32,
+    /// Plain calls on it do not wait: it was told so.
+    at_once: AtomicBool,
+    /// What is sent on it without need to be copied is copied nevertheless.
+    copies: AtomicBool,
 }
 
 /// After a read that could not be had at once, so many go through the queue.
@@ -78,6 +82,8 @@ impl Descriptor {
             waiting: Mutex::new(Vec::new()),
             left: Mutex::new(None),
             cold: AtomicU32::new(UNKNOWN),
+            at_once: AtomicBool::new(false),
+            copies: AtomicBool::new(false),
         }))
     }
 
@@ -195,10 +201,35 @@ impl Descriptor {
             let text = "a dropped read has taken something of the stream: read that before you give it away";
             return Err((io::Error::new(io::ErrorKind::WouldBlock, text), self));
         }
+        if self.0.at_once.load(Ordering::Relaxed) {
+            if let Err(error) = passing_calls::set_at_once(self.as_fd(), false) {
+                return Err((error, self));
+            }
+            self.0.at_once.store(false, Ordering::Relaxed);
+        }
         let mut shared = Arc::try_unwrap(self.0).map_err(|shared| (in_use(), Self(shared)))?;
         let fd = std::mem::replace(&mut shared.fd, -1);
         // SAFETY: the last holder's, who has forgotten it; and of the real system.
         Ok(unsafe { calls::owned(fd) })
+    }
+
+    /// Whether the kernel copies what it need not, as far as is known.
+    pub(super) fn copies(&self) -> bool {
+        self.0.copies.load(Ordering::Relaxed)
+    }
+
+    /// The kernel has said that it does, or cannot do otherwise.
+    pub(super) fn set_copies(&self) {
+        self.0.copies.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on plain calls on a socket do not wait. Until it is given away: whoever gets it expects that they do.
+    pub(super) fn set_at_once(&self) -> io::Result<()> {
+        if !self.0.at_once.load(Ordering::Relaxed) {
+            passing_calls::set_at_once(self.as_fd(), true)?;
+            self.0.at_once.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Cancels what was dropped and is still in flight, and waits for its end.
@@ -261,6 +292,12 @@ impl Descriptor {
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<Waker>> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsRef<Descriptor> for Descriptor {
+    fn as_ref(&self) -> &Descriptor {
+        self
     }
 }
 

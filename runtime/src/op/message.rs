@@ -14,6 +14,7 @@ use super::ancillary::Ancillary;
 use super::datagram::header;
 use super::descriptor::{Descriptor, Held};
 use super::read::Parts;
+use super::socket::MOST_PARTS;
 use super::write::bytes_of;
 use super::{Completion, OnDrop, Operation, Progress, Submission};
 use crate::buf::IoBuf;
@@ -119,6 +120,8 @@ pub struct SendMessage<B> {
     ancillary: Ancillary,
     to: Option<SockAddr>,
     waits: bool,
+    /// A message is whole, so the kernel refuses one of too many parts. Of a stream, the first go at once.
+    most_parts: usize,
     records: Vec<u8>,
     parts: Parts,
     header: libc::msghdr,
@@ -139,8 +142,9 @@ impl<B: IoBuf> SendMessage<B> {
     /// Sends `buffers` on `socket`, to an address if there is one.
     pub fn new(socket: &Descriptor, buffers: Vec<B>, ancillary: Ancillary, to: Option<SockAddr>) -> Self {
         let (records, parts) = (ancillary.records(), Parts::default());
-        let waits = true;
-        Self { held: Held::to_change(socket), buffers, ancillary, to, waits, records, parts, header: header() }
+        let (waits, most_parts) = (true, usize::MAX);
+        let held = Held::to_change(socket);
+        Self { held, buffers, ancillary, to, waits, most_parts, records, parts, header: header() }
     }
 
     /// If there is no room, it fails with [`WouldBlock`](io::ErrorKind::WouldBlock).
@@ -150,8 +154,7 @@ impl<B: IoBuf> SendMessage<B> {
     }
 }
 
-// SAFETY: the bytes are the buffers', which are neither moved nor changed while the kernel reads them; the lists and
-// the
+// SAFETY: the bytes are the buffers', which are neither moved nor changed while the kernel reads them; the lists and the
 //         records are on the heap, header and address in `self`.
 unsafe impl<B: IoBuf> Operation for SendMessage<B> {
     type Output = (io::Result<usize>, Vec<B>, Ancillary);
@@ -163,7 +166,7 @@ unsafe impl<B: IoBuf> Operation for SendMessage<B> {
 
     fn submission(&mut self) -> Submission {
         self.parts.0.clear();
-        self.parts.0.extend(self.buffers.iter().map(|buffer| {
+        self.parts.0.extend(self.buffers.iter().take(self.most_parts).map(|buffer| {
             let (start, len) = bytes_of(buffer.as_slice());
             libc::iovec { iov_base: start.cast_mut().cast(), iov_len: len as usize }
         }));
@@ -191,5 +194,49 @@ unsafe impl<B: IoBuf> Operation for SendMessage<B> {
 
     fn abandoned(&mut self) {
         self.held.abandon();
+    }
+}
+
+/// Sends several buffers in turn on a stream, or as much of them as goes at once; output
+/// `(io::Result<usize>, Vec<B>)`. Unlike a [`WriteVectored`](super::WriteVectored), it raises no signal if the other side has
+/// gone.
+///
+/// # Kernel
+///
+/// `IORING_OP_SENDMSG`, of the first 1,024 buffers.
+#[derive(Debug)]
+pub struct SendVectored<B>(SendMessage<B>);
+
+impl<B: IoBuf> SendVectored<B> {
+    /// Sends `buffers` on the socket.
+    pub fn new(socket: &Descriptor, buffers: Vec<B>) -> Self {
+        Self(SendMessage { most_parts: MOST_PARTS, ..SendMessage::new(socket, buffers, Ancillary::default(), None) })
+    }
+}
+
+// SAFETY: all that it points to is of the message in it, which promises the same.
+unsafe impl<B: IoBuf> Operation for SendVectored<B> {
+    type Output = (io::Result<usize>, Vec<B>);
+    const ON_DROP: OnDrop = OnDrop::Finish;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_ready(cx)
+    }
+
+    fn submission(&mut self) -> Submission {
+        self.0.submission()
+    }
+
+    fn progress(&mut self, completion: Completion) -> Progress {
+        self.0.progress(completion)
+    }
+
+    fn complete(self, completion: Completion) -> Self::Output {
+        let (sent, buffers, _) = self.0.complete(completion);
+        (sent, buffers)
+    }
+
+    fn abandoned(&mut self) {
+        self.0.abandoned();
     }
 }

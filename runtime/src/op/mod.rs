@@ -54,18 +54,21 @@ mod ended;
 mod file;
 mod fixed;
 pub mod folder;
+mod forward;
 mod handing;
 mod message;
 mod metadata;
 mod multishot;
 mod names;
 mod open;
+mod passing;
 pub mod plain;
 mod read;
 mod readiness;
 mod receive;
 mod repeat;
 mod send;
+mod send_file;
 mod slot;
 mod socket;
 mod space;
@@ -98,7 +101,8 @@ pub use self::direct::{CloseDirect, DirectSlot, OpenDirect, PutDirect, ReadDirec
 pub use self::ended::{Cancel, Deadline};
 pub use self::file::{Sync, Truncate};
 pub use self::fixed::{FixedFile, ReadFixed, WriteFixed};
-pub use self::message::{SendMessage, SendTo};
+pub use self::forward::Forward;
+pub use self::message::{SendMessage, SendTo, SendVectored};
 pub use self::metadata::{Alignment, FileType, Metadata, Permissions, Stat};
 pub use self::multishot::{Multishot, MultishotOperation};
 pub use self::names::{Link, MakeDir, Name, Rename, Symlink, Unlink};
@@ -106,7 +110,8 @@ pub use self::open::{OpenAt, Resolve};
 pub use self::read::{Read, ReadVectored};
 pub use self::readiness::Readiness;
 pub use self::receive::{Receive, ReceiveMulti, ReceivePooled, Receiver};
-pub use self::send::{Send, SendAll};
+pub use self::send::{Send, SendAll, SendZeroCopy};
+pub use self::send_file::SendFile;
 pub use self::space::{Advise, Fallocate, SyncRange};
 pub use self::stream::read_stream;
 pub use self::write::{Write, WriteAll, WriteVectored};
@@ -177,6 +182,11 @@ pub unsafe trait Operation: 'static {
 
     /// Describes it to the kernel. `self` is at its final address.
     fn submission(&mut self) -> Submission;
+
+    /// Its result has come, which [`progress`](Self::progress) gets as well, but the kernel goes on to use its memory until
+    /// another completion. So it does for sends that are not copied.
+    #[inline]
+    fn has_result(&mut self, _completion: Completion) {}
 
     /// Looks at the completion of a part: is there more to do? Also asked of one whose future was dropped, if it is
     /// left to finish.
@@ -257,6 +267,7 @@ impl<O: Operation> Untyped<O> {
             OnDrop::Cancel => None,
         },
         abandoned: abandoned::<O>,
+        has_result: has_result::<O>,
         cancel_on_drop: matches!(O::ON_DROP, OnDrop::Cancel),
     };
     /// One address for each type.
@@ -291,6 +302,16 @@ unsafe fn abandoned<O: Operation>(contents: Contents) {
     let place = unsafe { contents.get::<O>() };
     // SAFETY: `abandoned` touches nothing that the kernel uses: that is the trait's contract.
     unsafe { &mut *place.as_ptr() }.abandoned();
+}
+
+/// # Safety
+///
+/// As for [`abandoned`].
+unsafe fn has_result<O: Operation>(contents: Contents, completion: Completion) {
+    // SAFETY: the caller's promise.
+    let place = unsafe { contents.get::<O>() };
+    // SAFETY: `has_result` touches nothing that the kernel uses: that is the trait's contract.
+    unsafe { &mut *place.as_ptr() }.has_result(completion);
 }
 
 impl<O: Operation> Op<O> {

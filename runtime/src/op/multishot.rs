@@ -87,6 +87,7 @@ impl<M: MultishotOperation> Stored<M> {
         dispose: dispose::<M>,
         resume: None,
         abandoned: abandoned::<M>,
+        has_result: only_items,
         cancel_on_drop: true,
     };
     const TABLE: &'static Vtable = &Self::VTABLE;
@@ -97,6 +98,9 @@ impl<M: MultishotOperation> Stored<M> {
         }
     }
 }
+
+/// All that it has goes to the queue.
+fn only_items(_: Contents, _: Completion) {}
 
 /// # Safety
 ///

@@ -208,6 +208,12 @@ struct Unusual {
     arrivals: Arrivals,
 }
 
+impl Unusual {
+    fn is_quiet(&self) -> bool {
+        self.failed.is_none() && self.arrivals.is_quiet()
+    }
+}
+
 #[derive(Debug)]
 enum State {
     Idle,
@@ -436,6 +442,21 @@ impl Receiver {
             bytes.extend_from_slice(&rest);
         }
         self.rest = Some(Chunk::from(bytes));
+    }
+
+    /// Whether all that has arrived is still with the kernel, and nothing is under way.
+    pub(super) fn is_quiet(&self) -> bool {
+        let armed = match &self.state {
+            State::Idle => false,
+            State::Pooled(receive) => receive.is_armed(),
+            State::Own(receive) => receive.is_submitted(),
+        };
+        !armed && self.rest.is_none() && self.unusual.as_ref().is_none_or(|unusual| unusual.is_quiet())
+    }
+
+    /// The next read fails with an error that somebody has taken from the socket.
+    pub(super) fn put_back_error(&mut self, error: io::Error) {
+        self.unusual.get_or_insert_default().failed = Some(error);
     }
 
     /// Whether it receives from `socket`.

@@ -107,3 +107,136 @@ unsafe impl<B: IoBuf> Operation for SendAll<B> {
         self.held.abandon();
     }
 }
+
+/// Sends a whole buffer that the kernel does not copy if it need not; output `(io::Result<()>, B)`, when the kernel has done
+/// with the buffer. On error, a part of it may have been sent.
+///
+/// That is later than with a [`SendAll`]: when the other side has acknowledged all. What is shorter than
+/// [`LEAST`](Self::LEAST) is copied, and so is all on a socket of which the kernel has told that it copies nevertheless (as on
+/// loopback, or by a network card that cannot gather), or that it cannot do otherwise (of the Unix family).
+///
+/// # Cancel safety
+///
+/// As with every send: dropped in flight, it goes out all the same, and the next send waits until the kernel has taken all of
+/// it over. The buffer stays where it is until the kernel has done with it, also after the socket was closed.
+///
+/// A [`deadline`](super::Op::deadline) ends the sending, not the wait for the buffer: while the other side acknowledges nothing,
+/// the kernel does not let go of what it has taken over. To wait no longer, drop it.
+///
+/// # Kernel
+///
+/// `IORING_OP_SEND_ZC` (6.0) with `IORING_SEND_ZC_REPORT_USAGE` (6.2). Before, and where the memory that may be locked is
+/// used up, `IORING_OP_SEND`.
+#[derive(Debug)]
+pub struct SendZeroCopy<B> {
+    /// Gone when nothing more is to be sent, and only the buffer is waited for.
+    held: Option<Held>,
+    buffer: B,
+    done: usize,
+    copies: bool,
+    is_orphan: bool,
+    /// The kernel has taken all over that it is going to.
+    is_over: bool,
+}
+
+/// `IORING_SEND_ZC_REPORT_USAGE`.
+const REPORT_USAGE: u16 = 1 << 3;
+
+impl<B: IoBuf> SendZeroCopy<B> {
+    /// What is shorter is copied: to look after its pages costs more.
+    pub const LEAST: usize = 16 * 1024;
+
+    /// Sends all of `buffer` on the socket.
+    pub fn new(socket: &Descriptor, buffer: B) -> Self {
+        let copies = buffer.as_slice().len() < Self::LEAST || socket.copies();
+        let held = Some(Held::to_change(socket));
+        Self { held, buffer, done: 0, copies, is_orphan: false, is_over: false }
+    }
+
+    fn descriptor(&self) -> Option<&Descriptor> {
+        self.held.as_ref().map(Held::descriptor)
+    }
+
+    fn was_cancelled(&self) -> bool {
+        self.held.as_ref().is_none_or(Held::was_cancelled)
+    }
+
+    /// Whether the kernel could not do so, and nothing was sent.
+    fn has_to_copy(&self, completion: Completion) -> bool {
+        let cannot = [-libc::EOPNOTSUPP, -libc::EINVAL, -libc::ENOMEM, -libc::ENOBUFS];
+        !self.copies && cannot.contains(&completion.result) && !self.was_cancelled()
+    }
+
+    fn let_go_if_over(&mut self) {
+        if self.is_orphan && self.is_over {
+            self.held = None;
+        }
+    }
+}
+
+// SAFETY: the bytes are the buffer's, which is neither moved nor changed while the kernel reads them: until the
+//         notification, which is the final completion.
+unsafe impl<B: IoBuf> Operation for SendZeroCopy<B> {
+    type Output = (io::Result<()>, B);
+    const ON_DROP: OnDrop = OnDrop::Finish;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.descriptor().map_or(Poll::Ready(()), |socket| socket.poll_settled(cx))
+    }
+
+    fn submission(&mut self) -> Submission {
+        let Some(held) = &self.held else { unreachable!("let go of when nothing more is to be sent") };
+        let (start, len) = bytes_of(&self.buffer.as_slice()[self.done..]);
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        match self.copies {
+            true => opcode::Send::new(held.fd(), start, len).flags(flags).build(),
+            false => opcode::SendZc::new(held.fd(), start, len).flags(flags).zc_flags(REPORT_USAGE).build(),
+        }
+    }
+
+    /// The kernel has taken that much over, and reads the buffer yet.
+    fn has_result(&mut self, completion: Completion) {
+        let whole = completion.result >= 0
+            && completion.result as usize == bytes_of(&self.buffer.as_slice()[self.done..]).1 as usize
+            && self.done + completion.result as usize == self.buffer.as_slice().len();
+        let has_failed = completion.result < 0 && !self.has_to_copy(completion);
+        self.is_over = whole || has_failed || self.was_cancelled();
+        self.let_go_if_over();
+    }
+
+    fn progress(&mut self, completion: Completion) -> Progress {
+        let Some(held) = &self.held else {
+            self.done += completion.result.max(0) as usize;
+            return Progress::Done;
+        };
+        if completion.flags & Completion::COPIED != 0 {
+            held.descriptor().set_copies();
+        }
+        if self.has_to_copy(completion) {
+            if [-libc::EOPNOTSUPP, -libc::EINVAL].contains(&completion.result) {
+                held.descriptor().set_copies();
+            }
+            self.copies = true;
+            return Progress::Again;
+        }
+        if completion.result > 0 {
+            self.done += completion.result as usize;
+            let more = self.done < self.buffer.as_slice().len() && !held.was_cancelled();
+            return if more { Progress::Again } else { Progress::Done };
+        }
+        held.again_if_interrupted(completion)
+    }
+
+    fn complete(self, completion: Completion) -> Self::Output {
+        let result = all_or_error(completion, self.buffer.as_slice().len() - self.done);
+        (result, self.buffer)
+    }
+
+    fn abandoned(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.abandon();
+        }
+        self.is_orphan = true;
+        self.let_go_if_over();
+    }
+}

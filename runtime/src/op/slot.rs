@@ -20,6 +20,7 @@ use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 use std::task::Waker;
 
+use io_uring::cqueue;
 use io_uring::squeue::Entry;
 
 use crate::ring::Completion;
@@ -30,6 +31,8 @@ const PAGE: usize = 64;
 const PAGE_BITS: u32 = 6;
 const NONE: u32 = u32::MAX;
 const GENERATIONS: u32 = 1 << 24;
+/// `IORING_NOTIF_USAGE_ZC_COPIED`.
+const NOTIF_USAGE_ZC_COPIED: u32 = 1 << 31;
 
 /// Where an operation is. Stale once the slot has been freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,8 @@ pub(super) struct Vtable {
     pub(super) resume: Option<unsafe fn(Contents, Completion) -> Option<Entry>>,
     /// Tells the operation in the slot that its owner has gone while the kernel has it.
     pub(super) abandoned: unsafe fn(Contents),
+    /// Tells it that its result is there, though the kernel goes on to use its memory. Not of multishots.
+    pub(super) has_result: unsafe fn(Contents, Completion),
     /// Whether it is then to be cancelled.
     pub(super) cancel_on_drop: bool,
 }
@@ -83,6 +88,18 @@ pub(super) struct Header {
 }
 
 impl Header {
+    /// Takes a completion down. A notification says only that the kernel has done with the buffer, and whether it has
+    /// copied it: the result came before.
+    #[inline]
+    pub(super) fn note(&mut self, completion: Completion) {
+        if !cqueue::notif(completion.flags) {
+            self.result = completion.result;
+            self.flags = completion.flags;
+        } else if completion.result as u32 & NOTIF_USAGE_ZC_COPIED != 0 {
+            self.flags |= Completion::COPIED;
+        }
+    }
+
     /// The slot of the operation that begins when this one has ended. (It has not ended before, so it is still there.)
     #[inline]
     pub(super) fn take_next(&mut self) -> Option<u32> {
@@ -360,8 +377,14 @@ impl Drop for Slots {
 }
 
 /// The table of a slot that nothing has been in.
-static NOTHING: Vtable =
-    Vtable { queue: None, dispose: nothing_to_dispose, resume: None, abandoned: nobody_to_tell, cancel_on_drop: false };
+static NOTHING: Vtable = Vtable {
+    queue: None,
+    dispose: nothing_to_dispose,
+    resume: None,
+    abandoned: nobody_to_tell,
+    has_result: nothing_to_dispose,
+    cancel_on_drop: false,
+};
 
 fn nothing_to_dispose(_: Contents, _: Completion) {}
 

@@ -13,7 +13,7 @@ use crate::driver::calls::{self, SocketOption};
 use crate::driver::socket_calls::{self, Credentials, Group};
 
 /// What sendmsg(2) takes at most (`IOV_MAX`).
-const MOST_PARTS: usize = 1024;
+pub(super) const MOST_PARTS: usize = 1024;
 
 impl Descriptor {
     /// Makes a socket. Programs that are started do not inherit it.

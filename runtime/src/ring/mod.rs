@@ -34,6 +34,9 @@ pub struct Completion {
 }
 
 impl Completion {
+    /// A flag that the kernel does not know: what was to be sent without being copied was copied.
+    pub(crate) const COPIED: u32 = 1 << 14;
+
     /// A completion that no ring has given: for an operation that ends without one.
     pub(crate) fn made_up(result: i32) -> Self {
         Self { user_data: 0, result, flags: 0 }

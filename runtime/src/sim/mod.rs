@@ -19,6 +19,7 @@ pub(crate) mod host;
 mod kernel;
 mod memory;
 pub(crate) mod net;
+pub(crate) mod passing_calls;
 mod perform;
 mod place;
 mod queues;

@@ -10,6 +10,8 @@ use super::{Errno, F_MORE, F_NOTIF, HostId};
 use crate::ring::Completion;
 use io_uring::squeue::Entry;
 
+/// `IORING_NOTIF_USAGE_ZC_COPIED`.
+const NOTIF_USAGE_ZC_COPIED: i32 = i32::MIN;
 /// How many requests one call that does not wait lets go on (K1).
 const AT_ONCE: usize = 20;
 
@@ -349,7 +351,9 @@ impl State {
                     let text = "the buffer of a SEND_ZC was changed or given back before its notification had come";
                     self.fail(text.to_owned());
                 }
-                self.end(request, 0, F_NOTIF);
+                // It may have copied it all the same, and says so.
+                let copied = !self.in_order && self.random.chance(0.5);
+                self.end(request, if copied { NOTIF_USAGE_ZC_COPIED } else { 0 }, F_NOTIF);
             }
             Stage::Due if pending.cancelled => {
                 // What it has done counts (K15).

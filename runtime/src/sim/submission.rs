@@ -137,7 +137,11 @@ impl Submission {
         let sends_or_receives = matches!(request, Request::Receive { .. } | Request::Send { .. });
         let priority = fields.u16(2);
         let multi = matches!(request, Request::Receive { multi: true, .. } | Request::Accept { multi: true, .. });
-        if priority & !(if sends_or_receives { POLL_FIRST } else { 0 } | if multi { MULTISHOT } else { 0 }) != 0 {
+        let reports = matches!(request, Request::Send { how: Sending { zero_copy: true, .. }, .. });
+        let reports = if reports { REPORT_USAGE } else { 0 };
+        if priority & !(if sends_or_receives { POLL_FIRST } else { 0 } | if multi { MULTISHOT } else { 0 } | reports)
+            != 0
+        {
             return Err(format!("{} with the ioprio {priority:#x}", name(fields.opcode())));
         }
         Ok(Self {
@@ -204,6 +208,8 @@ const KNOWN_FLAGS: u8 = FIXED_FILE | IO_LINK | IO_HARDLINK | ASYNC | BUFFER_SELE
 
 /// `IORING_RECVSEND_POLL_FIRST`, and `IORING_RECV_MULTISHOT`; `IORING_ACCEPT_MULTISHOT` is the lowest bit.
 const POLL_FIRST: u16 = 1;
+/// `IORING_SEND_ZC_REPORT_USAGE`.
+const REPORT_USAGE: u16 = 1 << 3;
 const RECV_MULTISHOT: u16 = 2;
 const ACCEPT_MULTISHOT: u16 = 1;
 const MULTISHOT: u16 = RECV_MULTISHOT | ACCEPT_MULTISHOT;

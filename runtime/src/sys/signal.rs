@@ -354,6 +354,36 @@ fn silence(bell: RawFd) {
     unsafe { libc::read(bell, ptr::from_mut(&mut rings).cast(), 8) };
 }
 
+/// Makes a call that raises `SIGPIPE` if the other side has gone, such that only its result tells: nobody is hit by the
+/// signal. Most programs in Rust ignore it, and so this costs them one look.
+pub(crate) fn without_broken_pipe<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    if current(libc::SIGPIPE).is_ok_and(|action| action.sa_sigaction == libc::SIG_IGN) {
+        return call();
+    }
+    let mut it = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: room for a set.
+    unsafe { libc::sigemptyset(it.as_mut_ptr()) };
+    // SAFETY: a set that has just been emptied.
+    unsafe { libc::sigaddset(it.as_mut_ptr(), libc::SIGPIPE) };
+    let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
+    let mut pending = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: a whole set, and room for another.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, it.as_ptr(), before.as_mut_ptr()) };
+    // SAFETY: room for a set.
+    unsafe { libc::sigpending(pending.as_mut_ptr()) };
+    // SAFETY: the call has filled it.
+    let came_before = unsafe { libc::sigismember(pending.as_ptr(), libc::SIGPIPE) } == 1;
+    let result = call();
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    if result.is_err() && !came_before {
+        // SAFETY: a whole set, and a time; what it tells of the signal nobody wants to know. It waits for nothing.
+        unsafe { libc::sigtimedwait(it.as_ptr(), ptr::null_mut(), &raw const now) };
+    }
+    // SAFETY: the set that the call above has filled.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
+    result
+}
+
 /// The numbers of the real-time signals that programs may use.
 pub(crate) fn real_time() -> std::ops::RangeInclusive<i32> {
     libc::SIGRTMIN()..=libc::SIGRTMAX()
