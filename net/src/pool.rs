@@ -159,7 +159,6 @@ impl<T: 'static, E: 'static> Pool<T, E> {
         if pool.slots.is_closed() {
             return Err(PoolError::Closed);
         }
-        pool.keep_swept();
         while let Some(Item { value, made }) = pool.next_idle() {
             let passed = match &pool.check {
                 Some(check) => check(value).await,
