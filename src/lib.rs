@@ -155,8 +155,8 @@ pub use corering_runtime::task::{
 };
 pub use corering_runtime::time::{sleep, timeout};
 pub use corering_runtime::{
-    Builder, CoreId, Deadlock, JoinError, JoinHandle, Metrics, Probe, RunError, Runtime, SetupError, blocking, buf,
-    metrics, op, probe, random, run, signal, spawn, task,
+    Builder, CoreId, Deadlock, JoinError, JoinHandle, Metrics, Pass, Probe, RunError, Runtime, SetupError, blocking,
+    buf, metrics, op, probe, random, run, signal, spawn, task,
 };
 pub use corering_runtime::{gather, join, select, try_join};
 

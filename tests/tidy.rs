@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Files and folders that may hold unsafe code.
 const UNSAFE: &[&str] = &[
     "bench/",
+    "examples/ecosystem/src/within_tokio.rs",
     "runtime/src/buf/",
     "runtime/src/driver/",
     "runtime/src/executor/builder.rs",

@@ -14,7 +14,10 @@ pub(crate) fn list() {
     println!("* if nothing is named; else give names, --files or --all");
     println!("runtimes:");
     for runtime in RUNTIMES {
-        println!("  {runtime:<12}{}", missing_here(runtime).map_or_else(String::new, |reason| format!(" {reason}")));
+        println!("  {runtime:<15}{}", missing_here(runtime).map_or_else(String::new, |reason| format!(" {reason}")));
+    }
+    for (workload, reason) in WORKLOADS.iter().filter_map(|workload| Some((workload, workload.lacks()?))) {
+        println!("  without {}: {reason}", workload.name);
     }
 }
 

@@ -156,7 +156,7 @@ fn a_server_of_http_is_measured_with_every_way_to_serve_it() {
 /// The large ones (thousands of connections) and those that need programs are not run here.
 #[test]
 fn every_small_network_workload_runs_with_everything_that_is_there() {
-    let small = ["echo-1x64", "echo-1x16k", "echo-64x64", "echo-unix", "pipelined", "udp", "stream", "accept"];
+    let small = ["echo-1x64", "echo-1x16k", "echo-64x64", "echo-unix", "pipelined", "udp", "stream", "proxy", "accept"];
     let Some((printed, rows)) = report(&small) else { return };
     let (workloads, missing) = listed();
     let is_meant = |name: &str| small.iter().any(|meant| name.starts_with(meant));

@@ -26,7 +26,7 @@ pub mod world;
 
 pub use driver::calls::random;
 pub use error::SetupError;
-pub use executor::{Builder, Deadlock, Metrics, RunError, Runtime, metrics, run};
+pub use executor::{Builder, Deadlock, Metrics, Pass, RunError, Runtime, metrics, run};
 pub use ring::{Probe, probe};
 pub use sys::current::CoreId;
 pub use task::{JoinError, JoinHandle, spawn};

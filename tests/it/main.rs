@@ -20,7 +20,6 @@
 //! - `udp`, `unix`, `messages`: datagrams, and sockets of the Unix family
 //! - `passing`: what passes from a socket or a file to a socket without being copied
 //! - `pools`: what is lent, and kept for the next
-//! - `udp`, `unix`: datagrams, and sockets of the Unix family
 //! - `limits`, `load`, `smoke`: full queues, much of everything, and first light
 //! - `common`, `guard`, `tracked`: helpers, and buffers that notice what is done to them
 //!
@@ -31,6 +30,7 @@
 //! - `pipes`: named pipes, and threads that write to them
 //! - `wakers`, `real_threads`, `real_races`, `real_blocking`: other threads
 //! - `real_runtimes`, `real_panics`: runtimes that are made by hand, since they are used again after a panic, or nested
+//! - `real_embedded`: cores that another loop turns
 //! - `real_files`, `real_names`, `real_trees`, `real_net`: devices, other users, whole trees, descriptors and sockets that
 //!   only this machine has
 //! - `real_sockets`: what goes along with messages, settings, and sockets that others have opened
@@ -95,6 +95,7 @@ mod waits;
 mod pipes;
 mod real;
 mod real_blocking;
+mod real_embedded;
 mod real_files;
 mod real_names;
 mod real_net;

@@ -6,6 +6,7 @@
 
 mod common;
 
+mod chat;
 #[cfg(all(feature = "client", feature = "tls"))]
 mod client;
 mod http;

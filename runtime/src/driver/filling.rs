@@ -9,6 +9,7 @@ use io_uring::squeue::Entry;
 use crate::ring::{BufferRing, Completion, Ring, Wait, passes};
 #[cfg(feature = "sim")]
 use crate::sim;
+use crate::sys::event::Event;
 
 #[cfg_attr(feature = "sim", allow(clippy::large_enum_variant, reason = "one of them per core; no way around"))]
 pub(super) enum Filling {
@@ -122,6 +123,15 @@ impl Filling {
             Filling::Real(ring) => ring.limit_workers(bounded, unbounded),
             #[cfg(feature = "sim")]
             Filling::Simulated(_) => Ok(()),
+        }
+    }
+
+    /// A simulated core is turned by its world alone.
+    pub(super) fn register_event(&mut self, event: &Event) -> io::Result<()> {
+        match self {
+            Filling::Real(ring) => ring.register_event(event),
+            #[cfg(feature = "sim")]
+            Filling::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use corering_sync::sleep::Sleeper;
 
+use super::host::Host;
 #[cfg(feature = "sim")]
 use crate::sim;
 use crate::sys::current::CoreId;
@@ -29,6 +30,8 @@ pub(crate) struct Mailbox {
     core: CoreId,
     sleeper: Sleeper,
     bell: Bell,
+    /// Who turns the core, if that is not its own loop.
+    host: Option<Arc<Host>>,
     letters: Mutex<Vec<Letter>>,
     any: AtomicBool,
 }
@@ -49,20 +52,20 @@ static ALL: Mutex<Vec<Arc<Mailbox>>> = Mutex::new(Vec::new());
 
 impl Mailbox {
     /// A mailbox that others find by the number of its core, until [`close`](Self::close).
-    pub(crate) fn open(core: CoreId) -> io::Result<Arc<Self>> {
-        Ok(Self::with_bell(core, Bell::Real(Event::new()?)))
+    pub(crate) fn open(core: CoreId, host: Option<Arc<Host>>) -> io::Result<Arc<Self>> {
+        Ok(Self::with_bell(core, Bell::Real(Event::new()?), host))
     }
 
     /// Likewise, of a simulated core.
     #[cfg(feature = "sim")]
     pub(crate) fn simulated(core: CoreId, place: &sim::Place) -> Arc<Self> {
         let (chime, number) = place.bell();
-        Self::with_bell(core, Bell::Simulated { chime, number })
+        Self::with_bell(core, Bell::Simulated { chime, number }, None)
     }
 
-    fn with_bell(core: CoreId, bell: Bell) -> Arc<Self> {
+    fn with_bell(core: CoreId, bell: Bell, host: Option<Arc<Host>>) -> Arc<Self> {
         let (letters, any) = (Mutex::new(Vec::new()), AtomicBool::new(false));
-        let mailbox = Arc::new(Self { core, sleeper: Sleeper::new(), bell, letters, any });
+        let mailbox = Arc::new(Self { core, sleeper: Sleeper::new(), bell, host, letters, any });
         all().push(Arc::clone(&mailbox));
         mailbox
     }
@@ -74,6 +77,9 @@ impl Mailbox {
 
     /// Wakes the core if it sleeps. To be called after leaving something for it.
     pub(crate) fn wake(&self) {
+        if let Some(host) = &self.host {
+            host.call();
+        }
         let must_wake = self.sleeper.must_wake();
         match &self.bell {
             Bell::Real(event) if must_wake => event.ring(),

@@ -17,18 +17,21 @@ pub(crate) mod clock;
 pub(crate) mod file_calls;
 mod filling;
 pub(crate) mod folder_calls;
+pub(crate) mod host;
 mod kernel;
 pub(crate) mod mailbox;
 pub(crate) mod passing_calls;
 pub(crate) mod socket_calls;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use io_uring::squeue::Entry;
 
 use self::filling::Filling;
+use self::host::Host;
 use self::kernel::Kernel;
 pub(crate) use self::kernel::Link;
 use crate::buf::Pool;
@@ -51,6 +54,7 @@ pub(crate) struct Driver {
     early: Cell<usize>,
     enters: Cell<u64>,
     overflows: Cell<u64>,
+    host: OnceCell<Arc<Host>>,
 }
 
 impl Driver {
@@ -68,7 +72,14 @@ impl Driver {
 
     fn on(filling: Filling, sizes: Sizes) -> Self {
         let kernel = RefCell::new(Kernel::new(filling));
-        Self { kernel, sizes, early: Cell::new(1), enters: Cell::new(0), overflows: Cell::new(0) }
+        Self {
+            kernel,
+            sizes,
+            early: Cell::new(1),
+            enters: Cell::new(0),
+            overflows: Cell::new(0),
+            host: OnceCell::new(),
+        }
     }
 
     /// Takes a submission. It goes to the kernel with the next [`enter`](Self::enter).
@@ -166,6 +177,20 @@ impl Driver {
     /// Makes a region of memory known, by a number below [`Ring::REGIONS`].
     pub(crate) fn register_region(&self, number: u16, start: NonNull<u8>, bytes: usize) -> io::Result<()> {
         self.kernel.borrow_mut().ring.register_region(number, start, bytes)
+    }
+
+    /// Has the host called whenever there is something to fetch, and lets others find it by [`host`](Self::host).
+    pub(crate) fn register_host(&self, host: Arc<Host>) -> io::Result<()> {
+        self.kernel.borrow_mut().ring.register_event(host.event())?;
+        // Registered once, when the core is made: the kernel takes no second event.
+        drop(self.host.set(host));
+        Ok(())
+    }
+
+    /// The loop of somebody else that turns this core, if that is how it was made.
+    #[inline]
+    pub(crate) fn host(&self) -> Option<&Arc<Host>> {
+        self.host.get()
     }
 
     pub(crate) fn cancel_all(&self) -> io::Result<()> {

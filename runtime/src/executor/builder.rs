@@ -8,10 +8,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::around::Around;
 use super::watchdog::Watchdog;
 use super::{CHECK_GAP_NS, Core, RunError, Runtime};
 use crate::blocking::Pool;
 use crate::buf::{self, OwnedPool};
+use crate::driver::host::Host;
 use crate::driver::mailbox::Mailbox;
 use crate::driver::{Driver, Sizes, clock};
 use crate::error::SetupError;
@@ -82,6 +84,8 @@ pub struct Builder {
     shuffled: Option<u64>,
     blocking_threads: usize,
     kernel_workers: Option<(u32, u32)>,
+    embedded: bool,
+    around: Around,
 }
 
 /// Pooled buffers of a core that was not told otherwise: 1,024 of 4 KiB.
@@ -109,6 +113,8 @@ impl Builder {
             shuffled: None,
             blocking_threads: BLOCKING_THREADS,
             kernel_workers: None,
+            embedded: false,
+            around: Around::default(),
         }
     }
 
@@ -188,6 +194,57 @@ impl Builder {
         self
     }
 
+    /// Makes a core that a loop of somebody else turns: a window system's, another runtime's, your own. The
+    /// [`Runtime`] then has a descriptor ([`AsFd`](std::os::fd::AsFd)) that is readable when there is something to do, and
+    /// [`poll_once`](Runtime::poll_once) does it.
+    ///
+    /// It costs a descriptor, and one write of the kernel to it for each burst of completions.
+    ///
+    /// # Kernel
+    ///
+    /// `IORING_REGISTER_EVENTFD`.
+    pub fn embedded(mut self, on: bool) -> Self {
+        self.embedded = on;
+        self
+    }
+
+    /// Has libraries that call tokio themselves find this runtime of it, in every task of the core: those that spawn, sleep
+    /// or open sockets by tokio, such as `reqwest` and `sqlx`. Without one they panic: "there is no reactor running, must be
+    /// called from the context of a Tokio 1.x runtime".
+    ///
+    /// What they spawn runs on the threads of that runtime, and so has to be `Send`; what it gives comes back to the core by
+    /// a wake of its thread, some ten microseconds if that sleeps. The core's own tasks and I/O stay as they are. A
+    /// runtime with one thread is enough for most:
+    ///
+    /// ```text
+    /// let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    /// corering::Builder::new().tokio_context(tokio.handle().clone()).run(program())?
+    /// ```
+    ///
+    /// It has to turn by itself, as that does, and to live longer than the core. What only uses tokio's traits, channels and
+    /// locks (`tokio::io`, `tokio::sync`, tower) needs none. Calls on [other threads](crate::blocking) do not find it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use corering_runtime::Builder;
+    ///
+    /// let tokio = tokio::runtime::Builder::new_current_thread().build()?;
+    /// let handle = tokio.handle().clone();
+    /// std::thread::spawn(move || tokio.block_on(std::future::pending::<()>()));
+    ///
+    /// let there = Builder::new().tokio_context(handle).run(async {
+    ///     tokio::spawn(async { std::thread::current().id() }).await.expect("no panic")
+    /// })?;
+    /// assert_ne!(there, std::thread::current().id());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(feature = "tokio-context")]
+    pub fn tokio_context(mut self, handle: tokio::runtime::Handle) -> Self {
+        self.around = Around::of(handle);
+        self
+    }
+
     /// How long [cleanup](crate::task::cancel) may take that a dropped future has left; ten seconds unless it is set.
     /// What takes longer is dropped, which is told to [`on_unhandled`](crate::task::on_unhandled).
     pub fn cleanup_limit(mut self, limit: Duration) -> Self {
@@ -253,7 +310,13 @@ impl Builder {
         }
         let id = CoreId::next();
         let driver = Driver::new(self.sizes())?;
-        let mailbox = Mailbox::open(id).map_err(|source| SetupError::Other { action: "create an eventfd", source })?;
+        if self.embedded {
+            let registered = Host::new().and_then(|host| driver.register_host(Arc::new(host)));
+            registered
+                .map_err(|source| SetupError::Other { action: "create an eventfd for the loop around", source })?;
+        }
+        let mailbox = Mailbox::open(id, driver.host().cloned())
+            .map_err(|source| SetupError::Other { action: "create an eventfd", source })?;
         if let Some(name) = &self.thread_name {
             thread::set_name(name);
         }
@@ -281,6 +344,11 @@ impl Builder {
             let source = std::io::Error::new(std::io::ErrorKind::Unsupported, "a simulated core has no terminal");
             return Err(SetupError::Other { action: "listen for Ctrl-C", source });
         }
+        if self.embedded {
+            let source =
+                std::io::Error::new(std::io::ErrorKind::Unsupported, "a simulated core is turned by its world");
+            return Err(SetupError::Other { action: "embed it", source });
+        }
         let id = CoreId::next();
         let driver = Driver::simulated(place, self.sizes())?;
         let mailbox = Mailbox::simulated(id, place);
@@ -296,9 +364,15 @@ impl Builder {
         Ok(Core {
             interrupts: None,
             operations: Operations::new(id, Rc::clone(&driver), pools),
-            driver,
             timers: Timers::new(id),
-            tasks: Local::new(id, Remote::new(Arc::clone(&mailbox)), self.cleanup_limit, self.shuffled),
+            tasks: Local::new(
+                id,
+                Remote::new(Arc::clone(&mailbox)),
+                self.cleanup_limit,
+                self.shuffled,
+                driver.host().cloned(),
+            ),
+            driver,
             mailbox,
             blocking: Pool::new(self.blocking_threads, self.blocking_name()),
             spin_ns: 0,
@@ -310,6 +384,7 @@ impl Builder {
             checked_at: Cell::new(0),
             suspected: RefCell::default(),
             running: Cell::new(false),
+            around: self.around.clone(),
             id,
             process: std::process::id(),
         })

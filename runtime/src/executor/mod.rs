@@ -8,8 +8,10 @@
 //!
 //! Each layer below has a thread-local of its own; this file installs them together and takes them away together.
 
+mod around;
 mod builder;
 mod deadlock;
+mod embedded;
 mod metrics;
 mod run_error;
 #[cfg(feature = "sim")]
@@ -27,8 +29,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::around::Around;
 pub use self::builder::{Builder, run};
 pub use self::deadlock::Deadlock;
+pub use self::embedded::Pass;
 pub use self::metrics::{Metrics, metrics};
 pub use self::run_error::RunError;
 use self::watchdog::Watchdog;
@@ -106,6 +110,8 @@ struct Core {
     /// Where something suspicious was told of.
     suspected: RefCell<HashSet<*const Location<'static>>>,
     running: Cell<bool>,
+    /// Entered while tasks run or are dropped.
+    around: Around,
     id: CoreId,
     process: u32,
 }
@@ -143,6 +149,7 @@ impl Runtime {
     pub fn try_block_on<F: Future>(&self, future: F) -> Result<F::Output, RunError> {
         let core = &**self.core;
         assert!(!core.running.replace(true), "already inside a runtime on this thread: await the future or spawn it");
+        let _around = core.around.enter();
         let _running = Running::of(core);
         // SAFETY: finished or dropped below, before `future`, which this frame owns, ends.
         let Some(root) = (unsafe { task::Root::spawn(future) }) else {
@@ -234,9 +241,15 @@ impl Core {
         if self.interrupts.as_ref().is_some_and(Interrupts::take) {
             return Err(RunError::Interrupted);
         }
+        Ok(self.go_round(done))
+    }
+
+    /// The same, whatever was pressed.
+    #[inline]
+    fn go_round(&self, done: &dyn Fn() -> bool) -> Turn {
         self.operations.begin_turn();
         if self.run_batch(done) {
-            return Ok(Turn::Over);
+            return Turn::Over;
         }
         if self.mailbox.has_letters() {
             self.open_letters();
@@ -251,14 +264,14 @@ impl Core {
             self.dispatch();
         }
         if !self.tasks.has_ready() {
-            return Ok(Turn::Idle);
+            return Turn::Idle;
         }
         if self.driver.wants_enter() {
             // All that has come since, so that who came first is first served (K1).
             self.enter(Wait::No);
             self.fetch();
         }
-        Ok(Turn::GoesOn)
+        Turn::GoesOn
     }
 
     /// Runs ready tasks, up to a limit of number and time. True when the loop is over.
@@ -513,24 +526,39 @@ enum Turn {
 }
 
 /// The loop runs as long as this lives, and however it ends.
-struct Running<'a>(&'a Core);
+struct Running<'a> {
+    core: &'a Core,
+    /// Nothing is left to do for now, and the core is away already: nobody has to be called.
+    at_rest: Cell<bool>,
+}
 
 impl<'a> Running<'a> {
     fn of(core: &'a Core) -> Self {
         core.operations.set_running(true);
-        Self(core)
+        if let Some(host) = core.driver.host() {
+            host.come_back();
+        }
+        Self { core, at_rest: Cell::new(false) }
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.operations.set_running(false);
-        self.0.running.set(false);
+        self.core.operations.set_running(false);
+        self.core.running.set(false);
+        if let Some(host) = self.core.driver.host() {
+            if !self.at_rest.get() {
+                host.leave();
+                host.call();
+            }
+        }
     }
 }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
+        let around = self.core.around.clone();
+        let _around = around.enter();
         let ending = Ending(&mut self.core);
         if !ending.0.is_inherited() {
             ending.0.clean_up();

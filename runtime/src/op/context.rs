@@ -269,6 +269,7 @@ impl Operations {
 
     /// Closes a descriptor in the background, after all that has been submitted before.
     pub(super) fn close(&self, fd: i32) {
+        self.call_host();
         self.closing.set(self.closing.get() + 1);
         let entry = opcode::Close::new(types::Fd(fd)).build().user_data((fd as u64) << 8 | KIND_CLOSE);
         // SAFETY: a close points to nothing.
@@ -280,8 +281,19 @@ impl Operations {
         self.submit_ignored(opcode::Close::new(types::Fixed(place)).build());
     }
 
+    /// What is submitted while the loop does not run would wait for its next turn.
+    #[inline]
+    fn call_host(&self) {
+        if !self.running.get() {
+            if let Some(host) = self.driver.host() {
+                host.call();
+            }
+        }
+    }
+
     /// Submits what points to nothing, and whose outcome nobody waits for.
     fn submit_ignored(&self, entry: Entry) {
+        self.call_host();
         let entry = entry.flags(Flags::SKIP_SUCCESS).user_data(KIND_IGNORED);
         // SAFETY: the callers above make cancels and closes, which point to nothing.
         unsafe { self.driver.submit(entry) };

@@ -22,6 +22,7 @@ pub use self::probe::{Probe, probe};
 use crate::error::SetupError;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::enter::{Enter, Until, enter};
+use crate::sys::event::Event;
 
 /// What the kernel says of one submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,6 +245,11 @@ impl Ring {
     /// Makes a table of `count` empty places for direct descriptors.
     pub(crate) fn register_direct(&mut self, count: u32) -> io::Result<()> {
         self.io.submitter().register_files_sparse(count)
+    }
+
+    /// Has `event` rung whenever there is something to fetch: by polling the ring itself nobody is told of it (K48).
+    pub(crate) fn register_event(&mut self, event: &Event) -> io::Result<()> {
+        self.io.submitter().register_eventfd(event.raw())
     }
 
     /// Makes a region of memory known, so that the kernel keeps its pages at hand. They count as locked memory.

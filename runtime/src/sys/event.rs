@@ -1,8 +1,8 @@
-//! An eventfd: the bell by which other threads wake a core.
+//! An eventfd: the bell by which other threads wake a core, and the one by which a core calls a loop of somebody else.
 
 use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// A non-blocking event counter.
 #[derive(Debug)]
@@ -25,7 +25,18 @@ impl Event {
         let _ = (&self.0).write(&1_u64.to_ne_bytes());
     }
 
+    /// Takes back all rings so far. If there were none the read fails, and there is nothing to take back.
+    pub(crate) fn clear(&self) {
+        let _ = (&self.0).read(&mut [0; 8]);
+    }
+
     pub(crate) fn raw(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+}
+
+impl AsFd for Event {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

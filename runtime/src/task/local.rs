@@ -19,6 +19,7 @@ use super::header::{
 use super::task_local::Binding;
 use super::unhandled::{self, Unhandled};
 use super::{TaskId, TaskInfo, raw, waker};
+use crate::driver::host::Host;
 use crate::driver::mailbox::Mailbox;
 use crate::scope;
 use crate::sys::current::{self, CoreId};
@@ -75,10 +76,18 @@ pub(crate) struct Local {
     at_its_end: Cell<bool>,
     /// If ready tasks run in any order: what the next is drawn from.
     shuffled: Option<RefCell<Random>>,
+    /// Called if a task becomes ready while the loop does not run.
+    host: Option<Arc<Host>>,
 }
 
 impl Local {
-    pub(crate) fn new(core: CoreId, remote: Arc<Remote>, cleanup_limit: Duration, shuffled: Option<u64>) -> Self {
+    pub(crate) fn new(
+        core: CoreId,
+        remote: Arc<Remote>,
+        cleanup_limit: Duration,
+        shuffled: Option<u64>,
+        host: Option<Arc<Host>>,
+    ) -> Self {
         Self {
             core,
             remote,
@@ -92,6 +101,7 @@ impl Local {
             cleanups: Cell::new(0),
             at_its_end: Cell::new(false),
             shuffled: shuffled.map(|seed| RefCell::new(Random::new(seed))),
+            host,
         }
     }
 
@@ -301,7 +311,12 @@ impl Local {
         match self.last.replace(Some(task)) {
             // SAFETY: it is in the queue, so the core holds its reference.
             Some(last) => unsafe { last.as_ref() }.next.set(Some(task)),
-            None => self.first.set(Some(task)),
+            None => {
+                self.first.set(Some(task));
+                if let Some(host) = &self.host {
+                    host.call();
+                }
+            }
         }
     }
 

@@ -50,6 +50,11 @@ impl Instant {
         self.ns.checked_sub(earlier.ns).map(Duration::from_nanos)
     }
 
+    /// The moment that the core's clock shows as `ns`.
+    pub(crate) fn from_ns(ns: u64) -> Self {
+        Self { ns }
+    }
+
     #[inline]
     pub(crate) fn to_ns(self) -> u64 {
         self.ns
