@@ -159,6 +159,7 @@ impl<T: 'static, E: 'static> Pool<T, E> {
         if pool.slots.is_closed() {
             return Err(PoolError::Closed);
         }
+        pool.keep_swept();
         while let Some(Item { value, made }) = pool.next_idle() {
             let passed = match &pool.check {
                 Some(check) => check(value).await,
@@ -188,7 +189,8 @@ impl<T: 'static, E: 'static> Pool<T, E> {
         idle.extend(since);
     }
 
-    /// Lends no more, drops the idle ones, and waits until those that are lent have come back and are dropped, too.
+    /// Lends no more, drops the idle ones, and waits until those that are lent have come back and are dropped, too: who
+    /// holds one and waits here waits for ever.
     ///
     /// # Cancel safety
     ///
