@@ -189,7 +189,8 @@ impl<T: 'static, E: 'static> Pool<T, E> {
         idle.extend(since);
     }
 
-    /// Lends no more, drops the idle ones, and waits until those that are lent have come back and are dropped, too.
+    /// Lends no more, drops the idle ones, and waits until those that are lent have come back and are dropped, too: who
+    /// holds one and waits here waits for ever.
     ///
     /// # Cancel safety
     ///
