@@ -57,8 +57,10 @@ struct Local {
     taken: u16,
 }
 
-/// How many buffers circulate at first.
-const FIRST: u16 = 64;
+/// So many bytes of buffers circulate at first, ..
+const FIRST_BYTES: u32 = 256 * 1024;
+/// .. and so many buffers.
+const FIRST: std::ops::RangeInclusive<u32> = 4..=64;
 
 // SAFETY: `local` is touched only by the thread on which `core` lives (each access compares the number first), and
 //         dropped by whoever drops the pool, when nobody else can touch it; all other fields are `Sync`.
@@ -79,7 +81,7 @@ impl Pool {
             elsewhere: Mutex::default(),
             any_returned: AtomicBool::new(false),
         };
-        pool.bring_in(FIRST);
+        pool.bring_in((FIRST_BYTES / size).clamp(*FIRST.start(), *FIRST.end()) as u16);
         Ok(OwnedPool(NonNull::from(Box::leak(Box::new(pool)))))
     }
 

@@ -88,20 +88,21 @@ pub struct Builder {
     around: Around,
 }
 
-/// Pooled buffers of a core that was not told otherwise: 1,024 of 4 KiB.
-const BUFFERS: (u32, u32) = (1024, 4096);
+/// Pooled buffers of a core that was not told otherwise: 1,024 of 4 KiB, and 64 of 64 KiB for what comes in bulk.
+const BUFFERS: [(u32, u32); 2] = [(1024, 4096), (64, 64 * 1024)];
 /// Threads for calls that block, if as many are held up at once.
 const BLOCKING_THREADS: usize = 64;
 const MOST_BUFFERS: u32 = 32768;
 const LARGEST_BUFFER: u32 = 16 << 20;
 
 impl Builder {
-    /// A core with a submission queue of 256, a completion queue of 4,096, and 1,024 pooled buffers of 4 KiB.
+    /// A core with a submission queue of 256, a completion queue of 4,096, and 1,024 pooled buffers of 4 KiB and 64 of
+    /// 64 KiB.
     pub fn new() -> Self {
         Self {
             entries: 256,
             cq_entries: None,
-            buffers: vec![BUFFERS],
+            buffers: BUFFERS.to_vec(),
             default_buffers: true,
             spin: Duration::ZERO,
             thread_name: None,
@@ -133,7 +134,8 @@ impl Builder {
     }
 
     /// Pools `count` buffers (a power of two) of `size` bytes for received data. Called again, it adds buffers of
-    /// another size; with a count of 0 the core has none, and each receive brings its own memory. They take memory only
+    /// another size: a stream whose data fills a buffer takes the largest next, until that brings less than the smaller
+    /// one would hold. With a count of 0 the core has none, and each receive brings its own memory. They take memory only
     /// from when they are first needed.
     pub fn buffers(mut self, count: u32, size: u32) -> Self {
         if std::mem::take(&mut self.default_buffers) {

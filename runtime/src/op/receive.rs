@@ -80,8 +80,19 @@ unsafe impl<B: IoBufMut> Operation for Receive<B> {
 #[derive(Debug)]
 pub struct ReceivePooled {
     held: Held,
+    /// Where the next buffer comes from.
     group: u16,
+    sizes: Sizes,
     wait_first: bool,
+}
+
+/// Which buffers a receive takes that is done again and again: larger ones as long as they are filled more than usual
+/// ones would hold. So what comes in bulk costs a call for each large one, and what does not, no large one.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    usual: u16,
+    usual_bytes: u32,
+    large: u16,
 }
 
 impl ReceivePooled {
@@ -89,8 +100,11 @@ impl ReceivePooled {
     /// the core has no pool.
     #[inline]
     pub fn new(socket: &Descriptor, bytes: usize) -> Option<Self> {
-        let group = context::with(|operations| operations.pool(bytes).map(|pool| pool.group()))??;
-        Some(Self { held: Held::to_look(socket), group, wait_first: false })
+        let sizes = context::with(|operations| {
+            let (usual, large) = (operations.pool(bytes)?, operations.pool(usize::MAX)?);
+            Some(Sizes { usual: usual.group(), usual_bytes: usual.size(), large: large.group() })
+        })??;
+        Some(Self { held: Held::to_look(socket), group: sizes.usual, sizes, wait_first: false })
     }
 }
 
@@ -109,7 +123,14 @@ unsafe impl Operation for ReceivePooled {
 
     #[inline]
     fn progress(&mut self, completion: Completion) -> Progress {
-        if got_buffers(self.group, completion) { Progress::Again } else { self.held.again_if_interrupted(completion) }
+        if got_buffers(self.group, completion) {
+            return Progress::Again;
+        }
+        if completion.result == -libc::ENOBUFS && self.group != self.sizes.usual {
+            self.group = self.sizes.usual;
+            return Progress::Again;
+        }
+        self.held.again_if_interrupted(completion)
     }
 
     #[inline]
@@ -229,7 +250,9 @@ unsafe impl Repeat for ReceivePooled {
         if completion.result != -libc::ENOBUFS {
             self.wait_first = false;
         }
-        pooled_chunk(self.group, completion)
+        let filled = completion.result >= 0 && completion.result as u32 >= self.sizes.usual_bytes;
+        let group = std::mem::replace(&mut self.group, if filled { self.sizes.large } else { self.sizes.usual });
+        pooled_chunk(group, completion)
     }
 }
 
