@@ -102,6 +102,8 @@ async fn crawl(arguments: Arguments) -> io::Result<ExitCode> {
         .limit(arguments.at_once.into())
         .timeout(arguments.deadline.unwrap_or(usual))
         .max_body(MAX_PAGE)
+        // A page that has moved is a link like others: it may be at another host.
+        .redirects(0)
         .build()?;
     let crawler = Rc::new(Crawler {
         session,
@@ -195,6 +197,9 @@ impl Crawler {
         let _slot = self.slots.acquire().await;
         self.pace.acquire().await;
         let mut response = self.session.get(page).send().await?.error_for_status()?;
+        if response.status().is_redirection() {
+            return Ok(response.header("location").and_then(|to| response.join(to).ok()).into_iter().collect());
+        }
         if !response.header("content-type").is_some_and(|kind| kind.starts_with("text/html")) {
             // Its connection goes with it, if there is more than was read.
             return Ok(Vec::new());

@@ -13,12 +13,15 @@ use std::rc::Rc;
 use corering::net::{Shutdown, TcpStream};
 use corering::sync::CancellationToken;
 use corering::time::{Duration, Instant, sleep_until, timeout};
-use corering::{io, select};
+use corering::{io, select, task};
 use tungstenite::Message;
 use tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::frames::{Frames, Stop};
 use crate::room::{Rooms, Seat};
+
+/// So many frames of a client are looked at before the others have their turn: they have to take what it says.
+const FRAMES_AT_ONCE: usize = 16;
 
 /// What a client may take.
 pub(crate) struct Limits {
@@ -100,7 +103,8 @@ async fn turn(
     let mut heard = Instant::now();
     let mut is_asked = false;
     loop {
-        loop {
+        let mut has_more = true;
+        for _ in 0..FRAMES_AT_ONCE {
             match frames.next() {
                 Ok(Some(Message::Text(text))) => seat.say(&text),
                 Ok(Some(Message::Binary(_))) => {
@@ -109,7 +113,10 @@ async fn turn(
                 }
                 Ok(Some(Message::Close(_))) => return Ok(End::Closed),
                 Ok(Some(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Ok(None) => break,
+                Ok(None) => {
+                    has_more = false;
+                    break;
+                }
                 Err(Stop::Closed) => return Ok(End::Closed),
                 Err(Stop::Fault(code, reason)) => return Ok(End::Goodbye { code, reason, is_told: true }),
             }
@@ -126,6 +133,10 @@ async fn turn(
         if seat.is_lost() {
             let reason = "too many messages behind".to_owned();
             return Ok(End::Goodbye { code: CloseCode::Policy, reason, is_told: true });
+        }
+        if has_more {
+            task::yield_now().await;
+            continue;
         }
         let came = select! {
             chunk = stream.recv() => match chunk? {

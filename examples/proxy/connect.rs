@@ -115,6 +115,9 @@ pub(crate) fn target(head: &[u8]) -> Result<Target, Refusal> {
     if !version.starts_with("HTTP/1.") {
         return Err(Refusal::new(400, "this proxy speaks HTTP/1"));
     }
+    if !method.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return Err(Refusal::new(400, "a request begins with a method, which is a word"));
+    }
     if method != "CONNECT" {
         return Err(Refusal::new(405, format!("{method} is not what this proxy does: it knows CONNECT alone")));
     }

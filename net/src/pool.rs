@@ -197,7 +197,9 @@ impl<T: 'static, E: 'static> Pool<T, E> {
     /// Dropped, the pool is closed all the same; another call waits on.
     pub async fn close(&self) {
         self.0.slots.close();
-        drop(std::mem::take(&mut *self.0.idle.borrow_mut()));
+        // Dropped with nothing borrowed: what that does may look at the pool.
+        let idle = self.0.idle.take();
+        drop(idle);
         if self.0.out.get() > 0 {
             self.0.drained.wait().await;
         }

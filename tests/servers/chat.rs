@@ -227,6 +227,21 @@ fn two_hundred_clients_hear_each_other() {
 }
 
 #[test]
+fn who_says_much_at_once_leaves_the_others_time_to_take_it() {
+    const MUCH: usize = 500;
+    let Some(server) = start(&["--behind", "64"]) else { return };
+    let mut listener = enter(&server, "lobby", "listener");
+    let mut talker = raw(&server);
+    // All in one write, and far more than anybody may fall behind.
+    talker.write_all(&frame(0x81, &[0x81], b"a").repeat(MUCH)).expect("it reads");
+    let mut heard = 0;
+    while heard < MUCH {
+        heard += usize::from(told(&mut listener).get("said").is_some());
+    }
+    server.end_well();
+}
+
+#[test]
 fn frames_that_are_malformed_or_too_long_end_their_connection_alone() {
     let Some(mut server) = start(&["--max-message", "1000"]) else { return };
     let mut bystander = enter(&server, "bystanders", "bystander");

@@ -291,6 +291,7 @@ fn who_asks_for_what_it_does_not_do_is_told_why() {
         ("CONNECT example.com:443 HTTP/1.1\r\n\r\n", "403"),
         ("CONNECT 127.0.0.1:443 HTTP/1.1\r\n\r\n", "403"),
         ("CONNECT nothing HTTP/1.1\r\n\r\n", "400"),
+        ("A\nforged\u{1b}[2J / HTTP/1.1\r\n\r\n", "400"),
         ("CONNECT a b:443 HTTP/1.1\r\n\r\n", "400"),
         ("CONNECT [::g]:443 HTTP/1.1\r\n\r\n", "400"),
         ("CONNECT a:443 HTTP/2\r\n\r\n", "400"),

@@ -10,6 +10,9 @@ use tokio_postgres::{CancelToken, Client, Config, NoTls};
 /// How long a server has for giving a query up before it is told again.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// How long it has in all, before it counts as gone.
+const GIVE_UP: Duration = Duration::from_secs(10);
+
 /// A database, by the first host of its configuration.
 #[derive(Clone, Debug)]
 pub struct Database {
@@ -87,12 +90,19 @@ impl Database {
             Err(elapsed) => {
                 // A server that has not begun with a query does not hear that it should give it up, so it is told until
                 // it gets to what comes next; that may be given up as well.
-                loop {
-                    self.cancel(&client.cancel_token()).await?;
-                    if timeout(AGAIN, client.batch_execute("")).await.is_ok() {
-                        return Err(elapsed.into());
+                let give_up = async {
+                    loop {
+                        self.cancel(&client.cancel_token()).await?;
+                        if timeout(AGAIN, client.batch_execute("")).await.is_ok() {
+                            return io::Result::Err(elapsed.into());
+                        }
                     }
-                }
+                };
+                timeout(GIVE_UP, give_up).await.unwrap_or_else(|_| {
+                    let text =
+                        "the query took too long, and the server does not say that it has given it up: drop the client";
+                    Err(io::Error::new(io::ErrorKind::TimedOut, text))
+                })
             }
         }
     }

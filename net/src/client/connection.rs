@@ -7,7 +7,7 @@ use std::rc::{Rc, Weak};
 use std::task::Poll;
 
 use corering_runtime::task::yield_now;
-use corering_runtime::time::{Instant, timeout_at};
+use corering_runtime::time::{Duration, Instant, timeout_at};
 use corering_runtime::{JoinHandle, spawn};
 use corering_sync::Event;
 use hyper::body::Incoming;
@@ -93,6 +93,9 @@ struct Http2 {
     shared: Rc<Shared>,
 }
 
+/// How often the other side of a connection that many share is asked whether it is still there, while it owes answers.
+const ALIVE_EVERY: Duration = Duration::from_secs(20);
+
 /// What those who come later take part in.
 pub(super) struct Shared(http2::SendRequest<Body>);
 
@@ -150,7 +153,14 @@ impl Connection {
     async fn secure(origin: &Origin, settings: &Settings, stream: TcpStream, tasks: &Rc<Tasks>) -> Result<Self, Error> {
         let wrong = |source| Error::Tls { host: origin.to_string(), source };
         let connector = settings.connector().await.map_err(wrong)?;
-        let stream = connector.connect(&origin.host, stream).await.map_err(wrong)?;
+        // It has a limit of its own, too.
+        let begun = Instant::now();
+        let stream = connector.connect(&origin.host, stream).await.map_err(|source| match source.kind() {
+            std::io::ErrorKind::TimedOut => {
+                Error::Timeout { host: origin.to_string(), phase: Phase::Tls, limit: begun.elapsed() }
+            }
+            _ => wrong(source),
+        })?;
         if stream.protocol() == Some(b"h2") {
             Self::http2(origin, stream, tasks).await
         } else {
@@ -187,6 +197,7 @@ impl Connection {
         let (sender, connection) = http2::Builder::new(CoreExecutor)
             .timer(CoreTimer::new())
             .adaptive_window(true)
+            .keep_alive_interval(ALIVE_EVERY)
             .handshake(stream)
             .await
             .map_err(|source| Error::Send { host: origin.to_string(), source })?;

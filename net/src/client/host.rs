@@ -99,7 +99,15 @@ impl Host {
 
 impl Speaks {
     async fn connection(&self, origin: &Origin, settings: &Settings, tasks: &Rc<Tasks>) -> Result<Connection, Error> {
-        let _first = if self.is_http1.get() { None } else { Some(self.first.lock().await) };
+        let limit = settings.connect_timeout;
+        let _first = match self.is_http1.get() {
+            true => None,
+            // What others wait for may not come.
+            false => Some(timeout(limit, self.first.lock()).await.map_err(|_| {
+                let host = origin.to_string();
+                Error::Timeout { host, phase: Phase::Connect, limit }
+            })?),
+        };
         let shared = self.shared.borrow().upgrade().filter(|shared| shared.is_open());
         if let Some(shared) = shared {
             return Ok(Connection::of(shared));

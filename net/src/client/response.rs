@@ -16,6 +16,9 @@ use super::host::Exchange;
 use super::session::Sending;
 use super::url::{Origin, Url};
 
+/// So many bytes are made room for at once, whatever an answer says of its length.
+const MOST_AT_ONCE: usize = 1024 * 1024;
+
 /// What came, and by which connection.
 pub(super) struct Answer {
     pub(super) response: hyper::Response<Incoming>,
@@ -212,7 +215,7 @@ impl Response {
         }
         let Some(second) = self.chunk().await? else { return Ok(first) };
         let left = usize::try_from(self.body.size_hint().lower()).unwrap_or(0);
-        let mut bytes = Vec::with_capacity(first.len() + second.len() + left.min(limit));
+        let mut bytes = Vec::with_capacity(first.len() + second.len() + left.min(limit).min(MOST_AT_ONCE));
         bytes.extend_from_slice(&first);
         let mut next = Some(second);
         while let Some(chunk) = next {

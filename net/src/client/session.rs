@@ -490,7 +490,8 @@ impl SessionBuilder {
         self
     }
 
-    /// A header that every request has, unless it has one of that name itself. `User-Agent` and `Accept` are there
+    /// A header that every request has, unless it has one of that name itself, whatever host it is sent to: only
+    /// when a host sends a request on to another one, what says who asks is left out. `User-Agent` and `Accept` are there
     /// already.
     #[must_use]
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {

@@ -220,6 +220,7 @@ impl Operations {
         };
         // SAFETY: the entry was made by the operation in this slot.
         unsafe { submit(self, key, entry) };
+        self.call_host();
         true
     }
 

@@ -201,13 +201,16 @@ impl Descriptor {
             let text = "a dropped read has taken something of the stream: read that before you give it away";
             return Err((io::Error::new(io::ErrorKind::WouldBlock, text), self));
         }
-        if self.0.at_once.load(Ordering::Relaxed) {
-            if let Err(error) = passing_calls::set_at_once(self.as_fd(), false) {
-                return Err((error, self));
-            }
-            self.0.at_once.store(false, Ordering::Relaxed);
-        }
         let mut shared = Arc::try_unwrap(self.0).map_err(|shared| (in_use(), Self(shared)))?;
+        if shared.at_once.load(Ordering::Relaxed) {
+            // Whoever else holds it may rely on it: so not before it is known that nobody does.
+            let given = Self(Arc::new(shared));
+            if let Err(error) = passing_calls::set_at_once(given.as_fd(), false) {
+                return Err((error, given));
+            }
+            given.0.at_once.store(false, Ordering::Relaxed);
+            shared = Arc::try_unwrap(given.0).map_err(|shared| (in_use(), Self(shared)))?;
+        }
         let fd = std::mem::replace(&mut shared.fd, -1);
         // SAFETY: the last holder's, who has forgotten it; and of the real system.
         Ok(unsafe { calls::owned(fd) })

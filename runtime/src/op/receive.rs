@@ -289,9 +289,10 @@ impl Receiver {
     pub fn hand_over(&mut self) -> io::Result<&Arrivals> {
         let rest = self.rest.take();
         let unusual = self.unusual.get_or_insert_default();
-        if let Some(error) = unusual.failed.take() {
-            self.rest = rest;
-            return Err(error);
+        if rest.is_none() {
+            if let Some(error) = unusual.failed.take() {
+                return Err(error);
+            }
         }
         let arrivals = &unusual.arrivals;
         if let Some(rest) = rest {
@@ -303,12 +304,12 @@ impl Receiver {
     /// Looks at the next bytes, as [`poll_available`](Self::poll_available) does; an error is told, and the next read
     /// says it, too.
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        if self.failed().is_none() {
+        if self.rest.is_none() && self.failed().is_none() {
             if let Err(error) = ready!(self.poll_available(cx)).map(drop) {
                 self.unusual.get_or_insert_default().failed = Some(error);
             }
         }
-        Poll::Ready(match self.failed() {
+        Poll::Ready(match self.failed().filter(|_| self.rest.is_none()) {
             Some(error) => Err(error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)),
             None => Ok(self.rest.as_deref().unwrap_or_default()),
         })
@@ -406,12 +407,12 @@ impl Receiver {
         let Some(Unusual { failed, arrivals }) = self.unusual.as_deref_mut() else {
             return Poll::Ready(None);
         };
-        if let Some(error) = failed.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
         ready!(arrivals.poll_free(cx));
         // What came along with them is closed: nobody asked for it.
-        Poll::Ready(arrivals.take().map(|kept| Ok(Some(Chunk::from(kept.bytes)))))
+        if let Some(kept) = arrivals.take() {
+            return Poll::Ready(Some(Ok(Some(Chunk::from(kept.bytes)))));
+        }
+        Poll::Ready(failed.take().map(Err))
     }
 
     /// Fills the room of `buffer` with the next bytes of the stream: how many, and 0 at its end.

@@ -185,6 +185,7 @@ unsafe impl<B: IoBuf> Operation for SendZeroCopy<B> {
     }
 
     fn submission(&mut self) -> Submission {
+        self.is_over = false;
         let Some(held) = &self.held else { unreachable!("let go of when nothing more is to be sent") };
         let (start, len) = bytes_of(&self.buffer.as_slice()[self.done..]);
         let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
@@ -199,7 +200,8 @@ unsafe impl<B: IoBuf> Operation for SendZeroCopy<B> {
         let whole = completion.result >= 0
             && completion.result as usize == bytes_of(&self.buffer.as_slice()[self.done..]).1 as usize
             && self.done + completion.result as usize == self.buffer.as_slice().len();
-        let has_failed = completion.result < 0 && !self.has_to_copy(completion);
+        let goes_on = matches!(-completion.result, libc::EINTR | libc::EAGAIN) || self.has_to_copy(completion);
+        let has_failed = completion.result < 0 && !goes_on;
         self.is_over = whole || has_failed || self.was_cancelled();
         self.let_go_if_over();
     }

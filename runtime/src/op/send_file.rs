@@ -166,16 +166,23 @@ impl<'a> SendFile<'a> {
             return 0;
         }
         match passing_calls::is_cached(self.file.as_fd(), at, part) {
-            Ok(true) => {
+            // What is being read ahead counts as cached before it is there.
+            Ok(true) if self.is_there(at) && self.is_there(at + part - 1) => {
                 self.cached_to = at + part;
                 part
             }
-            Ok(false) => 0,
+            Ok(_) => 0,
             Err(_) => {
                 self.way = Way::Copy;
                 0
             }
         }
+    }
+
+    /// Whether a byte of the file can be had without waiting for it.
+    fn is_there(&self, at: u64) -> bool {
+        let mut byte = Vec::with_capacity(1);
+        calls::read_now(self.file.as_fd(), &mut byte.room(), at).is_ok()
     }
 
     /// True when all has gone out, or the file has ended.

@@ -375,7 +375,8 @@ pub(crate) fn without_broken_pipe<T>(call: impl FnOnce() -> io::Result<T>) -> io
     let came_before = unsafe { libc::sigismember(pending.as_ptr(), libc::SIGPIPE) } == 1;
     let result = call();
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    if result.is_err() && !came_before {
+    // A part may have gone out before, so that the call succeeds.
+    if !came_before {
         // SAFETY: a whole set, and a time; what it tells of the signal nobody wants to know. It waits for nothing.
         unsafe { libc::sigtimedwait(it.as_ptr(), ptr::null_mut(), &raw const now) };
     }
