@@ -189,6 +189,14 @@ impl<T: 'static, E: 'static> Pool<T, E> {
         idle.extend(since);
     }
 
+    /// Lends no more, and drops the idle ones.
+    pub(crate) fn stop(&self) {
+        self.0.slots.close();
+        // Dropped with nothing borrowed: what that does may look at the pool.
+        let idle = self.0.idle.take();
+        drop(idle);
+    }
+
     /// Lends no more, drops the idle ones, and waits until those that are lent have come back and are dropped, too: who
     /// holds one and waits here waits for ever.
     ///
@@ -196,10 +204,7 @@ impl<T: 'static, E: 'static> Pool<T, E> {
     ///
     /// Dropped, the pool is closed all the same; another call waits on.
     pub async fn close(&self) {
-        self.0.slots.close();
-        // Dropped with nothing borrowed: what that does may look at the pool.
-        let idle = self.0.idle.take();
-        drop(idle);
+        self.stop();
         if self.0.out.get() > 0 {
             self.0.drained.wait().await;
         }

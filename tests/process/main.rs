@@ -400,6 +400,9 @@ const CASES: &[Case] = &[
 ];
 
 fn main() -> ExitCode {
+    // A shell that starts this in the background has it ignored, and children inherit that.
+    // SAFETY: sets the default.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [flag, name] = &arguments[..] {
         if flag == "--child" {

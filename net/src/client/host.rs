@@ -92,6 +92,10 @@ impl Host {
         (status.idle, status.in_use, status.made)
     }
 
+    pub(super) fn stop(&self) {
+        self.pool.stop();
+    }
+
     pub(super) async fn close(&self) {
         self.pool.close().await;
     }

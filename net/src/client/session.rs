@@ -190,6 +190,9 @@ impl Session {
     pub async fn close(&self) {
         self.0.slots.close();
         let hosts: Vec<_> = self.0.hosts.borrow().values().cloned().collect();
+        for host in &hosts {
+            host.stop();
+        }
         for host in hosts {
             host.close().await;
         }

@@ -21,5 +21,8 @@ impl Around {
 
 #[cfg(not(feature = "tokio-context"))]
 impl Around {
-    pub(super) fn enter(&self) {}
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    pub(super) fn enter(&self) -> Option<std::convert::Infallible> {
+        None
+    }
 }
