@@ -8,6 +8,8 @@
 //! may be silent. Ctrl-C and SIGTERM end it in good order: everybody is told, and has a moment to say goodbye.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own")]
 
+#[path = "../server/arguments.rs"]
+mod arguments;
 mod frames;
 mod http;
 mod room;
@@ -22,6 +24,7 @@ use corering::sync::CancellationToken;
 use corering::time::Duration;
 use corering::{io, signal};
 
+use arguments::seconds;
 use http::Server;
 use room::Rooms;
 use session::Limits;
@@ -53,13 +56,6 @@ struct Arguments {
     /// How long a client may take to say goodbye.
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     goodbye: Duration,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
-        Some(time) if !time.is_zero() => Ok(time),
-        Some(_) | None => Err("give a number of seconds above 0".to_owned()),
-    }
 }
 
 fn main() -> ExitCode {

@@ -2,14 +2,12 @@
 
 use std::net::SocketAddr;
 
-use corering::io::{self, AsyncWrite};
-use corering::sync::{Receiver, Sender, channel};
+use corering::JoinHandle;
+use corering::sync::Sender;
 use corering::time::Instant;
-use corering::{JoinHandle, spawn};
 use hyper::{Method, StatusCode, Version};
 
-/// So many may wait to be printed.
-const LINES: usize = 4096;
+use crate::lines::printed;
 
 #[derive(Clone)]
 pub(crate) struct Log(Option<Sender<String>>);
@@ -22,8 +20,8 @@ impl Log {
         if !is_on {
             return (Self(None), Writer(None));
         }
-        let (sender, receiver) = channel(LINES);
-        (Self(Some(sender)), Writer(Some(spawn(print(receiver)).name("the log"))))
+        let (sender, writer) = printed();
+        (Self(Some(sender)), Writer(Some(writer)))
     }
 
     pub(crate) fn line(&self, peer: SocketAddr, method: &Method, path: &str, version: Version) -> Option<Line> {
@@ -39,20 +37,6 @@ impl Writer {
         if let Some(writer) = self.0 {
             // A panic of its has been told.
             drop(writer.await);
-        }
-    }
-}
-
-async fn print(lines: Receiver<String>) {
-    let mut output = io::stdout();
-    while let Ok(line) = lines.get().await {
-        let mut text = line.into_inner();
-        while let Ok(more) = lines.try_get() {
-            text += &*more;
-        }
-        if output.write_all(text).await.0.is_err() {
-            // Nobody reads: from now on, there is no log.
-            return;
         }
     }
 }

@@ -11,9 +11,13 @@
 //! SIGTERM end it in good order: what was asked is answered. A second one ends it at once.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own")]
 
+#[path = "../server/arguments.rs"]
+mod arguments;
 mod body;
 mod connection;
 mod files;
+#[path = "../server/lines.rs"]
+mod lines;
 mod log;
 mod site;
 
@@ -28,6 +32,7 @@ use corering::sync::CancellationToken;
 use corering::time::Duration;
 use corering::{io, signal};
 
+use arguments::seconds;
 use connection::{Limits, Server};
 use log::Log;
 use site::Site;
@@ -69,13 +74,6 @@ struct Arguments {
     /// Print a line for each request.
     #[arg(long)]
     log: bool,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
-        Some(time) if !time.is_zero() => Ok(time),
-        Some(_) | None => Err("give a number of seconds above 0".to_owned()),
-    }
 }
 
 fn main() -> ExitCode {

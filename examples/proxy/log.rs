@@ -2,13 +2,11 @@
 
 use std::net::SocketAddr;
 
-use corering::io::{self, AsyncWrite};
-use corering::sync::{Receiver, Sender, channel};
+use corering::JoinHandle;
+use corering::sync::Sender;
 use corering::time::Instant;
-use corering::{JoinHandle, spawn};
 
-/// So many may wait to be printed.
-const LINES: usize = 4096;
+use crate::lines::printed;
 
 pub(crate) struct Log(Sender<String>);
 
@@ -17,8 +15,8 @@ pub(crate) struct Writer(JoinHandle<()>);
 
 impl Log {
     pub(crate) fn new() -> (Self, Writer) {
-        let (sender, receiver) = channel(LINES);
-        (Self(sender), Writer(spawn(print(receiver)).name("the log")))
+        let (sender, writer) = printed();
+        (Self(sender), Writer(writer))
     }
 
     pub(crate) fn line(&self, peer: SocketAddr) -> Line {
@@ -32,20 +30,6 @@ impl Writer {
     pub(crate) async fn end(self) {
         // A panic of its has been told.
         drop(self.0.await);
-    }
-}
-
-async fn print(lines: Receiver<String>) {
-    let mut output = io::stdout();
-    while let Ok(line) = lines.get().await {
-        let mut text = line.into_inner();
-        while let Ok(more) = lines.try_get() {
-            text += &*more;
-        }
-        if output.write_all(text).await.0.is_err() {
-            // Nobody reads: from now on, there is no log.
-            return;
-        }
     }
 }
 

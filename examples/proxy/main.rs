@@ -9,7 +9,11 @@
 //! other: what was cut short never looks whole. Ctrl-C and SIGTERM end it in good order; a second one ends it at once.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own")]
 
+#[path = "../server/arguments.rs"]
+mod arguments;
 mod connect;
+#[path = "../server/lines.rs"]
+mod lines;
 mod log;
 mod tunnel;
 
@@ -21,6 +25,7 @@ use corering::net::{self, TcpListener, TcpStream};
 use corering::time::{Duration, timeout};
 use corering::{io, signal};
 
+use arguments::seconds;
 use connect::{Allowed, Refusal};
 use log::Log;
 use tunnel::Tunnel;
@@ -60,13 +65,6 @@ struct Arguments {
     /// How long connections may go on after Ctrl-C or SIGTERM.
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     drain: Duration,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
-        Some(time) if !time.is_zero() => Ok(time),
-        Some(_) | None => Err("give a number of seconds above 0".to_owned()),
-    }
 }
 
 fn main() -> ExitCode {
